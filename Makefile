@@ -1,0 +1,52 @@
+# What a user needs first: `make run` and `make test`. Both set up their own .venv from pinned versions.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+DATA ?= example.data
+SHARDS ?= 3
+REPLICAS ?= 1
+PORT ?= 8000
+HOST ?= 127.0.0.1
+
+bin := .venv/bin
+code := client cluster dataset deploy ringkv router shard tests
+
+.PHONY: help run test check format million clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# `exec`: Ctrl-C and SIGTERM reach the cluster itself.
+run: .venv/.run ## start a cluster: DATA=example.data SHARDS=3 REPLICAS=1 PORT=8000 HOST=127.0.0.1
+	@exec $(bin)/ringkv up "$(DATA)" --shards $(SHARDS) --replicas $(REPLICAS) --port $(PORT) --host $(HOST)
+
+test: .venv/.dev ## all tests
+	$(bin)/python -m pytest -n auto
+
+check: .venv/.dev ## lint, types, import rules
+	$(bin)/ruff format --check $(code)
+	$(bin)/ruff check $(code)
+	$(bin)/mypy
+	$(bin)/lint-imports
+
+format: .venv/.dev ## rewrite the code in the project's format
+	$(bin)/ruff format $(code)
+	$(bin)/ruff check --fix $(code)
+
+clean: ## remove what the other targets made
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.run: .venv/bin/python pyproject.toml constraints.txt
+	$(bin)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/.dev: .venv/.run
+	$(bin)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(bin)/pip install --quiet --constraint constraints.txt --group dev
+	@touch $@

@@ -1,0 +1,85 @@
+"""Everything that ringkv raises on purpose.
+
+A message is one line that says what was wrong, where, and what to do; the command line prints it as it is.
+
+RingkvError
+├── InvalidKey              not the text of a UUID version 4
+├── InvalidAddress          not host:port, unix:/path or dns://host:port
+├── DatasetError
+│   ├── SourceError         the data file cannot be read, or changed while it was read
+│   │   ├── MalformedLine   a line that is not `<UUID v4> <value>`
+│   │   └── DuplicateKey    a key that stands on two lines
+│   ├── PackingFailed       the packed file could not be written (disk full, no permission)
+│   ├── PackedFileError     not a packed dataset, truncated, or of another version
+│   └── CorruptPartition    one partition's bytes do not match its checksum; the others can be served
+├── ClusterError
+│   ├── PeerError           an address answers, but not as a shard should
+│   ├── LeaseRefused        a shard will not serve the ring that a router asks for
+│   ├── ShardUnavailable    no owner of a key could be reached before the deadline
+│   └── NameTaken           two shards of the same name
+└── StartupError            a process cannot start: port in use, missing permission, bad setting
+"""
+
+
+class RingkvError(Exception):
+    """The root of the tree above; `str()` is the one line for people."""
+
+
+class InvalidKey(RingkvError):
+    pass
+
+
+class InvalidAddress(RingkvError):
+    pass
+
+
+class DatasetError(RingkvError):
+    pass
+
+
+class SourceError(DatasetError):
+    pass
+
+
+class MalformedLine(SourceError):
+    pass
+
+
+class DuplicateKey(SourceError):
+    pass
+
+
+class PackingFailed(DatasetError):
+    pass
+
+
+class PackedFileError(DatasetError):
+    pass
+
+
+class CorruptPartition(DatasetError):
+    pass
+
+
+class ClusterError(RingkvError):
+    pass
+
+
+class PeerError(ClusterError):
+    pass
+
+
+class LeaseRefused(ClusterError):
+    pass
+
+
+class ShardUnavailable(ClusterError):
+    pass
+
+
+class NameTaken(ClusterError):
+    pass
+
+
+class StartupError(RingkvError):
+    pass
