@@ -1,0 +1,1 @@
+"""The text format, the packed file, and the way from one to the other."""
