@@ -1,1 +1,6 @@
 """The text format, the packed file, and the way from one to the other."""
+
+import os
+
+# NumPy's linear algebra, which nothing here uses, would set memory aside for each core, in each process.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -97,9 +97,7 @@ def dataset_id(checksums: Iterable[tuple[int, int]]) -> str:
     return xxh3_128_hexdigest(struct.pack("<QQ", VERSION, len(content)) + b"".join(content))
 
 
-def write(
-    sink: Any, header: Header, batches: Iterable[pa.RecordBatch], checksums: Iterable[tuple[int, int]]
-) -> None:
+def write(sink: Any, header: Header, batches: Iterable[pa.RecordBatch], checksums: Iterable[tuple[int, int]]) -> None:
     """Write the whole file to `sink`, a path or a file that Arrow can write to, one batch a partition."""
     with pa.ipc.new_file(sink, SCHEMA, metadata=_footer(header)) as writer:
         for partition, (batch, (count, check)) in enumerate(zip(batches, checksums, strict=True)):
@@ -114,9 +112,7 @@ class PackedFile:
     number of them read from `map`.
     """
 
-    def __init__(
-        self, path: Path, header: Header, mapped: mmap.mmap, reader: pa.RecordBatchFileReader
-    ) -> None:
+    def __init__(self, path: Path, header: Header, mapped: mmap.mmap, reader: pa.RecordBatchFileReader) -> None:
         self.path = path
         self.header = header
         self.map = mapped
@@ -162,7 +158,7 @@ class PackedFile:
         self._settle()
 
     def load(self, partition: int) -> Extent:
-        """Check the partition's every byte against its checksum. CorruptPartition says nothing of the others."""
+        """Check every byte of the partition against its checksum. CorruptPartition says nothing of others."""
         located = self._locate(partition)
         with memoryview(self.map) as view:
             columns = zip(located.extent[1:], located.sizes, strict=True)
@@ -209,12 +205,7 @@ class PackedFile:
         within = all(at >= 0 and at + size <= len(self.map) for at, size in zip(starts, sizes, strict=True))
         aligned = starts[0] % 8 == 0 and starts[2] % 4 == 0
         expected = (8 * count, 16 * count, 4 * (count + 1))
-        if (
-            number != partition
-            or batch.num_rows != count
-            or sizes[:3] != expected
-            or not (within and aligned)
-        ):
+        if number != partition or batch.num_rows != count or sizes[:3] != expected or not (within and aligned):
             raise self._corrupt(partition, "its header is damaged")
         return _Located(Extent(count, *starts), sizes, check)
 
@@ -272,9 +263,7 @@ def _map(path: Path) -> mmap.mmap:
 
 def _read_footer(path: Path, mapped: mmap.mmap) -> pa.RecordBatchFileReader:
     if mapped[: len(MAGIC)] != MAGIC:
-        raise PackedFileError(
-            f"{path}: is not a packed dataset; make one from the data file with `ringkv pack`"
-        )
+        raise PackedFileError(f"{path}: is not a packed dataset; make one from the data file with `ringkv pack`")
     if mapped[-len(MAGIC) :] != MAGIC:
         raise PackedFileError(f"{path}: is truncated; pack its source again")
     try:
@@ -286,9 +275,7 @@ def _read_footer(path: Path, mapped: mmap.mmap) -> pa.RecordBatchFileReader:
 def _header(path: Path, reader: pa.RecordBatchFileReader) -> Header:
     metadata = reader.metadata or {}
     if b"ringkv" not in metadata:
-        raise PackedFileError(
-            f"{path}: is an Arrow file, but not of a packed dataset; make one with `ringkv pack`"
-        )
+        raise PackedFileError(f"{path}: is an Arrow file, but not of a packed dataset; make one with `ringkv pack`")
     if metadata[b"ringkv"] != str(VERSION).encode():
         found = metadata[b"ringkv"].decode("ascii", "backslashreplace")
         raise PackedFileError(f"{path}: has format version {found}, not {VERSION}; pack its source again")
