@@ -1,8 +1,8 @@
 """A key's place on the ring: the one function that the packer, the shards and the routers must share.
 
-    key (lower-case canonical UUID text, 36 ASCII bytes)
-      └─ xxh3_64 ──► position, 0 … 2^64-1
-           └─ position >> (64 - log2 Q) ──► partition, 0 … Q-1
+key (lower-case canonical UUID text, 36 ASCII bytes)
+  └─ xxh3_64 ──► position, 0 … 2^64-1
+       └─ position >> (64 - log2 Q) ──► partition, 0 … Q-1
 """
 
 import re

@@ -1,0 +1,60 @@
+"""What the command lines of all processes share: an error is one line, a log record is one line."""
+
+import logging
+import sys
+from typing import Any
+
+import click
+
+from cluster.address import Address
+from cluster.errors import InvalidAddress, RingkvError
+
+
+class OneLineCommand(click.Command):
+    """A command that ends with exit code 1 and one line on stderr when it cannot do what was asked."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RingkvError as error:
+            raise click.ClickException(str(error)) from error
+
+
+class AddressType(click.ParamType[Address]):
+    """`Address.parse` as the type of an option."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Address:
+        if isinstance(value, Address):
+            return value
+        try:
+            return Address.parse(value)
+        except InvalidAddress as error:
+            self.fail(str(error), param, ctx)
+
+
+ADDRESS = AddressType()
+
+log_level = click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="What to write to stderr, one line an event.",
+)
+
+secret = click.option(
+    "--secret",
+    envvar="RINGKV_SECRET",
+    show_envvar=True,
+    help="What routers must prove to lease. Better in the environment: arguments can be read by all users.",
+)
+
+
+def start_logging(level: str) -> None:
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=level.upper(),
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+    )

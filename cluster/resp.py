@@ -1,0 +1,53 @@
+"""RESP, the Redis protocol, as far as hiredis does not bring it: replies, the GET command, a reader.
+
+Source: https://redis.io/docs/latest/develop/reference/protocol-spec/
+"""
+
+from typing import Final
+
+import hiredis
+
+NOT_ENOUGH: Final = object()
+"""What a reader's `gets()` returns until a whole message has arrived; None is RESP's null."""
+
+NULL: Final = b"$-1\r\n"
+NULL3: Final = b"_\r\n"
+"""What stands for a key that is not there, in RESP2 and in RESP3."""
+
+
+def reader() -> hiredis.Reader:
+    """A parser of RESP messages. A value of -ERR is returned as hiredis.ReplyError, not raised."""
+    return hiredis.Reader(notEnoughData=NOT_ENOUGH)
+
+
+def get_command(key: bytes) -> bytes:
+    """`GET key`, for a key of 36 bytes: the one command that is worth a template."""
+    return b"*2\r\n$3\r\nGET\r\n$36\r\n%b\r\n" % key
+
+
+def bulk(value: bytes | str) -> bytes:
+    data = value.encode() if isinstance(value, str) else value
+    return b"$%d\r\n%b\r\n" % (len(data), data)
+
+
+def integer(number: int) -> bytes:
+    return b":%d\r\n" % number
+
+
+def simple(text: str) -> bytes:
+    return b"+%b\r\n" % text.encode()
+
+
+def error(code: str, message: str) -> bytes:
+    """An error of one line; `code` is the upper-case word that clients look at."""
+    return b"-%b %b\r\n" % (code.encode(), " ".join(message.split()).encode())
+
+
+def array(items: list[bytes]) -> bytes:
+    """An array of encoded items."""
+    return b"*%d\r\n%b" % (len(items), b"".join(items))
+
+
+def map_(items: list[tuple[bytes, bytes]]) -> bytes:
+    """A map of encoded names and values; RESP3 only."""
+    return b"%%%d\r\n%b" % (len(items), b"".join(part for item in items for part in item))

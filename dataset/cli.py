@@ -1,0 +1,57 @@
+"""`ringkv pack`, and how every command line comes from a data file to its packed one."""
+
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from cluster.cli import OneLineCommand
+from dataset.cache import packed_path
+from dataset.merge import DuplicatePolicy
+from dataset.pack import pack as pack_file
+from dataset.packed import PackedFile
+from dataset.progress import progress_bar
+
+cache_dir = click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    envvar="RINGKV_CACHE",
+    show_envvar=True,
+    help="Where packed files are kept.  [default: the user's cache folder]",
+)
+
+
+def packed(data: Path, cache: Path | None) -> Path:
+    """The packed file of `data`, made now if it has to be, with a progress bar for those who watch."""
+    with progress_bar(f"packing {data.name}") as progress:
+        return packed_path(data, cache_dir=cache, progress=progress)
+
+
+@click.command(cls=OneLineCommand)
+@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--on-duplicate",
+    type=click.Choice(get_args(DuplicatePolicy)),
+    default="error",
+    show_default=True,
+    help="Which line of a key that stands on several to take.",
+)
+@cache_dir
+def pack(data: Path, out: Path | None, on_duplicate: DuplicatePolicy, cache: Path | None) -> None:
+    r"""Pack DATA, lines of `<UUID v4> <value>`, into OUT, an Arrow file that a cluster serves as it is.
+
+    Without OUT the packed file goes to the cache, where `ringkv up DATA` finds it. Prints where it is.
+
+    \b
+    ringkv pack example.data example.arrow
+    ringkv up example.arrow
+    """
+    with progress_bar(f"packing {data.name}") as progress:
+        if out is None:
+            out = packed_path(data, on_duplicate=on_duplicate, cache_dir=cache, progress=progress)
+        else:
+            pack_file(data, out, on_duplicate=on_duplicate, progress=progress)
+    with PackedFile.open(out) as result:
+        header = result.header
+        click.echo(f"{out}: {header.keys:,} keys in {header.partitions:,} partitions, dataset {header.dataset_id}")

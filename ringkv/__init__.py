@@ -1,0 +1,1 @@
+"""The command `ringkv`: thin, everything it does is done elsewhere."""

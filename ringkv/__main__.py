@@ -1,0 +1,5 @@
+"""`python -m ringkv`."""
+
+from ringkv.cli import main
+
+main(prog_name="ringkv")

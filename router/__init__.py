@@ -1,0 +1,1 @@
+"""The router: HTTP in, RESP to the shard that owns the key."""

@@ -1,0 +1,5 @@
+"""`python -m router`."""
+
+from router.cli import router
+
+router(prog_name="python -m router")

@@ -1,0 +1,90 @@
+"""The router's HTTP interface, on aiohttp."""
+
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+
+from aiohttp import web
+
+from cluster.errors import InvalidKey, ShardUnavailable
+from cluster.position import canonical
+from router.controller import Controller
+from router.lookup import Lookups
+from router.policy import RETRY_AFTER
+from router.views import ring_view
+
+LOOKUPS = web.AppKey("lookups", Lookups)
+CONTROLLER = web.AppKey("controller", Controller)
+SERVER = f"ringkv/{version('ringkv')}"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def build_app(lookups: Lookups, controller: Controller) -> web.Application:
+    app = web.Application(middlewares=[one_line_errors])
+    app[LOOKUPS] = lookups
+    app[CONTROLLER] = controller
+    app.on_response_prepare.append(_name_the_server)
+    app.router.add_get("/", about)
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/ring", ring)
+    app.router.add_get("/{key}", value)
+    return app
+
+
+@web.middleware
+async def one_line_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Say in one plain line what was wrong, also where aiohttp is the one to say it."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+        return plain(error.status, f"{error.reason}: {request.method} {request.path}", headers)
+
+
+async def value(request: web.Request) -> web.Response:
+    """`GET /<key>`: the value's exact bytes."""
+    lookups = request.app[LOOKUPS]
+    try:
+        found = await lookups.get(canonical(request.match_info["key"].encode()))
+    except InvalidKey as error:
+        return plain(400, str(error))
+    except ShardUnavailable as error:
+        return plain(503, str(error), {"Retry-After": RETRY_AFTER})
+    if found is None:
+        return plain(404, "no such key in the dataset")
+    assert lookups.topology is not None
+    headers = {"ETag": f'"{lookups.topology.dataset_id}"'}
+    return web.Response(body=found, headers=headers, content_type="text/plain", charset="utf-8")
+
+
+async def about(_request: web.Request) -> web.Response:
+    return plain(200, "ringkv: GET /<UUID v4>, /ring, /healthz, /readyz")
+
+
+async def healthz(_request: web.Request) -> web.Response:
+    """The process answers."""
+    return plain(200, "ok")
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """There is a topology, and at least a part of it can be reached."""
+    topology = request.app[LOOKUPS].topology
+    if topology is None or not any(link.open for link in topology.links.values()):
+        return plain(503, "no shard can be reached", {"Retry-After": RETRY_AFTER})
+    return plain(200, "ready")
+
+
+async def ring(request: web.Request) -> web.Response:
+    """The topology as JSON."""
+    return web.json_response(ring_view(request.app[CONTROLLER], request.app[LOOKUPS].topology))
+
+
+def plain(status: int, line: str, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(status=status, text=f"{line}\n", headers=headers)
+
+
+async def _name_the_server(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = SERVER

@@ -1,0 +1,129 @@
+"""One connection to a shard: requests leave pipelined and batched, replies come back in the same order.
+
+All requests of one turn of the event loop leave in one write, which is what makes the router fast: the
+busier it is, the fewer system calls a request costs.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from typing import Any, Protocol, cast
+
+import hiredis
+
+from cluster import resp
+from cluster.errors import PeerError
+
+log = logging.getLogger("ringkv.router")
+
+
+class Waiter(Protocol):
+    """Who asked: told exactly once, either of the reply or of the end of the connection."""
+
+    def answered(self, reply: Any, link: "Link") -> None: ...
+
+    def lost(self, link: "Link") -> None: ...
+
+
+class Link(asyncio.Protocol):
+    """A connection from `connection_made` to `connection_lost`; `open` says which.
+
+    `unanswered` is the number of requests that wait for their reply; `closed` is done at the end.
+    """
+
+    def __init__(self) -> None:
+        self.open = False
+        self._waiters: deque[Waiter] = deque()
+        self._outgoing: list[bytes] = []
+        self._reader = resp.reader()
+        self._retired = False
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.problem = "the connection to the shard was lost"
+
+    @property
+    def unanswered(self) -> int:
+        return len(self._waiters)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._call_soon = asyncio.get_running_loop().call_soon
+        self.open = True
+
+    def get(self, key: bytes, waiter: Waiter) -> None:
+        """Ask for the value of a canonical key. Only on an open link."""
+        self._send(resp.get_command(key), waiter)
+
+    async def call(self, *args: bytes | str | int) -> Any:
+        """Send any command and wait. Raises PeerError for an error reply, ConnectionError for a lost link."""
+        if not self.open:
+            raise ConnectionResetError(self.problem)
+        call = _Call()
+        self._send(hiredis.pack_command(cast("Any", args)), call)
+        return await call.reply
+
+    def retire(self) -> None:
+        """Close as soon as nothing waits any more."""
+        self._retired = True
+        if not self._waiters:
+            self.close()
+
+    def close(self) -> None:
+        if self.open:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        waiters, gets = self._waiters, self._reader.gets
+        self._reader.feed(data)
+        try:
+            while (reply := gets()) is not resp.NOT_ENOUGH:
+                waiter = waiters.popleft()
+                try:
+                    waiter.answered(reply, self)
+                except Exception:
+                    # Whoever asked may be gone; those behind must still get their replies.
+                    log.exception("a reply could not be delivered")
+        except (hiredis.ProtocolError, IndexError):
+            self.problem = "what answers there does not speak the Redis protocol as a shard does"
+            self.close()
+        if self._retired and not waiters:
+            self.close()
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self.open = False
+        waiters, self._waiters = self._waiters, deque()
+        for waiter in waiters:
+            try:
+                waiter.lost(self)
+            except Exception:
+                log.exception("a lost request could not be handled")
+        self.closed.set_result(None)
+
+    def _send(self, command: bytes, waiter: Waiter) -> None:
+        self._waiters.append(waiter)
+        if not self._outgoing:
+            self._call_soon(self._flush)
+        self._outgoing.append(command)
+
+    def _flush(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
+        if self.open:
+            self._transport.write(b"".join(outgoing))
+
+
+class _Call:
+    """A waiter that is awaited."""
+
+    def __init__(self) -> None:
+        self.reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def answered(self, reply: Any, _link: Link) -> None:
+        if self.reply.done():
+            return
+        if isinstance(reply, hiredis.ReplyError):
+            self.reply.set_exception(PeerError(str(reply)))
+        else:
+            self.reply.set_result(reply)
+
+    def lost(self, link: Link) -> None:
+        if not self.reply.done():
+            self.reply.set_exception(ConnectionResetError(link.problem))

@@ -1,0 +1,213 @@
+"""A request's life inside the router: sent, hedged, sent elsewhere, kept waiting, answered exactly once.
+
+    lookup ──► an owner's link ──► value, or None
+       │           │ lost, not loaded, slow
+       │           ▼
+       │       another owner ──► …
+       │           │ none left
+       │           ▼
+       └──────► waiting for the next topology ──► deadline: Unavailable
+
+The data never changes, so asking twice, or somebody else, is always right.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import hiredis
+
+from cluster.errors import ShardUnavailable
+from cluster.lease import CORRUPT
+from cluster.position import position
+from router.hedging import HedgeBudget, LatencyEstimate
+from router.link import Link
+from router.policy import DEADLINE, MAX_UNANSWERED, TICK
+from router.topology import Topology
+
+Reply = bytes | None | ShardUnavailable
+"""A value, None for a key that is not in the dataset, or why neither can be told."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What has happened since the start."""
+
+    requests: int = 0
+    hedged: int = 0
+    retried: int = 0
+    waited: int = 0
+    unavailable: int = 0
+    refused: int = 0
+
+
+class Lookup:
+    """One key on its way; `on_reply` is called once, unless `abandon` came first."""
+
+    __slots__ = ("_lookups", "asked", "in_flight", "key", "on_reply", "position", "reason", "started")
+
+    def __init__(self, lookups: "Lookups", key: bytes, on_reply: Callable[[Reply], None], started: float) -> None:
+        self._lookups = lookups
+        self.key = key
+        self.position = position(key)
+        self.on_reply: Callable[[Reply], None] | None = on_reply
+        self.started = started
+        self.asked: tuple[Link, ...] = ()
+        self.in_flight = 0
+        self.reason = "no shard that owns this key could be reached"
+
+    def abandon(self) -> None:
+        """The client has gone: nobody wants the reply."""
+        self._lookups.finish(self)
+
+    def answered(self, reply: Any, _link: Link) -> None:
+        self.in_flight -= 1
+        on_reply = self.on_reply
+        if on_reply is None:
+            return
+        if isinstance(reply, hiredis.ReplyError):
+            self.reason = str(reply)
+            self._lookups.ask_again(self)
+            return
+        self._lookups.answered(self)
+        on_reply(reply)
+
+    def lost(self, _link: Link) -> None:
+        self.in_flight -= 1
+        if self.on_reply is not None:
+            self._lookups.ask_again(self)
+
+
+class Lookups:
+    """All lookups of a router, and the topology by which they are sent."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.topology: Topology | None = None
+        self.counters = Counters()
+        self.unanswered = 0
+        self._latency = LatencyEstimate()
+        self._young: deque[Lookup] = deque()  # not yet old enough to be hedged, in the order of their start
+        self._old: deque[Lookup] = deque()  # hedged if that was possible; next comes the deadline
+        self._waiting: dict[Lookup, None] = {}  # nobody to ask in this topology, in the order of their start
+        self._hedges = HedgeBudget()
+        self._ticking = False
+
+    def start(self, key: bytes, on_reply: Callable[[Reply], None]) -> Lookup | None:
+        """Look a canonical key up; None when there are too many already, and nothing will be called."""
+        self.counters.requests += 1
+        if self.unanswered >= MAX_UNANSWERED:
+            self.counters.refused += 1
+            return None
+        lookup = Lookup(self, key, on_reply, self._loop.time())
+        self.unanswered += 1
+        self._young.append(lookup)
+        if not self._ticking:
+            self._ticking = True
+            self._loop.call_later(TICK, self._tick)
+        self._ask(lookup)
+        return lookup
+
+    async def get(self, key: bytes) -> bytes | None:
+        """The value of a canonical key, None if it is not in the dataset. Raises ShardUnavailable."""
+        done: asyncio.Future[Reply] = self._loop.create_future()
+
+        def reply(value: Reply) -> None:
+            if not done.done():
+                done.set_result(value)
+
+        lookup = self.start(key, reply)
+        if lookup is None:
+            raise ShardUnavailable(f"more than {MAX_UNANSWERED} requests wait already")
+        try:
+            value = await done
+        finally:
+            lookup.abandon()
+        if isinstance(value, ShardUnavailable):
+            raise value
+        return value
+
+    def swap(self, topology: Topology) -> None:
+        """Send by this topology from now on, first of all what has waited for it."""
+        self.topology = topology
+        waiting, self._waiting = self._waiting, {}
+        for lookup in waiting:
+            lookup.asked = ()
+            self._ask(lookup)
+
+    def finish(self, lookup: Lookup) -> None:
+        """Nothing more is to be done for this lookup."""
+        if lookup.on_reply is not None:
+            lookup.on_reply = None
+            self.unanswered -= 1
+            self._waiting.pop(lookup, None)
+
+    def answered(self, lookup: Lookup) -> None:
+        # Of a lookup that was sent twice nobody knows which copy's time this is.
+        if len(lookup.asked) == 1:
+            self._latency.observe(self._loop.time() - lookup.started)
+        self.finish(lookup)
+
+    def ask_again(self, lookup: Lookup) -> None:
+        self.counters.retried += 1
+        self._ask(lookup)
+
+    def _ask(self, lookup: Lookup) -> None:
+        link = self._choose(lookup)
+        if link is not None:
+            self._send(lookup, link)
+        elif lookup.in_flight:
+            return
+        elif lookup.reason.startswith(CORRUPT):
+            # No topology heals a damaged file: say so at once.
+            self._give_up(lookup)
+        else:
+            self.counters.waited += 1
+            self._waiting[lookup] = None
+
+    def _choose(self, lookup: Lookup) -> Link | None:
+        """The open link with the fewest requests in flight among the owners not asked yet, the preferred first."""
+        topology = self.topology
+        if topology is None:
+            return None
+        best: Link | None = None
+        for link in topology.routes[lookup.position >> topology.shift]:
+            if link.open and link not in lookup.asked and (best is None or link.unanswered < best.unanswered):
+                best = link
+        return best
+
+    def _send(self, lookup: Lookup, link: Link) -> None:
+        lookup.asked += (link,)
+        lookup.in_flight += 1
+        link.get(lookup.key, lookup)
+
+    def _tick(self) -> None:
+        now, young, old = self._loop.time(), self._young, self._old
+        hedge_before = now - self._latency.hedge_delay
+        while young and (young[0].on_reply is None or young[0].started <= hedge_before):
+            lookup = young.popleft()
+            if lookup.on_reply is not None:
+                self._hedge(lookup)
+                old.append(lookup)
+        while old and (old[0].on_reply is None or old[0].started <= now - DEADLINE):
+            lookup = old.popleft()
+            if lookup.on_reply is not None:
+                self._give_up(lookup)
+        self._ticking = bool(young or old)
+        if self._ticking:
+            self._loop.call_later(TICK, self._tick)
+
+    def _hedge(self, lookup: Lookup) -> None:
+        link = self._choose(lookup) if lookup.in_flight else None
+        if link is not None and self._hedges.take(self.counters.requests):
+            self.counters.hedged += 1
+            self._send(lookup, link)
+
+    def _give_up(self, lookup: Lookup) -> None:
+        on_reply = lookup.on_reply
+        if on_reply is not None:
+            self.counters.unavailable += 1
+            self.finish(lookup)
+            on_reply(ShardUnavailable(lookup.reason))

@@ -1,0 +1,48 @@
+"""The router's policies: how long, how many, how often, each with the reason for its value."""
+
+from typing import Final
+
+DEADLINE: Final = 5.0
+"""Seconds a request may wait for a copy of its key to be reachable. Most clients give up after 10 or more."""
+
+RETRY_AFTER: Final = "1"
+"""Seconds after which a refused client should come back: a new topology takes less."""
+
+MAX_UNANSWERED: Final = 16_384
+"""Requests inside the router at once; at 50,000/s this is a third of a second's worth. Beyond: 503 at once."""
+
+TICK: Final = 0.01
+"""Seconds between two looks at the unanswered requests. A timer for each would cost more than the request."""
+
+HEDGE_BUDGET: Final = 0.1
+"""Hedges a request, at most: so that a cluster that is slow because it is overloaded is not loaded further."""
+
+HEDGE_BURST: Final = 256
+"""Hedges that may be saved up: the requests in flight to a shard at the moment when it hangs."""
+
+HEDGE_DELAY_MIN: Final = 0.01
+HEDGE_DELAY_MAX: Final = 0.1
+"""Bounds of the hedge delay: one tick, and half of the longest wait that a hung shard may cause."""
+
+HEARTBEAT_INTERVAL: Final = 0.25
+HEARTBEAT_TIMEOUT: Final = 1.0
+"""A shard that says nothing for four heartbeats is given up. A garbage collection or a busy machine is shorter."""
+
+DISCOVERY_INTERVAL: Final = 1.0
+"""Seconds between two looks at the name server."""
+
+RECONNECT_MIN: Final = 0.02
+RECONNECT_MAX: Final = 1.0
+"""Bounds of the backoff to an address that does not answer, with jitter."""
+
+JOIN_SETTLE: Final = 0.5
+JOIN_SETTLE_MAX: Final = 2.0
+"""How long a join waits for others to come with it, since the latest and since the first: one change, not five."""
+
+FIRST_SETTLE: Final = 3.0
+"""How long the first topology waits for every listed shard before it begins without the missing ones."""
+
+FLAP_UPTIME: Final = 2.0
+FLAP_HOLD_MIN: Final = 1.0
+FLAP_HOLD_MAX: Final = 30.0
+"""A shard that is lost within FLAP_UPTIME of joining, or while joining, is kept out: longer each time it happens."""

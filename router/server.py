@@ -1,0 +1,46 @@
+"""The life of a router process: listen, keep the topology true, and leave without hurting a client."""
+
+import asyncio
+import logging
+import socket
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiohttp import web
+
+from router.app import build_app
+from router.controller import Controller
+from router.discovery import Discovery
+from router.lookup import Lookups
+
+log = logging.getLogger("ringkv.router")
+
+DRAIN_SECONDS: Final = 6.0
+"""How long requests in flight may take to end: more than their deadline, less than Compose's 10 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouterSettings:
+    shards: Discovery
+    replicas: int = 1
+    secret: str | None = field(default=None, repr=False)
+
+
+async def serve(settings: RouterSettings, listening: socket.socket, stop: asyncio.Event) -> None:
+    """Serve on a listening socket until `stop`, then until what is in flight is answered."""
+    lookups = Lookups()
+    controller = Controller(settings.shards, settings.replicas, settings.secret, lookups)
+    runner = web.AppRunner(build_app(lookups, controller), access_log=None, shutdown_timeout=DRAIN_SECONDS)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listening).start()
+        log.info("router listens on %s", listening.getsockname())
+        async with asyncio.TaskGroup() as tasks:
+            reconciling = tasks.create_task(controller.run())
+            await stop.wait()
+            log.info("router is leaving: %d requests in flight", lookups.unanswered)
+            await runner.cleanup()
+            reconciling.cancel()
+    finally:
+        await runner.cleanup()
+    log.info("router stopped")

@@ -1,0 +1,41 @@
+"""Who owns what at one moment: a snapshot that is replaced, never changed."""
+
+from dataclasses import dataclass, field
+
+from cluster.position import partition_shift
+from cluster.ring import Ring
+from router.link import Link
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """A ring with an open lease on every shard of it.
+
+    `routes[position >> shift]` are the links to that partition's owners in preference order; `keys` is the
+    number of keys that each shard has loaded for it.
+    """
+
+    epoch: int
+    dataset_id: str
+    ring: Ring
+    links: dict[str, Link] = field(repr=False)
+    keys: dict[str, int]
+    routes: tuple[tuple[Link, ...], ...] = field(repr=False)
+    shift: int
+
+    @classmethod
+    def build(cls, epoch: int, dataset_id: str, ring: Ring, links: dict[str, Link], keys: dict[str, int]) -> "Topology":
+        # Equal owners share one tuple: a ring of N shards has far fewer combinations than partitions.
+        combinations = {owners: tuple(links[name] for name in owners) for owners in set(ring.owners)}
+        routes = tuple(combinations[owners] for owners in ring.owners)
+        return cls(epoch, dataset_id, ring, links, keys, routes, partition_shift(ring.partitions))
+
+    @property
+    def whole(self) -> bool:
+        """Every link is still open."""
+        return all(link.open for link in self.links.values())
+
+    def retire(self) -> None:
+        """Let every link finish what is in flight, and close."""
+        for link in self.links.values():
+            link.retire()

@@ -1,0 +1,1 @@
+"""The shard process: the partitions that routers lease from it, served over RESP."""

@@ -1,0 +1,5 @@
+"""`python -m shard`."""
+
+from shard.cli import shard
+
+shard(prog_name="python -m shard")

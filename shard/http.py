@@ -1,0 +1,45 @@
+"""The shard's small HTTP port, for people and probes; routers use RESP."""
+
+from aiohttp import web
+
+from cluster.errors import CorruptPartition, InvalidKey
+from cluster.position import canonical
+from shard.state import ShardState
+from shard.store import PartitionNotLoaded
+
+STATE = web.AppKey("state", ShardState)
+
+
+def build_app(state: ShardState) -> web.Application:
+    app = web.Application()
+    app[STATE] = state
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/{key}", value)
+    return app
+
+
+async def healthz(_request: web.Request) -> web.Response:
+    """The process answers."""
+    return web.Response(text="ok\n")
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """The shard can be given work: it is not about to leave."""
+    if request.app[STATE].draining:
+        return web.Response(status=503, text="draining\n")
+    return web.Response(text="ready\n")
+
+
+async def value(request: web.Request) -> web.Response:
+    """One value, if its partition is loaded here."""
+    state = request.app[STATE]
+    try:
+        found = state.store.get(canonical(request.match_info["key"].encode()))
+    except InvalidKey as error:
+        return web.Response(status=400, text=f"{error}\n")
+    except (PartitionNotLoaded, CorruptPartition) as error:
+        return web.Response(status=503, text=f"{error}\n")
+    if found is None:
+        return web.Response(status=404, text="no such key\n")
+    return web.Response(body=found, content_type="text/plain", charset="utf-8")
