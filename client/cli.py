@@ -1,0 +1,24 @@
+"""`ringkv get`: client/get.py for those who have the whole of ringkv installed."""
+
+import sys
+
+import click
+
+from client.get import DEFAULT_URL, EXAMPLES, SUMMARY, URL_VARIABLE, print_values, wrong_usage
+
+
+class _OneLineUsage(click.Command):
+    """A wrong usage is one line on stderr, as every other error of this command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            wrong_usage(error.format_message())
+
+
+@click.command(cls=_OneLineUsage, help=f"{SUMMARY}\n\n\b\n{EXAMPLES % {'prog': 'ringkv get'}}")
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+@click.option("--url", envvar=URL_VARIABLE, default=DEFAULT_URL, help="The router.")
+def get(keys: tuple[str, ...], url: str) -> None:
+    sys.exit(print_values(keys, url))

@@ -1,0 +1,300 @@
+"""Get values from a ringkv router: a script that needs nothing but Python, and the Python client.
+
+    python client/get.py f8a24bb8-eff8-41dc-929b-10b4c3e49e05
+
+It imports nothing of the project, so that this one file can be copied to any machine that has Python 3.11.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection, IncompleteRead
+from typing import BinaryIO, Final, NoReturn, Self, TextIO
+from urllib.parse import quote, urlsplit
+
+DEFAULT_URL: Final = "http://localhost:8000"
+URL_VARIABLE: Final = "RINGKV_URL"
+
+TIMEOUT: Final = 10.0
+"""Seconds without a byte from the router. It answers within 5, if only with 503."""
+
+RETRIES: Final = 2
+"""After a 503. The router has waited for its shards each time: three times 5 s is longer than starting one takes."""
+
+RETRY_AFTER_MAX: Final = 10
+"""Seconds. Who asks for a longer pause is not about to recover, and a command should say so at once."""
+
+FOUND, MISSING, FAILED = 0, 1, 2
+INTERRUPTED, OUTPUT_CLOSED = 130, 141
+"""128 + SIGINT and 128 + SIGPIPE, as a shell reports it of `cat`: neither may be taken for a missing key."""
+
+SUMMARY: Final = f"""\
+Print the value of each KEY: its bytes, unchanged, and a newline.
+
+A value cannot contain a newline, so each line is one value. A KEY of "-" reads
+keys from standard input, one a line, and prints each value as soon as it comes.
+The router is --url, else ${URL_VARIABLE}, else {DEFAULT_URL}.
+
+Exit code 0: all keys were found. 1: a key is not in the dataset; it is named on
+stderr, the others are printed. 2: anything else; one line on stderr says what."""
+
+EXAMPLES: Final = """\
+Examples:
+  %(prog)s f8a24bb8-eff8-41dc-929b-10b4c3e49e05
+  cut -d' ' -f1 example.data | %(prog)s -"""
+
+
+class ClientError(Exception):
+    """The root of all that this client raises on purpose; `str()` is one line for people."""
+
+
+class InvalidKey(ClientError):
+    """Not the text of a UUID version 4."""
+
+
+class InvalidURL(ClientError):
+    """Not http(s)://host[:port][/prefix]."""
+
+
+class Unreachable(ClientError):
+    """No answer: refused, cut off, timed out, an untrusted certificate."""
+
+
+class Unavailable(ClientError):
+    """The router said 503, and still did after the retries."""
+
+
+class UnexpectedAnswer(ClientError):
+    """What answered is not a ringkv router, or one that is broken."""
+
+
+class Client:
+    """One keep-alive connection to a router, opened when it is needed; not to be shared by threads.
+
+        with Client("http://localhost:8000") as client:
+            value = client.get("f8a24bb8-eff8-41dc-929b-10b4c3e49e05")
+
+    `url` may be https and may have a path prefix; `timeout` is in seconds without a byte from the router.
+    Raises InvalidURL.
+    """
+
+    def __init__(self, url: str = DEFAULT_URL, *, timeout: float = TIMEOUT) -> None:
+        self._url = url
+        self._connection, self._prefix = _open(url, timeout)
+
+    def get(self, key: str) -> bytes | None:
+        """The value of `key`, or None when the dataset has no such key.
+
+        Raises InvalidKey, Unreachable, Unavailable, UnexpectedAnswer.
+        """
+        path = f"{self._prefix}/{canonical(key)}"
+        answer = self._ask(path)
+        for _ in range(RETRIES):
+            pause = answer.pause()
+            if pause is None:
+                break
+            time.sleep(pause)
+            answer = self._ask(path)
+        return answer.value(self._url)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, path: str) -> "_Answer":
+        # A server may close an idle connection at any time: only a new one proves that nobody is there.
+        reused = self._connection.sock is not None
+        try:
+            try:
+                return self._exchange(path)
+            except (OSError, HTTPException) as error:
+                if not reused or isinstance(error, TimeoutError):
+                    raise
+            return self._exchange(path)
+        except (OSError, IncompleteRead) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise Unreachable(f"no answer from {self._url}: {_one_line(str(reason))}; is a router there?") from error
+        except HTTPException as error:
+            raise UnexpectedAnswer(f"{self._url} does not speak HTTP: {_one_line(repr(error))}") from error
+
+    def _exchange(self, path: str) -> "_Answer":
+        try:
+            self._connection.request("GET", path)
+            response = self._connection.getresponse()
+            return _Answer(response.status, response.reason, response.headers, response.read())
+        except BaseException:
+            # What is left of this answer must not be read as the next one's.
+            self._connection.close()
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    reason: str
+    headers: HTTPMessage
+    body: bytes
+
+    def pause(self) -> int | None:
+        """Seconds to wait before asking again, or None when this answer is final (also with a date to wait for)."""
+        seconds = self.headers.get("Retry-After", "").strip()
+        if self.status != 503 or not re.fullmatch("[0-9]{1,9}", seconds):
+            return None
+        return int(seconds) if int(seconds) <= RETRY_AFTER_MAX else None
+
+    def value(self, url: str) -> bytes | None:
+        """The value, or None. Raises Unavailable, UnexpectedAnswer."""
+        if self.status == 200:
+            return self.body
+        # Any web server says 404 to a wrong path; that a key is absent, only ringkv can say.
+        if self.status == 404 and self.body.startswith(b"no such key"):
+            return None
+        said = f"{self.status} {self.reason}"
+        if self.headers.get_content_type() == "text/plain":
+            said = f"{said}: {self.body[:200].decode(errors='replace')}"
+        if self.status == 503:
+            raise Unavailable(f"{url} is unavailable: {_one_line(said)}")
+        raise UnexpectedAnswer(f"{url} does not answer as a ringkv router: {_one_line(said)}")
+
+
+_is_uuid4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
+
+
+def canonical(key: str) -> str:
+    """`key` in lower case. Raises InvalidKey.
+
+    The router checks keys too, but not all that could be written here would reach it as a key: `ring` and
+    `healthz` are other pages of it, and an empty key is its front page.
+    """
+    lowered = key.lower()
+    if not _is_uuid4(lowered):
+        raise InvalidKey(f"not a UUID version 4: {key[:60]!r} (want xxxxxxxx-xxxx-4xxx-[89ab]xxx-xxxxxxxxxxxx)")
+    return lowered
+
+
+def _open(url: str, timeout: float) -> tuple[HTTPConnection, str]:
+    """A connection that is not yet made, and the prefix of all paths. Raises InvalidURL."""
+    invalid = InvalidURL(f"not the URL of a router: {url!r} (want http://host:port or https://host/prefix)")
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        # The codec that resolving will use: it refuses empty and overlong labels, and not with an OSError.
+        host.encode("idna")
+        kinds: dict[str, type[HTTPConnection]] = {"http": HTTPConnection, "https": HTTPSConnection}
+        kind = kinds[parts.scheme]
+        # The port must be given: http.client would look for it in the last group of an IPv6 address.
+        connection = kind(host, parts.port or kind.default_port, timeout=timeout)
+        prefix = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=")
+    except (KeyError, ValueError, HTTPException) as error:
+        raise invalid from error
+    if not host or "@" in parts.netloc or parts.query or parts.fragment:
+        raise invalid
+    return connection, prefix
+
+
+def print_values(arguments: Iterable[str], url: str, *, timeout: float = TIMEOUT) -> int:
+    """Print the value of each key; "-" stands for the keys on standard input. Returns the exit code."""
+    try:
+        with Client(url, timeout=timeout) as client:
+            return _print_values(client, _keys(arguments), _binary(sys.stdout, "output"))
+    except ClientError as error:
+        return _fail(str(error))
+    except BrokenPipeError:
+        _forget_output()
+        return OUTPUT_CLOSED
+    except OSError as error:
+        _forget_output()
+        return _fail(f"standard input or output: {error.strerror or error}")
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _print_values(client: Client, keys: Iterable[str], output: BinaryIO) -> int:
+    code = FOUND
+    for key in keys:
+        value = client.get(key)
+        if value is None:
+            code = MISSING
+            _say(f"no such key: {key}")
+        else:
+            output.write(value)
+            output.write(b"\n")
+            output.flush()
+    return code
+
+
+def _keys(arguments: Iterable[str]) -> Iterator[str]:
+    for argument in arguments:
+        yield from _keys_on_stdin() if argument == "-" else [argument]
+
+
+def _keys_on_stdin() -> Iterator[str]:
+    """The canonical keys; blank lines are passed over. Raises InvalidKey, with the number of the line."""
+    for number, line in enumerate(_binary(sys.stdin, "input"), start=1):
+        key = line.decode(errors="backslashreplace").strip()
+        if key:
+            try:
+                yield canonical(key)
+            except InvalidKey as error:
+                raise InvalidKey(f"standard input, line {number}: {error}") from error
+
+
+def _binary(stream: TextIO | None, name: str) -> BinaryIO:
+    if stream is None:  # what Python makes of `<&-` and `>&-`
+        raise OSError(0, f"standard {name} is closed")
+    return stream.buffer
+
+
+def _forget_output() -> None:
+    """Let the interpreter's last flush of stdout succeed, which would complain a second time."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(message: str) -> int:
+    _say(f"Error: {message}")
+    return FAILED
+
+
+def _say(line: str) -> None:
+    # Who closed stderr does not want to know; the exit code still tells.
+    with contextlib.suppress(OSError, AttributeError):
+        sys.stderr.write(f"{line}\n")
+
+
+def _one_line(text: str) -> str:
+    """`text` in one line that cannot command a terminal: much of it comes from elsewhere."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+
+
+def wrong_usage(message: str) -> NoReturn:
+    """End with one line, without the usage: as every other error."""
+    sys.exit(_fail(f"{_one_line(message)} (--help tells more)"))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        wrong_usage(message)
+
+
+def main() -> int:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(f"python {sys.argv[0]}", description=SUMMARY, epilog=EXAMPLES, formatter_class=raw)
+    parser.add_argument("keys", nargs="+", metavar="KEY", help='a UUID version 4, or "-"')
+    parser.add_argument("--url", default=os.environ.get(URL_VARIABLE) or DEFAULT_URL, help="the router")
+    arguments = parser.parse_args()
+    return print_values(arguments.keys, arguments.url)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
