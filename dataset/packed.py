@@ -264,7 +264,7 @@ def _map(path: Path) -> mmap.mmap:
 def _read_footer(path: Path, mapped: mmap.mmap) -> pa.RecordBatchFileReader:
     if mapped[: len(MAGIC)] != MAGIC:
         raise PackedFileError(f"{path}: is not a packed dataset; make one from the data file with `ringkv pack`")
-    if mapped[-len(MAGIC) :] != MAGIC:
+    if len(mapped) < 2 * len(MAGIC) or mapped[-len(MAGIC) :] != MAGIC:
         raise PackedFileError(f"{path}: is truncated; pack its source again")
     try:
         return pa.ipc.open_file(pa.py_buffer(mapped))
