@@ -1,0 +1,87 @@
+"""What all tests share: processes that end with their test, and data files that are packed once a run."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from dataset.generate import lines
+from dataset.pack import pack
+from tests.support.data import EXAMPLE, read_pairs
+from tests.support.processes import Spawner
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this run see."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache(shared_folder: Path) -> Path:
+    """The cache of packed files of all processes that tests start."""
+    return shared_folder / "cache"
+
+
+@pytest.fixture
+def spawn(cache: Path) -> Iterator[Spawner]:
+    """Starts processes; kills what is left of them when the test ends."""
+    spawner = Spawner(cache)
+    yield spawner
+    spawner.close()
+
+
+@pytest.fixture(scope="module")
+def module_spawn(cache: Path) -> Iterator[Spawner]:
+    """The same for processes that the tests of one file share."""
+    spawner = Spawner(cache)
+    yield spawner
+    spawner.close()
+
+
+@pytest.fixture(scope="session")
+def generated(shared_folder: Path) -> Callable[..., tuple[Path, Path]]:
+    """Makes a data file of so many pairs and its packed file, once a run."""
+
+    def make(pairs: int, seed: int = 7, value_size: int | None = None) -> tuple[Path, Path]:
+        data = shared_folder / f"{pairs}-{seed}-{value_size}.data"
+        packed = data.with_suffix(".arrow")
+        with FileLock(f"{data}.lock"):
+            if not packed.exists():
+                with data.open("wb") as file:
+                    file.writelines(lines(pairs, seed, value_size))
+                pack(data, packed)
+        return data, packed
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def example_pairs() -> dict[bytes, bytes]:
+    return dict(read_pairs(EXAMPLE))
+
+
+@pytest.fixture(scope="session")
+def tool() -> Callable[..., str]:
+    """Runs a program that the tests need; where it is missing the test is skipped, and in CI it fails."""
+
+    def run(name: str, *args: str, env: dict[str, str] | None = None) -> str:
+        program = shutil.which(name)
+        if program is None:
+            reason = f"{name} is not installed"
+            if os.environ.get("CI") == "true":
+                pytest.fail(f"{reason}, and CI must not skip its tests")
+            pytest.skip(reason)
+        done = subprocess.run(
+            [program, *args], env=os.environ | (env or {}), capture_output=True, text=True, check=False, timeout=60
+        )
+        return done.stdout + done.stderr
+
+    return run

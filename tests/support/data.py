@@ -1,0 +1,29 @@
+"""Data files read the slow and obvious way, to compare with, and keys that no file holds."""
+
+import random
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "example.data"
+SHARED = sorted((ROOT.parent / "shared" / "data").glob("*.data"))
+"""Data files that lie beside the checkout, where somebody has put some."""
+
+
+def read_pairs(path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """The pairs of a data file as they stand there."""
+    content = path.read_bytes()
+    for line in content.removesuffix(b"\n").split(b"\n") if content else []:
+        key, _, value = line.partition(b" ")
+        yield key, value
+
+
+def random_keys(count: int, seed: int) -> list[bytes]:
+    rng = random.Random(seed)
+    return [str(uuid.UUID(int=rng.getrandbits(128), version=4)).encode() for _ in range(count)]
+
+
+def write_pairs(path: Path, pairs: dict[bytes, bytes]) -> Path:
+    path.write_bytes(b"".join(b"%b %b\n" % pair for pair in pairs.items()))
+    return path
