@@ -56,22 +56,19 @@ class Controller:
         """Discover and reconcile until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._discover())
+                tasks.create_task(self._discover(tasks))
                 tasks.create_task(self._reconcile())
         finally:
-            for task in self._watching.values():
-                task.cancel()
-            await asyncio.gather(*self._watching.values(), return_exceptions=True)
             if self._lookups.topology is not None:
                 self._lookups.topology.retire()
 
-    async def _discover(self) -> None:
+    async def _discover(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             found = await self._discovery.look(frozenset(self.members))
             for address in found - self.members.keys():
                 member = Member(address, self._secret, self._changed.set)
                 self.members[address] = member
-                self._watching[address] = asyncio.create_task(member.watch())
+                self._watching[address] = tasks.create_task(member.watch())
             for address in self.members.keys() - found:
                 # A shard that is no longer resolved may still serve: it goes when it stops answering.
                 if self.members[address].identity is None:

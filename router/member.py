@@ -67,7 +67,7 @@ class Member:
         """Connect, ask who it is, send heartbeats; begin again whenever that ends. Runs until cancelled."""
         again = AsyncRetrying(
             retry=retry_if_exception_type(TROUBLE),
-            wait=wait_exponential_jitter(initial=RECONNECT_MIN, max=RECONNECT_MAX, jitter=RECONNECT_MIN),
+            wait=wait_exponential_jitter(multiplier=RECONNECT_MIN, max=RECONNECT_MAX, jitter=RECONNECT_MIN),
             before_sleep=lambda state: self._lost(state.outcome.exception() if state.outcome else None),
         )
         while True:
