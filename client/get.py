@@ -79,8 +79,7 @@ class Client:
         with Client("http://localhost:8000") as client:
             value = client.get("f8a24bb8-eff8-41dc-929b-10b4c3e49e05")
 
-    `url` may be https and may have a path prefix; `timeout` is in seconds without a byte from the router.
-    Raises InvalidURL.
+    `url` may be https and may have a path prefix; `timeout` is in seconds without a byte. Raises InvalidURL.
     """
 
     def __init__(self, url: str = DEFAULT_URL, *, timeout: float = TIMEOUT) -> None:
@@ -292,7 +291,7 @@ def main() -> int:
     parser = _Parser(f"python {sys.argv[0]}", description=SUMMARY, epilog=EXAMPLES, formatter_class=raw)
     parser.add_argument("keys", nargs="+", metavar="KEY", help='a UUID version 4, or "-"')
     parser.add_argument("--url", default=os.environ.get(URL_VARIABLE) or DEFAULT_URL, help="the router")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     return print_values(arguments.keys, arguments.url)
 
 
