@@ -168,14 +168,21 @@ class Controller:
         request = LeaseRequest(membership.dataset_id, ring.ring_id, self._replicas, ring.names)
         links: dict[str, Link] = {}
         try:
-            leases = (self._lease(candidate, request, links) for candidate in membership.shards.values())
-            keys = dict(zip(membership.shards, await asyncio.gather(*leases), strict=True))
+            # A group, so that when one lease fails none of the others can still be taken.
+            async with asyncio.TaskGroup() as tasks:
+                leases = {
+                    candidate.identity.name: tasks.create_task(self._lease(candidate, request, links))
+                    for candidate in membership.shards.values()
+                }
+            keys = {name: lease.result() for name, lease in leases.items()}
             epoch = now.epoch + 1 if now else 1
             topology = await asyncio.to_thread(Topology.build, epoch, request.dataset_id, ring, links, keys)
             change = await asyncio.to_thread(_describe_change, now, topology)
-        except BaseException:
+        except BaseException as error:
             for link in links.values():
                 link.close()
+            if isinstance(error, ExceptionGroup):
+                raise error.exceptions[0] from None
             raise
         log.info("topology %d in %.0f ms: %s", epoch, 1000 * (self._clock() - started), change)
         return topology
