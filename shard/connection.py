@@ -1,7 +1,8 @@
 """One RESP connection to a shard: requests in, replies out in the same order, and the lease that it holds.
 
-All commands that arrive in one read are answered with one write. A client that does not read its replies
-is not read from either, so that what waits for it stays bounded.
+All commands that arrive in one read are answered with one write. Of a client that does not read its replies
+no more than MAX_REQUEST is read, so that what waits for it stays bounded; that much is, because a client may
+write all of a pipeline before it reads its first reply.
 """
 
 import asyncio
@@ -61,7 +62,6 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writable = False
-        self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         self._writable = True
@@ -102,8 +102,11 @@ class Connection(asyncio.Protocol):
         self._write(replies)
         if self._quitting:
             self._transport.close()
-        elif self._reader.len() > MAX_REQUEST and self._writable and self._leasing is None:
-            self._refuse([], f"a request may have at most {MAX_REQUEST} bytes")
+        elif self._reader.len() > MAX_REQUEST:
+            if self._writable and self._leasing is None:
+                self._refuse([], f"a request may have at most {MAX_REQUEST} bytes")
+            else:
+                self._transport.pause_reading()
 
     def _write(self, replies: list[bytes]) -> None:
         if len(replies) == 1:
