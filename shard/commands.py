@@ -151,6 +151,7 @@ def command(_session: Session, args: Args) -> bytes:
                     resp.integer(entry.first_key),
                     resp.integer(entry.last_key),
                     resp.integer(1 if entry.first_key else 0),
+                    *[resp.array([])] * 4,  # ACL categories, tips, key specifications, subcommands
                 ]
             )
             for name, entry in COMMANDS.items()
