@@ -23,7 +23,7 @@ PATIENCE = 30.0
 """Seconds after which what was waited for is not going to happen, also on a busy machine."""
 
 
-def wait_for(what: Callable[[], T], reason: str = "", patience: float = PATIENCE) -> T:
+def wait_for(what: Callable[[], T | None], reason: str = "", patience: float = PATIENCE) -> T:
     """What `what` returns, as soon as that is true."""
     until = time.monotonic() + patience
     while not (found := what()):
@@ -142,8 +142,7 @@ class Spawner:
     def shard(self, data: Path, *args: str, env: dict[str, str] | None = None) -> "SpawnedShard":
         """Start `python -m shard DATA` on a Unix socket, and wait until it serves."""
         address = Address(f"{self.directory()}/s", None)
-        command = [sys.executable, "-m", "shard", data, "--listen", str(address), *args]
-        spawned = self.run(*command, env=env)
+        spawned = self.run(sys.executable, "-m", "shard", data, "--listen", str(address), *args, env=env)
         spawned.wait_for_line(r"shard .* ready on")
         return SpawnedShard(spawned, address)
 

@@ -1,0 +1,44 @@
+"""A RESP connection that writes any bytes and reads one reply at a time."""
+
+import socket
+from typing import Any
+
+import hiredis
+
+from cluster import resp
+from cluster.lease import LeaseRequest
+from cluster.ring import Ring
+
+
+class Client:
+    def __init__(self, connected: socket.socket) -> None:
+        self.socket = connected
+        self._reader = resp.reader()
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def read(self) -> Any:
+        """The next reply; an error is returned. Raises ConnectionError at the end of the connection."""
+        while (reply := self._reader.gets()) is resp.NOT_ENOUGH:
+            data = self.socket.recv(1 << 20)
+            if not data:
+                raise ConnectionError("closed")
+            self._reader.feed(data)
+        return reply
+
+    def __call__(self, *args: bytes | str | int) -> Any:
+        self.send(command(*args))
+        return self.read()
+
+    def lease(self, dataset_id: str, ring: Ring) -> Any:
+        return self(*LeaseRequest(dataset_id, ring.ring_id, ring.replicas, ring.names).command())
+
+    def info(self) -> dict[str, str]:
+        text = self("INFO").decode()
+        return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
+def command(*args: bytes | str | int) -> bytes:
+    packed: bytes = hiredis.pack_command(args)  # type: ignore[arg-type]
+    return packed
