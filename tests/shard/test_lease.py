@@ -1,0 +1,179 @@
+"""Leases: a shard loads what a ring gives it, for as long as the connection that asked, and says so of the rest."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import hiredis
+import pytest
+
+from cluster.position import partition_shift, position
+from cluster.ring import Ring, build_ring
+from tests.support.data import EXAMPLE, random_keys
+from tests.support.memory import resident
+from tests.support.processes import SpawnedShard, Spawner, wait_for
+from tests.support.resp import Client, command
+
+Connect = Callable[[SpawnedShard], Client]
+PARTITIONS = 256
+
+
+@pytest.fixture
+def leased(spawn: Spawner) -> SpawnedShard:
+    return spawn.shard(EXAMPLE, "--leased", "--name", "b")
+
+
+def ring_of(*names: str, replicas: int = 1, partitions: int = PARTITIONS) -> Ring:
+    return build_ring(names, replicas, partitions)
+
+
+def owned(ring: Ring, name: str, keys: list[bytes]) -> list[bytes]:
+    shift = partition_shift(ring.partitions)
+    return [key for key in keys if name in ring.owners[position(key) >> shift]]
+
+
+def code(reply: object) -> str:
+    assert isinstance(reply, hiredis.ReplyError), reply
+    return str(reply).split(" ", 1)[0]
+
+
+def test_a_lease_loads_what_the_ring_gives_to_this_name(
+    leased: SpawnedShard, connect: Connect, example_pairs: dict[bytes, bytes]
+) -> None:
+    ring = ring_of("a", "b", "c")
+    client = connect(leased)
+    dataset = client.info()["dataset_id"]
+    assert client("DBSIZE") == 0
+    mine = owned(ring, "b", list(example_pairs))
+    assert client.lease(dataset, ring) == b"OK %d" % len(mine)
+    assert client("DBSIZE") == len(mine)
+    assert int(client.info()["loaded_partitions"]) == len(ring.owned_by("b"))
+    for key in mine:
+        assert client("GET", key) == example_pairs[key]
+
+
+def test_keys_of_other_partitions_are_not_loaded_and_never_missing(
+    leased: SpawnedShard, connect: Connect, example_pairs: dict[bytes, bytes]
+) -> None:
+    ring = ring_of("a", "b", "c")
+    client = connect(leased)
+    client.lease(client.info()["dataset_id"], ring)
+    for keys, value in ((list(example_pairs), True), (random_keys(3_000, seed=2), False)):
+        mine = set(owned(ring, "b", keys))
+        for key in keys:
+            reply = client("GET", key)
+            if key in mine:
+                assert reply == (example_pairs[key] if value else None)
+            else:
+                assert code(reply) == "NOTLOADED"
+    foreign = next(key for key in example_pairs if key not in set(owned(ring, "b", list(example_pairs))))
+    for name in ("MGET", "EXISTS", "STRLEN"):
+        assert code(client(name, foreign)) == "NOTLOADED"
+    assert code(client("MGET", mine.pop(), foreign)) == "NOTLOADED"
+
+
+def test_the_end_of_the_connection_ends_the_lease_and_its_pages(
+    spawn: Spawner, connect: Connect, generated: Callable[..., tuple[Path, Path]]
+) -> None:
+    _, packed = generated(100_000)
+    shard = spawn.shard(packed, "--leased", "--name", "b")
+    watcher, holder = connect(shard), connect(shard)
+    info = watcher.info()
+    empty = resident(shard.spawned.pid, packed)
+    keys = int(holder.lease(info["dataset_id"], ring_of("b", partitions=int(info["partitions"]))).split()[1])
+    assert keys == 100_000
+    assert resident(shard.spawned.pid, packed) > packed.stat().st_size * 0.9
+    holder.socket.close()
+    wait_for(lambda: watcher("DBSIZE") == 0)
+    wait_for(lambda: resident(shard.spawned.pid, packed) <= empty + (256 << 10))
+    assert watcher.info()["leases"] == "0"
+    assert code(watcher("GET", random_keys(1, seed=1)[0])) == "NOTLOADED"
+
+
+def test_two_leases_side_by_side_are_both_served(
+    leased: SpawnedShard, connect: Connect, example_pairs: dict[bytes, bytes]
+) -> None:
+    first, second = ring_of("a", "b", "c"), ring_of("b", "d", "e")
+    keys = list(example_pairs)
+    one, two = connect(leased), connect(leased)
+    dataset = one.info()["dataset_id"]
+    of_first, of_second = set(owned(first, "b", keys)), set(owned(second, "b", keys))
+    assert of_second - of_first
+    assert of_first - of_second
+    one.lease(dataset, first)
+    two.lease(dataset, second)
+    assert two("DBSIZE") == len(of_first | of_second)
+    assert all(two("GET", key) == example_pairs[key] for key in of_first | of_second)
+    one.socket.close()
+    wait_for(lambda: two("DBSIZE") == len(of_second))
+    assert all(two("GET", key) == example_pairs[key] for key in of_second)
+    assert code(two("GET", (of_first - of_second).pop())) == "NOTLOADED"
+
+
+def test_requests_behind_a_lease_are_answered_after_it(leased: SpawnedShard, connect: Connect) -> None:
+    client = connect(leased)
+    key = "f8a24bb8-eff8-41dc-929b-10b4c3e49e05"
+    dataset, ring = client.info()["dataset_id"], ring_of("b")
+    client.send(command("LEASE", dataset, ring.ring_id, 1, "b") + command("GET", key) * 50)
+    assert client.read() == b"OK 10000"
+    assert [client.read() for _ in range(50)] == [b"1234"] * 50
+
+
+def test_a_shard_alone_serves_everything_until_the_first_lease(spawn: Spawner, connect: Connect) -> None:
+    shard = spawn.shard(EXAMPLE, "--name", "b")
+    client = connect(shard)
+    assert client("DBSIZE") == 10_000
+    ring = ring_of("a", "b")
+    keys = client.lease(client.info()["dataset_id"], ring)
+    assert 0 < int(keys.split()[1]) < 10_000
+    wait_for(lambda: int(client.info()["loaded_partitions"]) == len(ring.owned_by("b")))
+
+
+@pytest.mark.parametrize(
+    ("args", "reply"),
+    [
+        (("wrong", "ring", 1, "b"), r"WRONGDATASET b serves dataset "),
+        (("DATASET", "ring", 1, "a"), r"WRONGRING b is not one of the ring's shards"),
+        (("DATASET", "ring", 1, "a", "b"), r"WRONGRING b computes ring "),
+        (("DATASET", "RING", 2, "a", "b"), r"WRONGRING b computes ring "),
+        (("DATASET", "RING", 1, "a", "b", "c"), r"WRONGRING b computes ring "),
+        (("DATASET", "RING", 0, "a", "b"), r"ERR replicas must be a positive number"),
+        (("DATASET", "RING"), r"ERR want LEASE"),
+    ],
+)
+def test_a_lease_that_cannot_be_right_is_refused(
+    leased: SpawnedShard, connect: Connect, args: tuple[str | int, ...], reply: str
+) -> None:
+    client = connect(leased)
+    known = {"DATASET": client.info()["dataset_id"], "RING": ring_of("a", "b").ring_id}
+    refused = client("LEASE", *(known.get(str(arg), arg) for arg in args))
+    assert isinstance(refused, hiredis.ReplyError)
+    assert str(refused).startswith(reply)
+    assert client("DBSIZE") == 0
+    assert client.info()["leases"] == "0"
+    assert client.lease(known["DATASET"], ring_of("a", "b")).startswith(b"OK ")
+
+
+def test_a_connection_holds_one_lease(leased: SpawnedShard, connect: Connect) -> None:
+    client = connect(leased)
+    dataset = client.info()["dataset_id"]
+    assert client.lease(dataset, ring_of("b")) == b"OK 10000"
+    assert "holds a lease already" in str(client.lease(dataset, ring_of("a", "b")))
+    assert client("DBSIZE") == 10_000
+
+
+def test_with_a_secret_a_lease_needs_it(spawn: Spawner, connect: Connect) -> None:
+    shard = spawn.shard(EXAMPLE, "--leased", "--name", "b", env={"RINGKV_SECRET": "open sesame"})
+    client = connect(shard)
+    dataset, ring = client.info()["dataset_id"], ring_of("b")
+    assert code(client.lease(dataset, ring)) == "NOAUTH"
+    for wrong in ("", "open", "open sesame!", "OPEN SESAME"):
+        assert code(client("AUTH", wrong)) == "WRONGPASS"
+    assert code(client("HELLO", 3, "AUTH", "anybody", "wrong")) == "WRONGPASS"
+    assert code(client.lease(dataset, ring)) == "NOAUTH"
+    assert client("DBSIZE") == 0
+    assert client("AUTH", "open sesame") == b"OK"
+    assert client.lease(dataset, ring) == b"OK 10000"
+    named = connect(shard)
+    assert named("AUTH", "anybody", "open sesame") == b"OK"
+    assert named.lease(dataset, ring) == b"OK 10000"
+    assert "open sesame" not in shard.spawned.err
