@@ -1,5 +1,6 @@
 """Real processes for tests: started with their output in files, waited for with a deadline, and never left behind."""
 
+import asyncio
 import os
 import re
 import shutil
@@ -30,6 +31,13 @@ def wait_for(what: Callable[[], T | None], reason: str = "", patience: float = P
         assert time.monotonic() < until, reason or f"{what} did not come true"
         time.sleep(0.01)
     return found
+
+
+async def eventually(what: Callable[[], object], patience: float = PATIENCE) -> None:
+    """Let the event loop run until `what` is true."""
+    async with asyncio.timeout(patience):
+        while not what():
+            await asyncio.sleep(0.001)  # noqa: ASYNC110 - there is no event for what a test may want to see
 
 
 @contextmanager

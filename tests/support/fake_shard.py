@@ -1,0 +1,125 @@
+"""A shard that does what a test tells it: answers late, wrongly, by halves or not at all."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from cluster import resp
+from cluster.address import Address
+from cluster.ring import build_ring
+from router.link import Link
+from router.topology import Topology
+
+Answer = Callable[["FakeShard", bytes], bytes | None]
+"""From a key to the reply's bytes, or None for silence."""
+
+PARTITIONS = 256
+
+
+def value(shard: "FakeShard", key: bytes) -> bytes:
+    return resp.bulk(b"%b of %b" % (key, shard.name.encode()))
+
+
+def silence(_shard: "FakeShard", _key: bytes) -> None:
+    return None
+
+
+def nothing(_shard: "FakeShard", _key: bytes) -> bytes:
+    return resp.NULL
+
+
+def not_loaded(_shard: "FakeShard", _key: bytes) -> bytes:
+    return resp.error("NOTLOADED", "partition 7 is not loaded here; ask an owner of it")
+
+
+def corrupt(_shard: "FakeShard", _key: bytes) -> bytes:
+    return resp.error("CORRUPT", "/data: partition 7 is damaged")
+
+
+def close(shard: "FakeShard", _key: bytes) -> None:
+    shard.abort()
+
+
+def half_then_close(shard: "FakeShard", key: bytes) -> None:
+    shard.write(value(shard, key)[:-9])
+    shard.close()
+
+
+def garbage(_shard: "FakeShard", _key: bytes) -> bytes:
+    return b"HTTP/1.1 400 Bad Request\r\n\r\n"
+
+
+class FakeShard:
+    """One server on a Unix socket; `asked` are the keys that arrived, in order."""
+
+    def __init__(self, name: str, address: Address, answer: Answer) -> None:
+        self.name = name
+        self.address = address
+        self.answer = answer
+        self.asked: list[bytes] = []
+        self._changed = asyncio.Event()
+        self._transports: list[asyncio.Transport] = []
+
+    async def start(self) -> None:
+        self._server = await self.address.listen(lambda: _Session(self))
+
+    async def arrived(self, count: int) -> None:
+        """Wait until so many keys have been asked for."""
+        async with asyncio.timeout(10):
+            while len(self.asked) < count:
+                self._changed.clear()
+                await self._changed.wait()
+
+    def write(self, data: bytes) -> None:
+        """Send to whoever is connected."""
+        for transport in self._transports:
+            transport.write(data)
+
+    def close(self) -> None:
+        """End the connections once all is sent."""
+        for transport in self._transports:
+            transport.close()
+
+    def abort(self) -> None:
+        """End the connections at once, as the death of the process does."""
+        for transport in self._transports:
+            transport.abort()
+
+    async def end(self) -> None:
+        self._server.close()
+        self.abort()
+        await self._server.wait_closed()
+
+    def _connected(self, transport: asyncio.Transport) -> None:
+        self._transports.append(transport)
+
+    def _get(self, key: bytes) -> None:
+        self.asked.append(key)
+        self._changed.set()
+        reply = self.answer(self, key)
+        if reply is not None:
+            self.write(reply)
+
+
+class _Session(asyncio.Protocol):
+    def __init__(self, shard: FakeShard) -> None:
+        self._shard = shard
+        self._reader = resp.reader()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._shard._connected(cast("asyncio.Transport", transport))  # noqa: SLF001 - one thing in two classes
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        while (args := cast("Any", self._reader.gets())) is not resp.NOT_ENOUGH:
+            self._shard._get(args[-1])  # noqa: SLF001
+
+
+Start = Callable[..., Awaitable[list[FakeShard]]]
+
+
+async def topology_of(shards: list[FakeShard], replicas: int, epoch: int = 1) -> Topology:
+    """A topology with a link of its own to each shard."""
+    links = {shard.name: await shard.address.connect(Link) for shard in shards}
+    ring = build_ring(links, replicas, PARTITIONS)
+    return Topology.build(epoch, f"dataset-{epoch}", ring, links, dict.fromkeys(links, 1))
