@@ -137,7 +137,8 @@ class LocalCluster:
 
 
 def _fetch(url: str) -> None:
-    with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - the URL is made above
+    # Not long: a router that has yet to start keeps the connection waiting, and so would the thread keep Ctrl-C.
+    with urllib.request.urlopen(url, timeout=0.5):  # noqa: S310 - the URL is made above
         pass
 
 
