@@ -1,5 +1,7 @@
 """Who takes part, who does not and why, and how long a shard that comes and goes is kept out."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,7 +105,7 @@ def test_a_shard_that_comes_and_goes_is_kept_out_longer_each_time() -> None:
     guard = FlapGuard(lambda: now)
     holds = [guard.lost("a", 0.1) for _ in range(9)]
     assert holds[0] == FLAP_HOLD_MIN
-    assert all(later == min(2 * hold, FLAP_HOLD_MAX) for hold, later in zip(holds, holds[1:], strict=False))
+    assert all(later == min(2 * hold, FLAP_HOLD_MAX) for hold, later in pairwise(holds))
     assert holds[-1] == FLAP_HOLD_MAX
     assert guard.held() == {"a"}
     now = FLAP_HOLD_MAX

@@ -36,8 +36,8 @@ def wait_for(what: Callable[[], T | None], reason: str = "", patience: float = P
 async def eventually(what: Callable[[], object], patience: float = PATIENCE) -> None:
     """Let the event loop run until `what` is true."""
     async with asyncio.timeout(patience):
-        while not what():
-            await asyncio.sleep(0.001)  # noqa: ASYNC110 - there is no event for what a test may want to see
+        while not what():  # noqa: ASYNC110 - there is no event for what a test may want to see
+            await asyncio.sleep(0.001)
 
 
 @contextmanager
