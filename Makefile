@@ -14,7 +14,7 @@ HOST ?= 127.0.0.1
 bin := .venv/bin
 code := client cluster dataset deploy ringkv router shard tests
 
-.PHONY: help run test check format million clean
+.PHONY: help run test check format million chaos clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,11 @@ run: .venv/.run ## start a cluster: DATA=example.data SHARDS=3 REPLICAS=1 PORT=8
 
 test: .venv/.dev ## all tests
 	$(bin)/python -m pytest -n auto
+
+chaos: .venv/.chaos ## kill, hang and cut off shards under load; writes docs/chaos.md
+	rm -rf build/chaos/results
+	$(bin)/python -m pytest tests/chaos -m chaos -p no:randomly; status=$$?; \
+	$(bin)/python -m tests.chaos.report build/chaos/results docs; exit $$status
 
 check: .venv/.dev ## lint, types, import rules
 	$(bin)/ruff format --check $(code)
@@ -49,4 +54,8 @@ clean: ## remove what the other targets made
 .venv/.dev: .venv/.run
 	$(bin)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	$(bin)/pip install --quiet --constraint constraints.txt --group dev
+	@touch $@
+
+.venv/.chaos: .venv/.dev
+	$(bin)/pip install --quiet --constraint constraints.txt --group chaos
 	@touch $@

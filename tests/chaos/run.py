@@ -1,0 +1,84 @@
+"""One scenario under load: the load runs from the first fault to the last, and every fault is marked in time."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tests.chaos.cluster import PATIENCE, Cluster
+from tests.chaos.measured import Measured
+
+CONNECTIONS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How large a scenario is: `rounds` says how often it does what it does, `hold` how many seconds a fault lasts.
+
+    `rate` is in requests a second. Only at a `full` scale are times a demand: the short one shares its machine
+    with other tests.
+    """
+
+    pairs: int
+    rate: float
+    rounds: int
+    hold: float
+    full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that was done to the cluster, on the clock of the measurements."""
+
+    at: float
+    what: str
+
+
+@dataclass(slots=True)
+class Run:
+    """What a scenario did, and what it cost."""
+
+    marks: list[Mark] = field(default_factory=list)
+    measured: Measured | None = None
+
+    def mark(self, what: str) -> float:
+        """Note that this is done now; the time."""
+        now = time.monotonic()
+        self.marks.append(Mark(now, what))
+        return now
+
+    def pause(self, seconds: float) -> None:
+        """Let the load go on: the fault, or the quiet after it, lasts so long."""
+        time.sleep(seconds)
+
+    @property
+    def result(self) -> Measured:
+        assert self.measured is not None
+        return self.measured
+
+
+@contextmanager
+def under_load(cluster: Cluster, data: Path, scale: Scale, most: int = CONNECTIONS) -> Iterator[Run]:
+    """Load all routers of the cluster while the body runs; then `result` is there."""
+    run = Run()
+    output, log = cluster.folder / "load.npz", cluster.folder / "load.log"
+    command = [sys.executable, "-m", "tests.chaos.load", str(data), "--output", str(output)]
+    command += [f"--url={router.url}" for router in cluster.routers]
+    command += ["--rate", str(scale.rate), "--connections", str(CONNECTIONS), "--most", str(most)]
+    with log.open("wb") as errors, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as load:
+        try:
+            assert load.stdout is not None
+            assert load.stdout.readline(), f"the load did not begin: {log.read_text()}"
+            run.pause(1.0)
+            yield run
+            run.pause(1.0)
+            load.terminate()
+            load.wait(PATIENCE)
+        finally:
+            load.kill()
+    assert load.returncode == 0, log.read_text()
+    run.measured = Measured.read(output)
