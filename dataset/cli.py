@@ -1,7 +1,7 @@
 """`ringkv pack`, and how every command line comes from a data file to its packed one."""
 
 from pathlib import Path
-from typing import get_args
+from typing import Final, get_args
 
 import click
 
@@ -11,6 +11,9 @@ from dataset.merge import DuplicatePolicy
 from dataset.pack import pack as pack_file
 from dataset.packed import PackedFile
 from dataset.progress import progress_bar
+
+DATA: Final = click.Path(path_type=Path, readable=False)
+"""The path of a data file as an argument: who reads it finds out whether that can be done, and says so in one line."""
 
 cache_dir = click.option(
     "--cache",
@@ -28,7 +31,7 @@ def packed(data: Path, cache: Path | None) -> Path:
 
 
 @click.command(cls=OneLineCommand)
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=DATA)
 @click.argument("out", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--on-duplicate",

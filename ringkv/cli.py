@@ -9,7 +9,8 @@ import click
 from cluster.address import Address, bind
 from cluster.cli import OneLineCommand, start_logging
 from cluster.process import run
-from dataset.cli import cache_dir, pack, packed
+from dataset.cli import DATA, cache_dir, pack, packed
+from dataset.packed import PackedFile
 from deploy.local import LocalSettings, serve
 from router.cli import router
 from shard.cli import shard
@@ -27,7 +28,7 @@ def main() -> None:
 
 
 @main.command(cls=OneLineCommand)
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=DATA)
 @click.option("--shards", type=click.IntRange(1), default=3, show_default=True, help="Processes that share the data.")
 @click.option("--replicas", type=click.IntRange(1), default=1, show_default=True, help="Shards that hold each key.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any free one.")
@@ -41,7 +42,9 @@ def up(data: Path, shards: int, replicas: int, port: int, host: str, cache: Path
     """
     start_logging("warning")
     listening = bind(Address(host, port))
-    run(partial(serve, LocalSettings(packed(data, cache), shards, replicas), listening))
+    path = packed(data, cache)
+    PackedFile.open(path).close()  # a file that no shard can open is one line here, and not one of each shard
+    run(partial(serve, LocalSettings(path, shards, replicas), listening))
 
 
 for command in (pack, shard, router):

@@ -8,7 +8,7 @@ import click
 from cluster.address import Address
 from cluster.cli import ADDRESS, OneLineCommand, log_level, secret, start_logging
 from cluster.process import run
-from dataset.cli import cache_dir, packed
+from dataset.cli import DATA, cache_dir, packed
 from shard.name import default_name
 from shard.server import ShardSettings, serve
 
@@ -16,7 +16,7 @@ DEFAULT_LISTEN = "127.0.0.1:7379"
 
 
 @click.command(cls=OneLineCommand)
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=DATA)
 @click.option(
     "--listen",
     type=ADDRESS,
