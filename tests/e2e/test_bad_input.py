@@ -1,0 +1,203 @@
+"""What cannot be served is refused in one clear line, and nothing half-written stays behind."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from cluster.position import partition_shift, position
+from dataset.pack import pack
+from dataset.packed import PackedFile
+from tests.support.data import EXAMPLE, read_pairs
+from tests.support.http import ask_for_all, fetch
+from tests.support.processes import Spawner, one_line
+
+GOOD = b"f8a24bb8-eff8-41dc-929b-10b4c3e49e05 1234\n"
+UPPER = b"F8A24BB8-EFF8-41DC-929B-10B4C3E49E05 again\n"
+COMMANDS = ["up", "pack", "shard"]
+OPTIONS = {"up": ["--port", "0"], "pack": [], "shard": ["--listen", "127.0.0.1:0"]}
+
+
+@pytest.fixture
+def refusal(spawn: Spawner) -> Callable[..., str]:
+    """The one line with which a command refuses a file, and nothing else happens."""
+
+    def refused(command: str, path: Path, *, prefix: tuple[str, ...] = ()) -> str:
+        cache = spawn.directory()
+        around = sorted(path.parent.iterdir()) if path.parent.exists() else []
+        ringkv = (*prefix, sys.executable, "-m", "ringkv", command)
+        spawned = spawn.run(*ringkv, path, "--cache", cache, *OPTIONS[command])
+        line = one_line(spawned)
+        assert line.startswith("Error: ")
+        assert [left.name for left in cache.iterdir() if left.suffix != ".lock"] == []
+        assert (sorted(path.parent.iterdir()) if path.parent.exists() else []) == around
+        assert not list(spawned.runtime.glob("ringkv-*"))
+        return line
+
+    return refused
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_missing_file(refusal: Callable[..., str], tmp_path: Path, command: str) -> None:
+    path = tmp_path / "no such file"
+    assert refusal(command, path) == f"Error: {path}: cannot be read: No such file or directory"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_directory(refusal: Callable[..., str], tmp_path: Path, command: str) -> None:
+    (tmp_path / "folder").mkdir()
+    line = refusal(command, tmp_path / "folder")
+    assert line == f"Error: {tmp_path}/folder: is not a regular file; give the path of a data file"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_unreadable_file(refusal: Callable[..., str], tmp_path: Path, command: str) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(GOOD)
+    path.chmod(0)
+    prefix: tuple[str, ...] = ()
+    if os.geteuid() == 0:
+        # Root reads everything, by a capability that can be given up.
+        prefix = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+        assert shutil.which("setpriv"), "setpriv (util-linux) is needed to run this test as root"
+    assert refusal(command, path, prefix=prefix) == f"Error: {path}: cannot be read: Permission denied"
+
+
+@pytest.mark.parametrize(
+    ("content", "number", "reason"),
+    [
+        (GOOD + b"\n" + GOOD, 2, "the line is empty"),
+        (GOOD + b"not-a-uuid value\n", 2, "not a UUID version 4: 'not-a-uuid'"),
+        (GOOD + b"f8a24bb8-eff8-11dc-929b-10b4c3e49e05 version 1\n", 2, "not a UUID version 4"),
+        (GOOD + b"f8a24bb8-eff8-41dc-129b-10b4c3e49e05 variant 1\n", 2, "not a UUID version 4"),
+        (b"f8a24bb8-eff8-41dc-929b-10b4c3e49e05\n", 1, "no space after the key"),
+        (b"f8a24bb8-eff8-41dc-929b-10b4c3e49e05", 1, "no space after the key"),
+        (b"f8a24bb8-eff8-41dc-929b-10b4c3e49e05\tvalue\n", 1, "no space after the key"),
+        (b" " + GOOD, 1, "not a UUID version 4"),
+        (b"\xef\xbb\xbf" + GOOD, 1, "not a UUID version 4"),
+        (b"\x00" * 4096, 1, "not a UUID version 4"),
+        (b"\xff\xfe\r\n", 1, "not a UUID version 4"),
+        (b"{f8a24bb8-eff8-41dc-929b-10b4c3e49e05} braces\n", 1, "not a UUID version 4"),
+    ],
+)
+def test_a_malformed_line_is_named(
+    refusal: Callable[..., str], tmp_path: Path, content: bytes, number: int, reason: str
+) -> None:
+    path = tmp_path / "bad.data"
+    path.write_bytes(content)
+    line = refusal("pack", path)
+    assert line.startswith(f"Error: {path}")
+    assert f"line {number}" in line.replace(f"{path}:{number}", f"line {number}")
+    assert reason in line
+
+
+@pytest.mark.parametrize("command", ["up", "shard"])
+def test_a_malformed_line_stops_every_command(refusal: Callable[..., str], tmp_path: Path, command: str) -> None:
+    path = tmp_path / "bad.data"
+    path.write_bytes(EXAMPLE.read_bytes() + b"oops\n")
+    assert "10001" in refusal(command, path).replace(",", "")
+
+
+def test_a_duplicate_names_both_lines(refusal: Callable[..., str], tmp_path: Path) -> None:
+    path = tmp_path / "twice.data"
+    path.write_bytes(EXAMPLE.read_bytes() + UPPER)
+    line = refusal("up", path)
+    assert "10001" in line.replace(",", "")
+    assert "1 " in line or "1;" in line or "1:" in line
+    assert "f8a24bb8-eff8-41dc-929b-10b4c3e49e05" in line
+
+
+@pytest.mark.parametrize("command", ["up", "shard"])
+@pytest.mark.parametrize("size", [7, 1_000, -1_000, -1])
+def test_a_truncated_packed_file(refusal: Callable[..., str], tmp_path: Path, command: str, size: int) -> None:
+    pack(EXAMPLE, tmp_path / "whole")
+    (tmp_path / "cut.arrow").write_bytes((tmp_path / "whole").read_bytes()[:size])
+    assert refusal(command, tmp_path / "cut.arrow") == (
+        f"Error: {tmp_path}/cut.arrow: is truncated; pack its source again"
+    )
+
+
+@pytest.mark.parametrize("command", ["up", "shard"])
+def test_an_arrow_file_of_somebody_else(refusal: Callable[..., str], tmp_path: Path, command: str) -> None:
+    table = pa.table({"position": [1, 2]})
+    with pa.ipc.new_file(str(tmp_path / "foreign.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    assert "is an Arrow file, but not of a packed dataset" in refusal(command, tmp_path / "foreign.arrow")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_full_disk(spawn: Spawner, command: str) -> None:
+    """Writing beyond a limit fails as on a disk without space, only with another number of the error."""
+    cache = spawn.directory()
+    limited = "trap '' XFSZ; ulimit -f 200; exec \"$@\""
+    ringkv = (sys.executable, "-m", "ringkv", command, EXAMPLE, "--cache", cache)
+    spawned = spawn.run("bash", "-c", limited, "bash", *ringkv, *OPTIONS[command])
+    line = one_line(spawned)
+    assert line.startswith(f"Error: {cache}/")
+    assert "File too large" in line
+    assert [left.name for left in cache.iterdir() if left.suffix != ".lock"] == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
+def test_a_disk_without_space(spawn: Spawner) -> None:
+    """In a mount namespace of its own, so that nothing has to be unmounted."""
+    cache = spawn.directory()
+    mounted = f'mount -t tmpfs -o size=300k tmpfs {cache} && "$@"; code=$?; ls -A {cache} | grep -v lock; exit $code'
+    ringkv = (sys.executable, "-m", "ringkv", "pack", EXAMPLE, "--cache", cache)
+    namespace = ("unshare", "--mount", "bash", "-c", mounted, "bash")
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("mount namespaces are not allowed here")
+    spawned = spawn.run(*namespace, *ringkv)
+    if spawned.wait() == 32 and "mount" in spawned.err:
+        pytest.skip("mounting is not allowed here")
+    line = one_line(spawned)
+    assert "No space left on device" in line
+
+
+@pytest.mark.parametrize(
+    ("args", "reason"),
+    [
+        (["router", "--shards", "nonsense"], "not an address: 'nonsense' (want host:port, [ipv6]:port or unix:/path)"),
+        (["router", "--shards", ","], "no shards: want host:port,… or dns://host:port"),
+        (["router", "--shards", "a:1,b:99999"], "not an address: 'b:99999'"),
+        (["router", "--shards", "a:1", "--listen", "nowhere"], "not an address: 'nowhere'"),
+        (["router", "--shards", "a:1", "--listen", "192.0.2.1:1"], "cannot listen on 192.0.2.1:1"),
+        (["shard", EXAMPLE, "--listen", "nowhere"], "not an address: 'nowhere'"),
+        (["up", EXAMPLE, "--host", "192.0.2.1"], "cannot listen on 192.0.2.1:8000"),
+    ],
+)
+def test_a_bad_address(spawn: Spawner, args: list[str | Path], reason: str) -> None:
+    spawned = spawn(*args)
+    assert spawned.wait() != 0
+    assert reason in spawned.err
+    assert "Traceback" not in spawned.err
+    if "not an address: 'nowhere'" not in reason:
+        assert len(spawned.err.splitlines()) == 1
+
+
+async def test_one_flipped_byte_costs_one_partition_and_says_which(spawn: Spawner, tmp_path: Path) -> None:
+    pack(EXAMPLE, tmp_path / "flipped.arrow")
+    with PackedFile.open(tmp_path / "flipped.arrow") as packed:
+        shift = partition_shift(packed.header.partitions)
+        at = packed.extent(100).values + 7
+    content = bytearray((tmp_path / "flipped.arrow").read_bytes())
+    content[at] ^= 1
+    (tmp_path / "flipped.arrow").write_bytes(content)
+    cluster = spawn.up(tmp_path / "flipped.arrow")
+    pairs = dict(read_pairs(EXAMPLE))
+    damaged = [key for key in pairs if position(key) >> shift == 100]
+    assert len(damaged) > 10
+    asked, wrong = await ask_for_all(cluster.host, cluster.port, pairs.items())
+    assert asked == 10_000
+    assert sorted(key for key, _ in wrong) == sorted(damaged)
+    assert {answer[:4] for _, answer in wrong} == {b"503 "}
+    response = await fetch(cluster.host, cluster.port, f"/{damaged[0].decode()}")
+    assert response.status == 503
+    assert b"partition 100" in response.body
+    assert response.body.count(b"\n") == 1
+    assert "partition 100" in cluster.spawned.err
