@@ -26,6 +26,10 @@ run: .venv/.run ## start a cluster: DATA=example.data SHARDS=3 REPLICAS=1 PORT=8
 test: .venv/.dev ## all tests
 	$(bin)/python -m pytest -n auto
 
+# One process: the router and the shards need the cores.
+million: .venv/.dev ## a million pairs, each byte for byte, and 100,000 keys that are not there: minutes
+	$(bin)/python -m pytest -m million tests
+
 chaos: .venv/.chaos ## kill, hang and cut off shards under load; writes docs/chaos.md
 	rm -rf build/chaos/results
 	$(bin)/python -m pytest tests/chaos -m chaos -p no:randomly; status=$$?; \
