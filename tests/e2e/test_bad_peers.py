@@ -118,17 +118,23 @@ async def test_a_stranger_is_named_once_and_a_shard_is_served_as_soon_as_it_appe
 
 async def test_a_redis_server_is_no_shard(spawn: Spawner) -> None:
     """It speaks the protocol, and is named for what it is."""
+    answering = set()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answering.add(writer)
         while await reader.read(1000):
             writer.write(b"$24\r\n# Server\r\nredis_mode:x\r\n\r\n")
         writer.close()
+        await writer.wait_closed()
+        answering.remove(writer)
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         router = Router(spawn, Address("127.0.0.1", port))
         await eventually(lambda: "what answers there is not a ringkv shard" in router.spawned.err)
         assert (await router.get("/readyz")).status == 503
+        router.spawned.end()
+    await eventually(lambda: not answering)
 
 
 async def test_nobody_anywhere_is_503_with_the_reason(spawn: Spawner) -> None:

@@ -36,7 +36,7 @@ class Asked:
 
 async def test_replies_reach_those_who_asked_in_order(start: Start) -> None:
     (shard,) = await start(a=value)
-    link = await shard.address.connect(Link)
+    link = await shard.link()
     waiters = [Asked() for _ in KEYS]
     for key, waiter in zip(KEYS, waiters, strict=True):
         link.get(key, waiter)
@@ -53,7 +53,7 @@ async def test_a_waiter_that_fails_does_not_disturb_those_behind_it(
     start: Start, way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     (shard,) = await start(a=silence)
-    link = await shard.address.connect(Link)
+    link = await shard.link()
     waiters = [Asked(fails=number % 2 == 0) for number in range(len(KEYS))]
     for key, waiter in zip(KEYS, waiters, strict=True):
         link.get(key, waiter)
@@ -73,7 +73,7 @@ async def test_a_waiter_that_fails_does_not_disturb_those_behind_it(
 
 async def test_a_retired_link_closes_when_nothing_waits_any_more(start: Start) -> None:
     (shard,) = await start(a=silence)
-    busy, idle = [await shard.address.connect(Link) for _ in range(2)]
+    busy, idle = [await shard.link() for _ in range(2)]
     waiter = Asked()
     busy.get(KEYS[0], waiter)
     await shard.arrived(1)
@@ -91,7 +91,7 @@ async def test_a_retired_link_closes_when_nothing_waits_any_more(start: Start) -
 )
 async def test_what_is_no_reply_closes_the_link_and_says_why(start: Start, nonsense: bytes) -> None:
     (shard,) = await start(a=lambda _shard, _key: nonsense + b"\r\n" * nonsense.startswith(b"-") + b"+\r\n?\r\n")
-    link = await shard.address.connect(Link)
+    link = await shard.link()
     waiter = Asked()
     link.get(KEYS[0], waiter)
     async with asyncio.timeout(10):
@@ -103,7 +103,7 @@ async def test_what_is_no_reply_closes_the_link_and_says_why(start: Start, nonse
 
 async def test_calls_are_answered_refused_or_lost(start: Start) -> None:
     shard, broken, other = await start(a=lambda _shard, word: b"+%b\r\n" % word, b=close, c=garbage)
-    link = await shard.address.connect(Link)
+    link = await shard.link()
     assert await link.call("ECHO", "hello") == b"hello"
     shard.answer = lambda _shard, _word: b"-ERR no\r\n"
     with pytest.raises(PeerError, match="ERR no"):
@@ -113,14 +113,14 @@ async def test_calls_are_answered_refused_or_lost(start: Start) -> None:
     with pytest.raises(ConnectionResetError):
         await link.call("ECHO", "hello")
     for peer in (broken, other):
-        link = await peer.address.connect(Link)
+        link = await peer.link()
         with pytest.raises(ConnectionResetError):
             await link.call("ECHO", "hello")
 
 
 async def test_a_call_that_is_given_up_leaves_the_order_as_it_is(start: Start) -> None:
     (shard,) = await start(a=silence)
-    link = await shard.address.connect(Link)
+    link = await shard.link()
     given_up = asyncio.create_task(link.call("GET", KEYS[0]))
     await shard.arrived(1)
     given_up.cancel()

@@ -59,6 +59,7 @@ class FakeShard:
         self.asked: list[bytes] = []
         self._changed = asyncio.Event()
         self._transports: list[asyncio.Transport] = []
+        self.links: list[Link] = []
 
     async def start(self) -> None:
         self._server = await self.address.listen(lambda: _Session(self))
@@ -85,9 +86,18 @@ class FakeShard:
         for transport in self._transports:
             transport.abort()
 
+    async def link(self) -> Link:
+        """A connection to this shard that ends with it."""
+        link = await self.address.connect(Link)
+        self.links.append(link)
+        return link
+
     async def end(self) -> None:
         self._server.close()
         self.abort()
+        for link in self.links:
+            link.close()
+            await link.closed
         await self._server.wait_closed()
 
     def _connected(self, transport: asyncio.Transport) -> None:
@@ -120,6 +130,6 @@ Start = Callable[..., Awaitable[list[FakeShard]]]
 
 async def topology_of(shards: list[FakeShard], replicas: int, epoch: int = 1) -> Topology:
     """A topology with a link of its own to each shard."""
-    links = {shard.name: await shard.address.connect(Link) for shard in shards}
+    links = {shard.name: await shard.link() for shard in shards}
     ring = build_ring(links, replicas, PARTITIONS)
     return Topology.build(epoch, f"dataset-{epoch}", ring, links, dict.fromkeys(links, 1))

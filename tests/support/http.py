@@ -88,6 +88,9 @@ class _Asking(asyncio.Protocol):
             self._wrong.append((self._key, answer[:200]))
         self._next()
 
+    def close(self) -> None:
+        self._transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():
             self.done.set_exception(exc or ConnectionError("the router closed the connection"))
@@ -103,5 +106,9 @@ async def ask_for_all(
     clients = [
         (await loop.create_connection(lambda: _Asking(asking, wrong), host, port))[1] for _ in range(connections)
     ]
-    await asyncio.gather(*(client.done for client in clients))
+    try:
+        await asyncio.gather(*(client.done for client in clients))
+    finally:
+        for client in clients:
+            client.close()
     return sum(client.asked for client in clients), wrong
