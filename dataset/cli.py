@@ -42,7 +42,7 @@ def packed(data: Path, cache: Path | None) -> Path:
 )
 @cache_dir
 def pack(data: Path, out: Path | None, on_duplicate: DuplicatePolicy, cache: Path | None) -> None:
-    r"""Pack DATA, lines of `<UUID v4> <value>`, into OUT, an Arrow file that a cluster serves as it is.
+    """Pack DATA, lines of `<UUID v4> <value>`, into OUT, an Arrow file that a cluster serves as it is.
 
     Without OUT the packed file goes to the cache, where `ringkv up DATA` finds it. Prints where it is.
 

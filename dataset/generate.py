@@ -22,9 +22,9 @@ BLOCK_BYTES: Final = 16 << 20
 """Fewer pairs are made at once where values are large."""
 
 FIRST_LINES: Final = (
+    b"3479d894-3271-4935-88cf-a06f3cbb80a5 this is a value\n",
     b"f8a24bb8-eff8-41dc-929b-10b4c3e49e05 1234\n",
-    b"3f0d8f1e-6c57-4b0a-9a53-0c6f2b7de418 hello world\n",
-    b"b2c3d4e5-7f60-4a1b-8c9d-e0f1a2b3c4d5 5678\n",
+    b"0cdfafb5-edb4-48a6-a7ec-5b1a75831f91 here is another value\n",
 )
 
 _TEMPLATE: Final = np.frombuffer(b"00000000-0000-4000-8000-000000000000 ", np.uint8)

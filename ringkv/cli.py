@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-
+from client.cli import get
 from cluster.address import Address, bind
 from cluster.cli import OneLineCommand, start_logging
 from cluster.process import run
@@ -19,7 +19,7 @@ from shard.cli import shard
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ringkv", message="ringkv %(version)s")
 def main() -> None:
-    r"""Serve an immutable key-value file over the network from a sharded, self-healing cluster.
+    """Serve an immutable key-value file over the network from a sharded, self-healing cluster.
 
     \b
     ringkv up example.data
@@ -47,5 +47,5 @@ def up(data: Path, shards: int, replicas: int, port: int, host: str, cache: Path
     run(partial(serve, LocalSettings(path, shards, replicas), listening))
 
 
-for command in (pack, shard, router):
+for command in (pack, get, shard, router):
     main.add_command(command)

@@ -34,7 +34,7 @@ DEFAULT_LISTEN = "127.0.0.1:8000"
 @secret
 @log_level
 def router(shards: str, listen: Address, replicas: int, secret: str | None, log_level: str) -> None:
-    r"""Answer GET /KEY over HTTP by asking the shard that owns the key.
+    """Answer GET /KEY over HTTP by asking the shard that owns the key.
 
     Shards that come and go are followed; no request fails while a shard that owns its key can be reached.
 

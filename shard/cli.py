@@ -53,7 +53,7 @@ def shard(
     secret: str | None,
     log_level: str,
 ) -> None:
-    r"""Serve the pairs of DATA, a text or a packed file, over the Redis protocol.
+    """Serve the pairs of DATA, a text or a packed file, over the Redis protocol.
 
     Alone it serves everything. From the first lease of a router on, it keeps just the partitions that the
     router's ring gives to its name.

@@ -74,31 +74,12 @@ class Connection(asyncio.Protocol):
 
     def _answer(self) -> None:
         """Answer the requests that have arrived, until one has to wait or the client does not read."""
-        gets, state = self._reader.gets, self._state
         replies: list[bytes] = []
-        size = 0
-        while self._writable and self._leasing is None and not self._quitting:
-            try:
-                args = gets()
-            except hiredis.ProtocolError as error:
-                self._refuse(replies, str(error).removeprefix("Protocol error, "))
-                return
-            if args is resp.NOT_ENOUGH:
-                break
-            if type(args) is not list or not args or any(type(arg) is not bytes for arg in args):
-                self._refuse(replies, "a request is an array of bulk strings")
-                return
-            state.commands += 1
-            if args[0] == b"GET" and len(args) == 2:
-                reply: bytes | None = get(self._session, args)
-            else:
-                reply = self._dispatch(args)
-            if reply is not None:
-                replies.append(reply)
-                size += len(reply)
-                if size > FLUSH_BYTES:
-                    self._write(replies)
-                    replies, size = [], 0
+        try:
+            self._collect(replies)
+        except hiredis.ProtocolError as error:
+            self._refuse(replies, str(error).removeprefix("Protocol error, "))
+            return
         self._write(replies)
         if self._quitting:
             self._transport.close()
@@ -107,6 +88,29 @@ class Connection(asyncio.Protocol):
                 self._refuse([], f"a request may have at most {MAX_REQUEST} bytes")
             else:
                 self._transport.pause_reading()
+
+    def _collect(self, replies: list[bytes]) -> None:
+        """Leave the replies to be written in `replies`. Raises hiredis.ProtocolError."""
+        gets, session = self._reader.gets, self._session
+        size = 0
+        while self._writable and self._leasing is None and not self._quitting:
+            args = gets()
+            if args is resp.NOT_ENOUGH:
+                return
+            if type(args) is not list or not args or any(type(arg) is not bytes for arg in args):
+                raise hiredis.ProtocolError("a request is an array of bulk strings")
+            session.state.commands += 1
+            if args[0] == b"GET" and len(args) == 2:
+                reply: bytes | None = get(session, args)
+            else:
+                reply = self._dispatch(args)
+            if reply is not None:
+                replies.append(reply)
+                size += len(reply)
+                if size > FLUSH_BYTES:
+                    self._write(replies)
+                    replies.clear()
+                    size = 0
 
     def _write(self, replies: list[bytes]) -> None:
         if len(replies) == 1:

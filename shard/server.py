@@ -59,7 +59,7 @@ class Shard:
         state, settings = self.state, self._settings
         if not settings.leased:
             state.standalone = await state.leases.grant(range(state.store.packed.header.partitions))
-        self._server = await settings.listen.listen(lambda: Connection(state, self._connections))
+        self._server = await settings.listen.listen(self.connection)
         if settings.http is not None:
             self._http = web.AppRunner(build_app(state), access_log=None)
             await self._http.setup()
@@ -72,6 +72,10 @@ class Shard:
             state.store.keys,
             state.store.packed.header.keys,
         )
+
+    def connection(self) -> Connection:
+        """The protocol of a new connection."""
+        return Connection(self.state, self._connections)
 
     async def drain(self) -> None:
         """Say so in the heartbeats, and serve on until no router holds a lease."""

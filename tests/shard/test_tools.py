@@ -15,7 +15,7 @@ def test_redis_cli_reads_values(example_shard: SpawnedShard, tool: Tool) -> None
 
     assert cli("GET", KEY) == "1234\n"
     assert cli("-3", "GET", KEY.upper()) == "1234\n"
-    assert cli("MGET", KEY, "3f0d8f1e-6c57-4b0a-9a53-0c6f2b7de418") == "1234\nhello world\n"
+    assert cli("MGET", KEY, "0cdfafb5-edb4-48a6-a7ec-5b1a75831f91") == "1234\nhere is another value\n"
     assert cli("DBSIZE") == "10000\n"
     assert cli("EXISTS", KEY) == "1\n"
     assert cli("GET", KEY.replace("f", "0")) == "\n"
