@@ -138,6 +138,7 @@ class Controller:
 
     async def _change(self, membership: Membership) -> None:
         """Form the next topology; give up as soon as one of its shards is lost."""
+        started = self._clock()
         forming = asyncio.create_task(self._form(membership))
         while not forming.done():
             self._changed.clear()
@@ -152,7 +153,12 @@ class Controller:
             return
         error = forming.exception()
         if error is None:
-            self._swap(forming.result(), membership)
+            before, topology = self._lookups.topology, forming.result()
+            self._swap(topology, membership)
+            took = 1000 * (self._clock() - started)
+            # Only now: requests may have waited for the swap.
+            change = await asyncio.to_thread(_describe_change, before, topology)
+            log.info("topology %d in %.0f ms: %s", topology.epoch, took, change)
         elif isinstance(error, ClusterError):
             log.warning("no new topology: %s", error)
             await asyncio.sleep(RECONNECT_MIN)
@@ -161,7 +167,6 @@ class Controller:
 
     async def _form(self, membership: Membership) -> Topology:
         """Lease the next ring on all of its shards. Raises ClusterError, with every lease given back."""
-        started = self._clock()
         now = self._lookups.topology
         names, partitions = membership.names, membership.partitions
         ring = await asyncio.to_thread(build_ring, names, self._replicas, partitions)
@@ -177,14 +182,12 @@ class Controller:
             keys = {name: lease.result() for name, lease in leases.items()}
             epoch = now.epoch + 1 if now else 1
             topology = await asyncio.to_thread(Topology.build, epoch, request.dataset_id, ring, links, keys)
-            change = await asyncio.to_thread(_describe_change, now, topology)
         except BaseException as error:
             for link in links.values():
                 link.close()
             if isinstance(error, ExceptionGroup):
                 raise error.exceptions[0] from None
             raise
-        log.info("topology %d in %.0f ms: %s", epoch, 1000 * (self._clock() - started), change)
         return topology
 
     async def _lease(self, candidate: Candidate, request: LeaseRequest, links: dict[str, Link]) -> int:
