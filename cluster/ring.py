@@ -7,6 +7,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 
 from uhashring import HashRing
@@ -58,11 +59,20 @@ def build_ring(names: Iterable[str], replicas: int, partitions: int) -> Ring:
     names = tuple(sorted(set(names)))
     if not names or replicas < 1:
         raise ValueError("a ring needs at least one shard and one replica")
+    return _build(names, replicas, partitions)
+
+
+@lru_cache(maxsize=8)
+def _build(names: tuple[str, ...], replicas: int, partitions: int) -> Ring:
+    """Kept for a few rings: a shard that goes and comes back leads to the same two again and again."""
     copies = min(replicas, len(names))
     bound = math.ceil(LOAD_BOUND * partitions * copies / len(names))
     walk = _Walk(names, bound, copies)
     shift = partition_shift(partitions)
-    owners = tuple(walk.place(p << shift) for p in range(partitions))
+    # Equal owners are one tuple: there are far fewer combinations than partitions.
+    combinations: dict[tuple[str, ...], tuple[str, ...]] = {}
+    placed = (walk.place(p << shift) for p in range(partitions))
+    owners = tuple(combinations.setdefault(found, found) for found in placed)
     return Ring(names, replicas, partitions, ring_id(names, replicas, partitions), owners)
 
 
