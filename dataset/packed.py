@@ -119,6 +119,7 @@ class PackedFile:
         self._reader = reader
         self._base: int = pa.py_buffer(mapped).address
         self._kept: dict[int, tuple[int, int]] = {}
+        self._advised: dict[int, _Located] = {}
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -154,12 +155,13 @@ class PackedFile:
         for partition in partitions:
             # Whoever loads it hears of the damage.
             with suppress(CorruptPartition):
-                self._kept[partition] = self._locate(partition).span
+                self._advised[partition] = located = self._locate(partition)
+                self._kept[partition] = located.span
         self._settle()
 
     def load(self, partition: int) -> Extent:
         """Check every byte of the partition against its checksum. CorruptPartition says nothing of others."""
-        located = self._locate(partition)
+        located = self._advised.pop(partition, None) or self._locate(partition)
         with memoryview(self.map) as view:
             columns = zip(located.extent[1:], located.sizes, strict=True)
             # xxhash lets other threads run while it reads a large buffer, and while that comes from the disk.
