@@ -1,0 +1,114 @@
+"""Shards of one process to which can happen what happens to processes: killed, stopped, told to leave."""
+
+import asyncio
+from pathlib import Path
+
+from cluster.address import Address
+from dataset.packed import PackedFile
+from shard.connection import Connection
+from shard.server import Shard, ShardSettings
+from shard.state import ShardState
+
+
+class _Process:
+    """What a real process has besides its code: it can be stopped, and loses its sockets when it is killed."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self.ended = False
+        self.connections: set[_StoppableConnection] = set()
+
+
+class _StoppableConnection(Connection):
+    """Reads nothing while its process is stopped; the kernel keeps what arrives."""
+
+    def __init__(self, process: _Process, state: ShardState, connections: set[Connection]) -> None:
+        super().__init__(state, connections)
+        self._process = process
+        self._kept: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._process.connections.add(self)
+        if self._process.ended:
+            self.kill()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._process.connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._process.stopped:
+            self._kept.append(data)
+        else:
+            super().data_received(data)
+
+    def go_on(self) -> None:
+        kept, self._kept = self._kept, []
+        if kept and not self._transport.is_closing():
+            super().data_received(b"".join(kept))
+
+    def kill(self) -> None:
+        self._transport.abort()
+
+
+class _StoppableShard(Shard):
+    def __init__(self, settings: ShardSettings, packed: PackedFile, process: _Process) -> None:
+        super().__init__(settings, packed)
+        self._process = process
+
+    def connection(self) -> Connection:
+        return _StoppableConnection(self._process, self.state, self._connections)
+
+
+class SimulatedShard:
+    """A shard as the supervisor of its process sees it."""
+
+    def __init__(self, packed: Path, name: str, address: Address) -> None:
+        self.name = name
+        self.leaving: asyncio.Task[None] | None = None
+        self._process = _Process()
+        self._file = PackedFile.open(packed)
+        self._shard = _StoppableShard(ShardSettings(packed, name, address, leased=True), self._file, self._process)
+
+    async def start(self) -> None:
+        await self._shard.start()
+
+    @property
+    def healthy(self) -> bool:
+        return not self._process.stopped and self.leaving is None
+
+    @property
+    def leases(self) -> int:
+        return len(self._shard.state.leases)
+
+    @property
+    def loaded(self) -> int:
+        return self._shard.state.store.partitions
+
+    def stop(self) -> None:
+        """SIGSTOP."""
+        self._process.stopped = True
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        self._process.stopped = False
+        for connection in list(self._process.connections):
+            connection.go_on()
+
+    def leave(self) -> None:
+        """SIGTERM."""
+        self.leaving = asyncio.create_task(self._leave())
+
+    async def _leave(self) -> None:
+        await self._shard.drain()
+        await self._shard.close()
+        await self.kill()
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        self._process.ended = True
+        for connection in list(self._process.connections):
+            connection.kill()
+        await self._shard.close()
+        self._file.close()
