@@ -13,8 +13,8 @@ from dataset.generate import lines
 from tests.chaos.result import Result
 from tests.chaos.run import Run, Scale
 
-FULL: Final = Scale(pairs=1_000_000, rate=2100, rounds=10, hold=10.0, full=True)
-SHORT: Final = Scale(pairs=5_000, rate=300, rounds=1, hold=1.5, full=False)
+FULL: Final = Scale(pairs=1_000_000, rate=2100, rounds=10, victims=3, hold=10.0, quiet=1.0, full=True)
+SHORT: Final = Scale(pairs=5_000, rate=300, rounds=1, victims=1, hold=1.5, quiet=0.2, full=False)
 
 BUILD: Final = Path(__file__).parents[2] / "build" / "chaos"
 RESULTS: Final = BUILD / "results"

@@ -7,12 +7,13 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from tests.chaos.measured import Measured, Outcome
 from tests.chaos.result import Result
 from tests.chaos.run import Mark
 
-BUCKETS: Final = 300
+BUCKETS: Final = 150
 """Points of a time line, at most: what a screen can show, and a file of a few tens of kilobytes."""
 
 
@@ -21,7 +22,7 @@ def write_pictures(result: Result, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ringkv"}):
         figure = draw(result)
-        figure.savefig(folder / f"{result.name}.png", dpi=100)
+        figure.savefig(folder / f"{result.name}.png", dpi=72, pil_kwargs={"optimize": True})
         figure.savefig(folder / f"{result.name}.svg", metadata={"Date": None})
 
 
@@ -35,6 +36,9 @@ def draw(result: Result) -> Figure:
     if result.longest is not None:
         axes.axhline(1000 * result.longest, color="tab:red", linestyle="--", linewidth=1, label="demand")
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylim(1, None)
     axes.set_xlim(0, float(measured.due.max()) - start)
     axes.set_xlabel("seconds")
     axes.set_ylabel("latency, ms")
@@ -75,6 +79,6 @@ def _draw_marks(axes: Axes, marks: list[Mark], start: float) -> None:
                 xycoords=("data", "axes fraction"),
                 rotation=90,
                 va="top",
-                ha="right",
+                ha="left" if back else "right",
                 fontsize="x-small",
             )

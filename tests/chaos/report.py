@@ -39,7 +39,8 @@ file; one request in fifty asks for a key that is not there. Latency counts from
 
 *failed*: no answer, or one that is none of 200, 404. *refused*: answered by 503 with Retry-After while no shard was
 there to ask. *sent again*: the server closed the connection before it answered, and the client asked again.
-*demand*: how long the longest wait may be, in ms.
+*demand*: how long the longest wait may be, in ms. Cluster, load and harness share one machine: its other work makes
+every time in here longer.
 """
 
 

@@ -17,16 +17,19 @@ CONNECTIONS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How large a scenario is: `rounds` says how often it does what it does, `hold` how many seconds a fault lasts.
+    """How large a scenario is: it does what it does `rounds` times to each of `victims` shards.
 
-    `rate` is in requests a second. Only at a `full` scale are times a demand: the short one shares its machine
-    with other tests.
+    `rate` is in requests a second; `hold` is how many seconds a fault lasts, `quiet` how many the load goes on
+    before the first and after the last. Only at a `full` scale are times a demand: the short one shares its
+    machine with other tests.
     """
 
     pairs: int
     rate: float
     rounds: int
+    victims: int
     hold: float
+    quiet: float
     full: bool
 
 
@@ -73,9 +76,9 @@ def under_load(cluster: Cluster, data: Path, scale: Scale, most: int = CONNECTIO
         try:
             assert load.stdout is not None
             assert load.stdout.readline(), f"the load did not begin: {log.read_text()}"
-            run.pause(1.0)
+            run.pause(scale.quiet)
             yield run
-            run.pause(1.0)
+            run.pause(scale.quiet)
             load.terminate()
             load.wait(PATIENCE)
         finally:

@@ -39,7 +39,7 @@ def test_a_rolling_restart_of_the_shards_fails_no_request(
     scale: Scale, data: Data, tmp_path: Path, report: Report
 ) -> None:
     with Cluster(tmp_path, data.packed) as cluster, under_load(cluster, data.text, scale) as run:
-        for name in cluster.names:
+        for name in cluster.names[: scale.victims]:
             run.mark(f"SIGTERM {name}")
             assert cluster.shards[name].leave() == 0
             cluster.shards[name].start()
@@ -53,13 +53,13 @@ def test_restarting_one_of_two_routers_fails_no_request(
 ) -> None:
     with Cluster(tmp_path, data.packed, routers=2) as cluster, under_load(cluster, data.text, scale) as run:
         restarted = cluster.routers[1]
-        for _ in range(3 if scale.full else 1):
+        for _ in range(scale.victims):
             run.mark("SIGTERM router-2")
             assert restarted.leave() == 0
             restarted.start()
             wait_until(lambda: restarted.get("/readyz")[0] == 200, "router-2 is ready")
             run.mark("router-2 is back")
-            run.pause(1.0)
+            run.pause(scale.quiet)
     note = f"{run.result.retried} requests sent again to the other router"
     report("router", "restart of one of two routers, R=1", run, note=note)
 
