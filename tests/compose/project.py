@@ -1,0 +1,106 @@
+"""A Compose project of this checkout under a name and on ports of its own, so that it meets no other one."""
+
+import json
+import os
+import re
+import subprocess
+import urllib.request
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tests.support.data import ROOT
+from tests.support.processes import wait_for
+
+BUILD_PATIENCE: Final = 400.0
+"""Seconds for the image on a machine that has none of its layers: mostly a download of 90 MB."""
+
+COMMAND_PATIENCE: Final = 90.0
+
+CHANGE = re.compile(r"topology \d+ in .* (\d+) partitions change owner, at least (\d+) have to")
+
+
+def docker(*args: str, env: dict[str, str] | None = None, patience: float = COMMAND_PATIENCE) -> str:
+    """What `docker ARGS` writes to stdout; an AssertionError with its stderr where it fails."""
+    done = subprocess.run(
+        ["docker", *args], cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=patience
+    )
+    assert done.returncode == 0, f"docker {' '.join(args)}: {done.stderr or done.stdout}"
+    return done.stdout
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What the router says of one change: partitions that got another owner, and the fewest that had to."""
+
+    moved: int
+    least: int
+
+
+class Project:
+    """`docker compose` with the repository's compose.yaml; `variables` are what a user would set."""
+
+    def __init__(self) -> None:
+        self.name = f"ringkv-test-{uuid.uuid4().hex[:8]}"
+        self.variables: dict[str, str] = {}
+
+    def compose(self, *args: str, patience: float = COMMAND_PATIENCE) -> str:
+        ours = ("RINGKV_", "COMPOSE_", "DATA")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        chosen = {"RINGKV_BIND": "127.0.0.1:0", "RINGKV_IMAGE": self.name}
+        env = inherited | chosen | self.variables
+        return docker("compose", "--project-name", self.name, *args, env=env, patience=patience)
+
+    def build(self) -> None:
+        self.compose("build", "--quiet", patience=BUILD_PATIENCE)
+
+    def up(self, shards: int = 3, routers: int = 1) -> None:
+        self.compose("up", "--detach", "--scale", f"shard={shards}", "--scale", f"router={routers}")
+
+    def remove(self) -> None:
+        """Leave nothing of the project behind, whatever state it is in."""
+        with suppress(AssertionError):
+            self.unpause()
+        self.compose("down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "1")
+        # Compose takes an image that has a name for one that others use.
+        docker("image", "rm", "--force", self.name)
+
+    def unpause(self) -> None:
+        for container in docker("ps", "-q", *self._filters(), "--filter", "status=paused").split():
+            docker("unpause", container)
+
+    def inspect(self, service: str) -> list[dict[str, Any]]:
+        """The service's containers as Docker sees them, stopped ones too."""
+        mine = docker("ps", "--all", "-q", *self._filters(), "--filter", f"label=com.docker.compose.service={service}")
+        found: list[dict[str, Any]] = json.loads(docker("inspect", *mine.split())) if mine else []
+        return sorted(found, key=lambda container: str(container["Name"]))
+
+    def port(self, router: int = 1) -> int:
+        """The port on which a router is published now; each start takes another one."""
+        return int(self.compose("port", "--index", str(router), "router", "8000").strip().rpartition(":")[2])
+
+    def ring(self, port: int) -> dict[str, Any]:
+        """The router's topology, empty as long as it does not answer."""
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/ring", timeout=5) as response:
+            found: dict[str, Any] = json.load(response)
+            return found
+        return {}
+
+    def serving(self, port: int) -> list[str]:
+        """The names of the shards that serve, in order."""
+        return [shard["name"] for shard in self.ring(port).get("shards", []) if shard["state"] == "serving"]
+
+    def wait_until_serving(self, *numbers: int, port: int | None = None) -> None:
+        """Wait until the shards of just these numbers serve."""
+        wanted = [f"{self.name}-shard-{number}" for number in numbers]
+        asked = self.port() if port is None else port
+        wait_for(lambda: self.serving(asked) == wanted, f"{wanted} do not serve")
+
+    def changes(self, router: int = 1) -> list[Change]:
+        """All changes of the cluster that the router has logged."""
+        log = self.compose("logs", "--no-color", "--no-log-prefix", "--index", str(router), "router")
+        return [Change(int(moved), int(least)) for moved, least in CHANGE.findall(log)]
+
+    def _filters(self) -> tuple[str, str]:
+        return "--filter", f"label=com.docker.compose.project={self.name}"

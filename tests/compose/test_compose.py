@@ -1,0 +1,167 @@
+"""What `docker compose up` promises, with real containers."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.compose.load import unharmed
+from tests.compose.project import Project, docker
+from tests.support.data import EXAMPLE, read_pairs
+from tests.support.http import ask_for_all
+from tests.support.processes import wait_for
+
+# The first test builds the image; all share one project, so one worker runs them (--dist loadgroup).
+pytestmark = [pytest.mark.xdist_group("compose"), pytest.mark.timeout(500)]
+
+FAULT_SECONDS = 3.0
+"""How long a shard hangs: longer than the router waits for its heartbeat, shorter than a request's deadline."""
+
+Fault = Callable[[Project, str], None]
+
+
+async def test_compose_up_serves_every_pair_of_the_example(cluster: Project, example_pairs: dict[bytes, bytes]) -> None:
+    port = cluster.port()
+    asked, wrong = await ask_for_all("127.0.0.1", port, example_pairs.items())
+    assert (asked, wrong) == (10_000, [])
+    ring = cluster.ring(port)
+    assert [shard["name"] for shard in ring["shards"]] == [f"{cluster.name}-shard-{n}" for n in (1, 2, 3)]
+    assert {shard["state"] for shard in ring["shards"]} == {"serving"}
+    assert sum(shard["keys"] for shard in ring["shards"]) == 10_000
+
+
+def test_scaling_under_load_fails_no_request_and_moves_little(cluster: Project, tmp_path: Path) -> None:
+    port = cluster.port()
+    for shards in (5, 2, 4):
+        before = len(cluster.changes())
+        with unharmed(port, tmp_path, f"scaled to {shards}"):
+            cluster.up(shards)
+            cluster.wait_until_serving(*range(1, shards + 1), port=port)
+        # Shards that start or stop together may join and leave in more than one step.
+        changes = cluster.changes()[before:]
+        moved, least = sum(change.moved for change in changes), sum(change.least for change in changes)
+        assert 0 < least <= moved <= 1.15 * least, changes
+
+
+def killed_and_started(cluster: Project, shard: str) -> None:
+    docker("kill", shard)
+    cluster.wait_until_serving(1, 3)
+    cluster.up()
+
+
+def crashed(_cluster: Project, shard: str) -> None:
+    docker("exec", shard, "sh", "-c", "kill -KILL -1")
+    wait_for(lambda: docker("inspect", "--format", "{{.RestartCount}}", shard).strip() != "0", "not restarted")
+
+
+def restarted(_cluster: Project, shard: str) -> None:
+    docker("restart", "--time", "12", shard)
+
+
+def paused(_cluster: Project, shard: str) -> None:
+    docker("pause", shard)
+    time.sleep(FAULT_SECONDS)
+    docker("unpause", shard)
+
+
+@pytest.mark.parametrize("fault", [killed_and_started, crashed, restarted, paused])
+def test_a_fault_of_a_shard_under_load_fails_no_request(cluster: Project, tmp_path: Path, fault: Fault) -> None:
+    with unharmed(cluster.port(), tmp_path, fault.__name__):
+        fault(cluster, f"{cluster.name}-shard-2")
+        cluster.wait_until_serving(1, 2, 3)
+
+
+def test_a_router_serves_while_another_is_restarted(cluster: Project, tmp_path: Path) -> None:
+    cluster.up(routers=2)
+    port = cluster.port(router=2)
+    cluster.wait_until_serving(1, 2, 3, port=port)
+    with unharmed(port, tmp_path, "the other router restarted"):
+        docker("restart", "--time", "12", f"{cluster.name}-router-1")
+        cluster.wait_until_serving(1, 2, 3)
+
+
+def test_containers_can_do_no_more_than_they_must(cluster: Project) -> None:
+    for service in ("pack", "shard", "router"):
+        for container in cluster.inspect(service):
+            host, config = container["HostConfig"], container["Config"]
+            assert config["User"] == "10001:10001"
+            assert host["ReadonlyRootfs"] is True
+            assert host["CapDrop"] == ["ALL"]
+            assert not host["CapAdd"]
+            assert host["Privileged"] is False
+            assert "no-new-privileges:true" in host["SecurityOpt"]
+            assert host["Memory"] > 0
+            assert host["PidsLimit"] > 0
+            writable = [mount["Destination"] for mount in container["Mounts"] if mount["RW"]]
+            assert writable == (["/packed"] if service == "pack" else [])
+    status = docker("exec", f"{cluster.name}-shard-1", "cat", "/proc/self/status")
+    assert "CapEff:\t0000000000000000" in status
+    assert "NoNewPrivs:\t1" in status
+
+
+def test_only_the_router_can_be_reached_and_only_from_this_machine(cluster: Project) -> None:
+    (router,) = cluster.inspect("router")
+    assert _published(router) == {"8000/tcp": ["127.0.0.1"]}
+    for container in [*cluster.inspect("shard"), *cluster.inspect("pack")]:
+        assert _published(container) == {}
+    (network,) = cluster.inspect("shard")[0]["NetworkSettings"]["Networks"]
+    assert docker("network", "inspect", "--format", "{{.Internal}}", network).strip() == "true"
+
+
+def _published(container: dict[str, Any]) -> dict[str, list[str]]:
+    ports: dict[str, list[dict[str, str]] | None] = container["NetworkSettings"]["Ports"]
+    return {port: [binding["HostIp"] for binding in bindings] for port, bindings in ports.items() if bindings}
+
+
+def test_compose_stop_ends_every_process_with_code_0_before_it_is_killed(cluster: Project) -> None:
+    started = time.monotonic()
+    cluster.compose("stop")
+    took = time.monotonic() - started
+    containers = [container for service in ("router", "shard") for container in cluster.inspect(service)]
+    assert [container["State"]["ExitCode"] for container in containers] == [0, 0, 0, 0]
+    # Compose stops the router before the shards, each within its grace period.
+    assert took < 2 * min(container["Config"]["StopTimeout"] for container in containers)
+
+
+async def test_another_file_replaces_the_one_that_is_served(cluster: Project, tmp_path: Path) -> None:
+    data = tmp_path / "other.data"
+    data.write_bytes(b"0f0d1c0e-5a6b-4c7d-8e9f-a0b1c2d3e4f5 a  b\r\n1e1d1c1b-1a19-4817-9615-141312111009 ")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)  # pytest's folders are for their owner alone
+    cluster.variables = {"DATA": str(data)}
+    cluster.up()
+    port = cluster.port()
+    wait_for(lambda: sum(shard["keys"] for shard in cluster.ring(port).get("shards", [])) == 2, "not served")
+    pairs: list[tuple[bytes, bytes | None]] = [*read_pairs(data), *((key, None) for key, _ in _first(EXAMPLE))]
+    asked, wrong = await ask_for_all("127.0.0.1", port, pairs)
+    assert (asked, wrong) == (3, [])
+
+
+def _first(path: Path) -> list[tuple[bytes, bytes]]:
+    return [next(iter(read_pairs(path)))]
+
+
+def test_a_file_that_is_not_there_is_named(cluster: Project, tmp_path: Path) -> None:
+    cluster.variables = {"DATA": str(tmp_path / "missing.data")}
+    with pytest.raises(AssertionError, match=r"missing\.data"):
+        cluster.up()
+    assert not (tmp_path / "missing.data").exists()
+
+
+def test_a_secret_is_handed_to_shards_and_routers_and_stays_out_of_the_image(cluster: Project) -> None:
+    cluster.variables = {"RINGKV_SECRET": "not-for-everybody"}
+    cluster.up()
+    cluster.wait_until_serving(1, 2, 3)
+    lease = r"""
+import socket
+with socket.create_connection(("127.0.0.1", 7379)) as shard:
+    shard.sendall(b"*1\r\n$5\r\nLEASE\r\n")
+    print(shard.recv(200))
+"""
+    assert "NOAUTH" in docker("exec", f"{cluster.name}-shard-1", "python", "-c", lease)
+    for container in cluster.inspect("shard"):
+        assert "RINGKV_SECRET=not-for-everybody" in container["Config"]["Env"]
+    assert "RINGKV_SECRET" not in docker("image", "inspect", cluster.name)
+    assert "not-for-everybody" not in docker("history", "--no-trunc", cluster.name)
