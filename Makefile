@@ -10,14 +10,17 @@ SHARDS ?= 3
 REPLICAS ?= 1
 PORT ?= 8000
 HOST ?= 127.0.0.1
+ROUNDS ?= 5
+SECONDS ?= 4
+BENCH ?=
 
 bin := .venv/bin
-code := client cluster dataset deploy ringkv router shard tests
+code := bench client cluster dataset deploy ringkv router shard tests
 
-.PHONY: help run test check format million chaos clean
+.PHONY: help run test check format million chaos bench bench-micro clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # `exec`: Ctrl-C and SIGTERM reach the cluster itself.
 run: .venv/.run ## start a cluster: DATA=example.data SHARDS=3 REPLICAS=1 PORT=8000 HOST=127.0.0.1
@@ -34,6 +37,15 @@ chaos: .venv/.chaos ## kill, hang and cut off shards under load; writes docs/cha
 	rm -rf build/chaos/results
 	$(bin)/python -m pytest tests/chaos -m chaos -p no:randomly; status=$$?; \
 	$(bin)/python -m tests.chaos.report build/chaos/results docs; exit $$status
+
+# Lasts about a quarter of an hour. Peers that are not installed are left out, and named with their Debian package.
+bench: .venv/.bench ## compare with nginx + memcached and others: ROUNDS=5 SECONDS=4 BENCH="--large --scaling"; writes docs/bench.md
+	$(bin)/python -m bench --rounds $(ROUNDS) --seconds $(SECONDS) $(BENCH)
+
+bench-micro: .venv/.bench ## the hot functions by themselves, beside all runs before
+	$(bin)/python -m pytest bench/micro -p no:randomly -p no:xdist --benchmark-only --benchmark-autosave \
+		--benchmark-storage build/bench/micro --benchmark-quiet
+	$(bin)/pytest-benchmark --storage build/bench/micro compare --group-by fullname --columns median,iqr,ops,rounds
 
 check: .venv/.dev ## lint, types, import rules
 	$(bin)/ruff format --check $(code)
@@ -62,4 +74,8 @@ clean: ## remove what the other targets made
 
 .venv/.chaos: .venv/.dev
 	$(bin)/pip install --quiet --constraint constraints.txt --group chaos
+	@touch $@
+
+.venv/.bench: .venv/.dev
+	$(bin)/pip install --quiet --constraint constraints.txt --group bench
 	@touch $@

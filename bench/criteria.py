@@ -1,0 +1,95 @@
+"""What this project promises, each promise a figure and its limit: a missed one is shown as such."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from bench.figures import RINGKV, Figures
+from bench.memory import REDIS
+from bench.pack import REDIS as REDIS_PIPE
+from bench.pack import SORT
+
+NGINX: Final = "nginx + 3 memcached"
+WEBDIS: Final = "webdis + Redis"
+HAPROXY: Final = "HAProxy + 3 shards"
+PROXY: Final = "aiohttp proxy + 3 aiohttp"
+FLOOR: Final = "nginx return 200"
+
+Verdict = Literal["pass", "FAIL", "not measured"]
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """`least` or `most` is the limit; `unit` stands behind both the figure and the limit."""
+
+    text: str
+    figure: Callable[[Figures], float | None]
+    least: float | None = None
+    most: float | None = None
+    unit: str = "x"
+
+    def verdict(self, found: float | None) -> Verdict:
+        if found is None:
+            return "not measured"
+        kept = (self.least is None or found >= self.least) and (self.most is None or found <= self.most)
+        return "pass" if kept else "FAIL"
+
+    def limit(self) -> str:
+        return f"≥ {self.least:g}{self.unit}" if self.least is not None else f"≤ {self.most:g}{self.unit}"
+
+
+def _against(theirs: str, quantity: str, at: int) -> Callable[[Figures], float | None]:
+    return lambda figures: figures.ratio(quantity, RINGKV, theirs, at)
+
+
+def _own(quantity: str, scale: float = 1) -> Callable[[Figures], float | None]:
+    def figure(figures: Figures) -> float | None:
+        found = figures.median(RINGKV, quantity, max(figures.points(RINGKV, quantity), default=0))
+        return None if found is None else found / scale
+
+    return figure
+
+
+def _beside(theirs: str, quantity: str) -> Callable[[Figures], float | None]:
+    """The ratio at the one point, whichever that is, at which both were measured."""
+
+    def figure(figures: Figures) -> float | None:
+        return figures.ratio(quantity, RINGKV, theirs, max(figures.points(RINGKV, quantity), default=0))
+
+    return figure
+
+
+def _growth(quantity: str) -> Callable[[Figures], float | None]:
+    """The figure at the largest point against that at the smallest."""
+
+    def figure(figures: Figures) -> float | None:
+        points = figures.points(RINGKV, quantity)
+        first, last = (figures.median(RINGKV, quantity, at) for at in (min(points), max(points))) if points else (0, 0)
+        return last / first if first and last else None
+
+    return figure
+
+
+CRITERIA: Final = (
+    Criterion(f"requests/s against {NGINX}, 16 connections", _against(NGINX, "rate", 16), least=1.0),
+    Criterion(f"requests/s against {NGINX}, 64 connections", _against(NGINX, "rate", 64), least=1.4),
+    Criterion(f"requests/s against {NGINX}, 256 connections", _against(NGINX, "rate", 256), least=2.0),
+    Criterion(f"p50 against {NGINX}, 1 connection", _against(NGINX, "p50", 1), most=1.15),
+    Criterion(f"p99 against {NGINX}, 64 connections", _against(NGINX, "p99", 64), most=1.0),
+    Criterion(f"CPU a request against {NGINX}, 64 connections", _against(NGINX, "cpu", 64), most=0.8),
+    Criterion(f"requests/s against {WEBDIS}, 64 connections", _against(WEBDIS, "rate", 64), least=1.3),
+    Criterion(f"requests/s against {HAPROXY}, 64 connections", _against(HAPROXY, "rate", 64), least=2.0),
+    Criterion(f"requests/s against {PROXY}, 64 connections", _against(PROXY, "rate", 64), least=8.0),
+    Criterion(f"requests/s against {FLOOR}, 256 connections", _against(FLOOR, "rate", 256), least=0.55),
+    Criterion("packed file and anonymous memory of all shards against Redis", _beside(REDIS, "held"), most=0.8),
+    Criterion("packed file beyond the values, a key", _own("packed beyond values"), most=30, unit=" B"),
+    Criterion("first answer, packed file to be made", _own("start cold"), most=4, unit=" s"),
+    Criterion("first answer, packed file in the cache", _own("start warm"), most=1.5, unit=" s"),
+    Criterion("packing against `LC_ALL=C sort`", _beside(SORT, "pack"), most=2.0),
+    Criterion("packing against `redis-cli --pipe`", _beside(REDIS_PIPE, "pack"), most=0.6),
+    Criterion("packing ten times the pairs (10M against 1M)", _growth("pack growth"), most=11),
+    Criterion("resident while packing ten times the pairs", _own("pack resident", 1e9), most=1.5, unit=" GB"),
+    Criterion("a lookup, 10M pairs against 10k", _growth("lookup growth"), most=1.5),
+    Criterion("CPU a request, 10M pairs against 10k", _growth("cpu by pairs"), most=1.5),
+    Criterion("time a request, 10M pairs against 10k", _growth("p50 by pairs"), most=1.5),
+)

@@ -1,0 +1,67 @@
+"""What micro-benchmarks share: a packed file of 100,000 pairs, some of its keys, and a transport that goes nowhere."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.data import sample_keys
+from dataset.generate import lines
+from dataset.pack import pack
+from dataset.packed import PackedFile
+from shard.store import Store
+
+PAIRS = 100_000
+KEYS = 1000
+
+
+class Nowhere(asyncio.Transport):
+    """Takes what is written, and forgets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += len(data)
+
+    def is_closing(self) -> bool:
+        return False
+
+
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("micro")
+    text, path = folder / "pairs.data", folder / "pairs.arrow"
+    with text.open("wb") as file:
+        file.writelines(lines(PAIRS, 7))
+    pack(text, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def keys(packed: Path) -> list[bytes]:
+    return sample_keys(packed, KEYS)
+
+
+@pytest.fixture
+def store(packed: Path) -> Iterator[Store]:
+    """A store that has loaded everything."""
+    with PackedFile.open(packed) as opened:
+        loaded = Store(opened)
+        loaded.load(range(opened.header.partitions))
+        yield loaded
+
+
+@pytest.fixture
+def nowhere() -> Nowhere:
+    return Nowhere()
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """A loop that does not run: protocols are called by hand."""
+    made = asyncio.new_event_loop()
+    yield made
+    made.close()

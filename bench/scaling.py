@@ -1,0 +1,47 @@
+"""How the cost of a lookup and of a request grows with the number of pairs, and with the number of shards."""
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from bench.data import Data, prepare
+from bench.figures import RINGKV, Figures
+from bench.load import measure
+from bench.lookup import look_up
+from bench.peers.ringkv import Ringkv
+from bench.processes import Processes
+from bench.serving import Scale
+
+CONNECTIONS: Final = 64
+SHARDS: Final = (1, 2, 4, 8, 16)
+
+
+def sizes(pairs: int) -> tuple[int, ...]:
+    """From a hundredth to ten times as many."""
+    return pairs // 100, pairs // 10, pairs, 10 * pairs
+
+
+def grow(work: Path, folder: Path, pairs: int, scale: Scale, figures: Figures) -> None:
+    datasets = [prepare(work, size) for size in sizes(pairs)]
+    for number in range(scale.rounds):
+        for data in datasets:
+            # One for which all are measured in the same moment matters more than many of one.
+            look_up(data, figures, "lookup growth", beside_dict=False)
+            _requests(data, 3, scale, folder, figures, ("by pairs", data.pairs))
+        for shards in SHARDS:
+            _requests(datasets[2], shards, scale, folder, figures, ("by shards", shards))
+        click.echo(f"round {number + 1} of {scale.rounds} done")
+
+
+def _requests(  # noqa: PLR0913, PLR0917 - of what, by how many, how long, where, into what, under which name
+    data: Data, shards: int, scale: Scale, folder: Path, figures: Figures, place: tuple[str, int]
+) -> None:
+    axis, at = place
+    with Processes(folder / "scaling") as processes:
+        endpoint = Ringkv(shards).start(data, processes)
+        for seconds in (1, scale.seconds):
+            found = measure(endpoint, data.keys, connections=CONNECTIONS, seconds=seconds, pids=processes.pids)
+    for quantity in ("rate", "p50", "p99", "cpu"):
+        figures.add(RINGKV, f"{quantity} {axis}", getattr(found, quantity), at)
+    click.echo(f"{data.pairs:,} pairs, {shards} shards: {found.rate:,.0f}/s, {1e6 * found.cpu:.1f} µs CPU a request")

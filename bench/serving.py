@@ -1,0 +1,90 @@
+"""Requests: every peer in turn, several rounds, so that what else the machine does hits all of them alike."""
+
+import http.client
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+
+from bench.data import Data
+from bench.errors import BenchmarkFailed
+from bench.figures import Figures
+from bench.load import Endpoint, measure
+from bench.peers.peer import Peer, missing
+from bench.processes import Processes
+from bench.usage import memory
+
+CONNECTIONS: Final = (1, 16, 64, 256)
+WARM_UP: Final = 64
+CHECKED: Final = 20
+"""Answers of each peer that are compared byte for byte before it is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How often and how long each peer is measured at each number of connections."""
+
+    rounds: int
+    seconds: float
+    connections: tuple[int, ...] = CONNECTIONS
+
+
+def serve(peers: tuple[Peer, ...], data: Data, scale: Scale, folder: Path, figures: Figures) -> None:
+    """Start all peers that are installed, and measure them in turn. Raises BenchmarkFailed."""
+    with ExitStack() as stack:
+        running: list[tuple[Peer, Endpoint, Processes]] = []
+        for number, peer in enumerate(peers):
+            if packages := missing(peer):
+                figures.missing[peer.name] = packages
+                continue
+            click.echo(f"starting {peer.name}")
+            processes = stack.enter_context(Processes(folder / f"p{number}"))
+            endpoint = peer.start(data, processes)
+            check(peer, endpoint, data)
+            measure(endpoint, data.keys, connections=WARM_UP, seconds=min(2, scale.seconds), pids=processes.pids)
+            running.append((peer, endpoint, processes))
+        for number in range(scale.rounds):
+            _round(number, running, data, scale, figures)
+        for peer, _, processes in running:
+            used = memory(processes.pids())
+            figures.add(peer.name, "pss", used.pss)
+            figures.add(peer.name, "anonymous", used.anonymous_share)
+
+
+def _round(
+    number: int, running: list[tuple[Peer, Endpoint, Processes]], data: Data, scale: Scale, figures: Figures
+) -> None:
+    # Each round begins with another peer, so that none is always behind the same one.
+    turn = number % len(running)
+    for connections in scale.connections:
+        for peer, endpoint, processes in running[turn:] + running[:turn]:
+            found = measure(
+                endpoint,
+                data.keys,
+                connections=connections,
+                seconds=scale.seconds,
+                pids=processes.pids,
+                seed=number + 1,
+            )
+            for quantity in ("rate", "p50", "p99", "cpu", "others", "failed"):
+                figures.add(peer.name, quantity, getattr(found, quantity), connections)
+            click.echo(
+                f"round {number + 1}, {connections:3} connections: {peer.name:26} {found.rate:9,.0f}/s"
+                f"  p50 {1e3 * found.p50:7.2f} ms  p99 {1e3 * found.p99:7.2f} ms  {1e6 * found.cpu:6.1f} µs CPU"
+                f"  others {found.others:.2f}" + (f"  FAILED {found.failed}" if found.failed else "")
+            )
+
+
+def check(peer: Peer, endpoint: Endpoint, data: Data) -> None:
+    """Does it answer with the values' own bytes? Raises BenchmarkFailed."""
+    connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=30)
+    for key, value in data.first(CHECKED):
+        connection.request("GET", endpoint.path(key.decode()))
+        answer = connection.getresponse()
+        body = answer.read()
+        if answer.status != 200 or (endpoint.exact and body != value):
+            connection.close()
+            raise BenchmarkFailed(f"{peer.name} answers {answer.status} {body!r} for {key!r} instead of {value!r}")
+    connection.close()

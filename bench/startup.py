@@ -1,0 +1,52 @@
+"""From the start of `ringkv up` until the first value has come back: with and without a packed file in the cache."""
+
+import shutil
+import sys
+import time
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+import click
+
+from bench.data import Data
+from bench.errors import BenchmarkFailed
+from bench.figures import RINGKV, Figures
+from bench.processes import PATIENCE, POLL, Processes, free_port
+
+
+def start_up(data: Data, rounds: int, folder: Path, figures: Figures) -> None:
+    cache = folder / "cache"
+    for number in range(rounds):
+        shutil.rmtree(cache, ignore_errors=True)
+        for quantity in ("start cold", "start warm"):
+            seconds = first_answer(data, cache, folder)
+            figures.add(RINGKV, quantity, seconds)
+            click.echo(f"round {number + 1}: {quantity}: {seconds:.2f} s")
+    shutil.rmtree(cache, ignore_errors=True)
+
+
+def first_answer(data: Data, cache: Path, folder: Path) -> float:
+    """Seconds. Raises BenchmarkFailed."""
+    port = free_port()
+    key, value = data.first(1)[0]
+    with Processes(folder / "start") as processes:
+        start = time.perf_counter()
+        command = [sys.executable, "-m", "ringkv", "up", str(data.text), "--port", str(port), "--cache", str(cache)]
+        processes.start("ringkv", *command)
+        while time.perf_counter() - start < PATIENCE:
+            with suppress(OSError, HTTPException):
+                if _ask(port, key) == value:
+                    return time.perf_counter() - start
+            time.sleep(POLL)
+    raise BenchmarkFailed(f"ringkv up did not answer within {PATIENCE:.0f} s")
+
+
+def _ask(port: int, key: bytes) -> bytes | None:
+    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    try:
+        connection.request("GET", f"/{key.decode()}")
+        answer = connection.getresponse()
+        return answer.read() if answer.status == 200 else None
+    finally:
+        connection.close()
