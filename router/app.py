@@ -5,8 +5,9 @@ from importlib.metadata import version
 
 from aiohttp import web
 
-from cluster.errors import InvalidKey, ShardUnavailable
+from cluster.errors import InvalidKey
 from cluster.position import canonical
+from router.answers import CONTENT_TYPE, Answer, answer
 from router.controller import Controller
 from router.lookup import Lookups
 from router.policy import RETRY_AFTER
@@ -45,19 +46,13 @@ async def one_line_errors(request: web.Request, handler: Handler) -> web.StreamR
 
 
 async def value(request: web.Request) -> web.Response:
-    """`GET /<key>`: the value's exact bytes."""
+    """`GET /<key>`: the value's exact bytes. Most such requests take the express lane instead."""
     lookups = request.app[LOOKUPS]
     try:
-        found = await lookups.get(canonical(request.match_info["key"].encode()))
+        outcome = await lookups.get(canonical(request.match_info["key"].encode()))
     except InvalidKey as error:
-        return plain(400, str(error))
-    except ShardUnavailable as error:
-        return plain(503, str(error), {"Retry-After": RETRY_AFTER})
-    if found is None:
-        return plain(404, "no such key in the dataset")
-    assert lookups.topology is not None
-    headers = {"ETag": f'"{lookups.topology.dataset_id}"'}
-    return web.Response(body=found, headers=headers, content_type="text/plain", charset="utf-8")
+        return response(answer(error, None))
+    return response(answer(outcome, lookups.topology.dataset_id if lookups.topology else None))
 
 
 async def about(_request: web.Request) -> web.Response:
@@ -84,6 +79,11 @@ async def ring(request: web.Request) -> web.Response:
 
 def plain(status: int, line: str, headers: dict[str, str] | None = None) -> web.Response:
     return web.Response(status=status, text=f"{line}\n", headers=headers)
+
+
+def response(answer: Answer) -> web.Response:
+    headers = {**answer.headers, "Content-Type": CONTENT_TYPE}
+    return web.Response(status=answer.status, reason=answer.reason, headers=headers, body=answer.body)
 
 
 async def _name_the_server(_request: web.Request, response: web.StreamResponse) -> None:

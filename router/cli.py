@@ -43,4 +43,4 @@ def router(shards: str, listen: Address, replicas: int, secret: str | None, log_
     curl localhost:8000/f8a24bb8-eff8-41dc-929b-10b4c3e49e05
     """
     start_logging(log_level)
-    run(partial(serve, RouterSettings(Discovery.parse(shards), replicas, secret), bind(listen)))
+    run(partial(serve, RouterSettings(Discovery.parse(shards), replicas, secret=secret), bind(listen)))

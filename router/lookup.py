@@ -15,7 +15,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import hiredis
 
@@ -29,6 +29,8 @@ from router.topology import Topology
 
 Reply = bytes | None | ShardUnavailable
 """A value, None for a key that is not in the dataset, or why neither can be told."""
+
+TOO_MANY: Final = ShardUnavailable(f"{MAX_UNANSWERED} requests wait already; try again later")
 
 
 @dataclass(slots=True)
@@ -110,24 +112,22 @@ class Lookups:
         self._ask(lookup)
         return lookup
 
-    async def get(self, key: bytes) -> bytes | None:
-        """The value of a canonical key, None if it is not in the dataset. Raises ShardUnavailable."""
+    async def get(self, key: bytes) -> Reply:
+        """What `start` calls back with, awaited."""
         done: asyncio.Future[Reply] = self._loop.create_future()
 
-        def reply(value: Reply) -> None:
+        def reply(outcome: Reply) -> None:
+            # Who awaits may have been cancelled a moment ago, and not yet had the chance to abandon the lookup.
             if not done.done():
-                done.set_result(value)
+                done.set_result(outcome)
 
         lookup = self.start(key, reply)
         if lookup is None:
-            raise ShardUnavailable(f"more than {MAX_UNANSWERED} requests wait already")
+            return TOO_MANY
         try:
-            value = await done
+            return await done
         finally:
             lookup.abandon()
-        if isinstance(value, ShardUnavailable):
-            raise value
-        return value
 
     def swap(self, topology: Topology) -> None:
         """Send by this topology from now on, first of all what has waited for it."""

@@ -8,9 +8,10 @@ from typing import Final
 
 from aiohttp import web
 
-from router.app import build_app
+from router.app import SERVER, build_app
 from router.controller import Controller
 from router.discovery import Discovery
+from router.express import ExpressRunner, Lane
 from router.lookup import Lookups
 
 log = logging.getLogger("ringkv.router")
@@ -23,6 +24,7 @@ DRAIN_SECONDS: Final = 6.0
 class RouterSettings:
     shards: Discovery
     replicas: int = 1
+    express: bool = True  # off only where the express lane is compared with its slow twin
     secret: str | None = field(default=None, repr=False)
 
 
@@ -30,7 +32,8 @@ async def serve(settings: RouterSettings, listening: socket.socket, stop: asynci
     """Serve on a listening socket until `stop`, then until what is in flight is answered."""
     lookups = Lookups()
     controller = Controller(settings.shards, settings.replicas, settings.secret, lookups)
-    runner = web.AppRunner(build_app(lookups, controller), access_log=None, shutdown_timeout=DRAIN_SECONDS)
+    lane = Lane(lookups, SERVER) if settings.express else None
+    runner = ExpressRunner(build_app(lookups, controller), lane, access_log=None, shutdown_timeout=DRAIN_SECONDS)
     await runner.setup()
     try:
         await web.SockSite(runner, listening).start()

@@ -119,16 +119,18 @@ async def test_when_nothing_is_left_the_deadline_says_unavailable_and_never_miss
 async def test_the_reason_of_the_last_owner_is_passed_on(start: Start, short_deadline: float) -> None:
     assert short_deadline
     lookups = await lookups_of(await start(a=not_loaded), 1)
-    with pytest.raises(ShardUnavailable, match="NOTLOADED partition 7 is not loaded here"):
-        await lookups.get(KEYS[0])
+    outcome = await lookups.get(KEYS[0])
+    assert isinstance(outcome, ShardUnavailable)
+    assert "NOTLOADED partition 7 is not loaded here" in str(outcome)
 
 
 @pytest.mark.usefixtures("no_deadline")
 async def test_a_damaged_partition_is_told_at_once_when_no_other_owner_has_it(start: Start) -> None:
     lookups = await lookups_of(await start(a=corrupt, b=corrupt), 2)
     async with asyncio.timeout(20):
-        with pytest.raises(ShardUnavailable, match="partition 7 is damaged"):
-            await lookups.get(KEYS[0])
+        outcome = await lookups.get(KEYS[0])
+    assert isinstance(outcome, ShardUnavailable)
+    assert "partition 7 is damaged" in str(outcome)
 
 
 @pytest.mark.usefixtures("no_deadline")
@@ -191,8 +193,7 @@ async def test_more_requests_than_the_limit_are_refused_at_once(start: Start, mo
     lookups = await lookups_of(await start(a=silence), 1)
     asking = [asyncio.create_task(lookups.get(key)) for key in KEYS[:5]]
     await asyncio.sleep(0)
-    with pytest.raises(ShardUnavailable, match="more than 5 requests wait already"):
-        await lookups.get(KEYS[5])
+    assert await lookups.get(KEYS[5]) is router.lookup.TOO_MANY
     assert lookups.counters.refused == 1
     for task in asking:
         task.cancel()

@@ -103,12 +103,10 @@ class FakeShard:
     def _connected(self, transport: asyncio.Transport) -> None:
         self._transports.append(transport)
 
-    def _get(self, key: bytes) -> None:
+    def _get(self, key: bytes) -> bytes | None:
         self.asked.append(key)
         self._changed.set()
-        reply = self.answer(self, key)
-        if reply is not None:
-            self.write(reply)
+        return self.answer(self, key)
 
 
 class _Session(asyncio.Protocol):
@@ -117,12 +115,15 @@ class _Session(asyncio.Protocol):
         self._reader = resp.reader()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._shard._connected(cast("asyncio.Transport", transport))  # noqa: SLF001 - one thing in two classes
+        self._transport = cast("asyncio.Transport", transport)
+        self._shard._connected(self._transport)  # noqa: SLF001 - one thing in two classes
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
         while (args := cast("Any", self._reader.gets())) is not resp.NOT_ENOUGH:
-            self._shard._get(args[-1])  # noqa: SLF001
+            reply = self._shard._get(args[-1])  # noqa: SLF001
+            if reply is not None:
+                self._transport.write(reply)
 
 
 Start = Callable[..., Awaitable[list[FakeShard]]]

@@ -1,0 +1,228 @@
+"""The express lane: nearly every request is the same few bytes, and aiohttp's general path costs three times as much.
+
+    bytes ──► one complete, unremarkable `GET /<key>`, and nothing else under way? ──► lookup ──► one write
+                  │ no
+                  ▼
+              aiohttp, as if this file did not exist
+
+An optimisation and nothing more: what a client sees is the same, byte for byte (tests/router/test_express.py
+sends both ways whatever it can think of). It leans on the inside of aiohttp's RequestHandler, which is why
+aiohttp's version is pinned.
+"""
+
+import asyncio
+import re
+import time
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.helpers import rfc822_formatted_time
+from aiohttp.web_protocol import RequestHandler
+
+from cluster.position import is_canonical
+from router.answers import CONTENT_TYPE, Answer, answer
+from router.lookup import TOO_MANY, Lookup, Lookups, Reply
+from router.topology import Topology
+
+KEY: Final = slice(5, 41)
+"""Where the key stands in `GET /<key> HTTP/1.1`."""
+
+MAX_TAILS: Final = 1024
+"""Distinct remainders of a request's head that are remembered as unremarkable: each client has its own."""
+
+DIRECT_BYTES: Final = 1 << 16
+"""From this size on, a value is written as it is instead of being copied behind its head."""
+
+_UNREMARKABLE: Final = re.compile(
+    rb" HTTP/1\.1\r\n"
+    rb"(?:(?i:Host|User-Agent|Accept|Accept-Encoding|Accept-Language|Referer|Origin):"
+    rb" ?[\x21-\x7e][\x20-\x7e]{0,2000}\r\n"
+    rb"|(?i:Connection): ?(?i:keep-alive)\r\n)*\r\n"
+)
+_NAMES: Final = re.compile(rb"\r\n([A-Za-z-]+):")
+_ONE_PLAIN_HEAD: Final = re.compile(rb"[A-Z]+ [^\r\n]+ HTTP/1\.1\r\n(?:[^\r\n]+\r\n)*\r\n")
+_MAY_GO_ON: Final = re.compile(
+    rb"\r\n(?:content-length|transfer-encoding|upgrade|connection|expect)[ \t]*:", re.IGNORECASE
+)
+
+
+def unremarkable(tail: bytes) -> bool:
+    """Whether what follows the path of a GET request is a whole head that changes nothing about the answer."""
+    if len(tail) > 4096 or not _UNREMARKABLE.fullmatch(tail):
+        return False
+    names = [name.lower() for name in _NAMES.findall(tail)]
+    return b"host" in names and len(names) == len(set(names))
+
+
+def leaves_nothing_behind(data: bytes) -> bool:
+    """Whether an HTTP parser that reads one whole request here stands at the beginning of the next one after it."""
+    return _ONE_PLAIN_HEAD.fullmatch(data) is not None and _MAY_GO_ON.search(data) is None
+
+
+class Lane:
+    """What all connections of a router share: the lookups, and the parts of a response that stay the same."""
+
+    def __init__(self, lookups: Lookups, server: str) -> None:
+        self.lookups = lookups
+        self.tails: set[bytes] = set()
+        self._server = server
+        self._second = 0
+        self._topology: Topology | None = None
+        self._before_length = self._after_length = b""
+
+    def knows(self, tail: bytes) -> bool:
+        """Whether a request that ends like this may take the lane; the verdict is remembered."""
+        if tail in self.tails:
+            return True
+        if not unremarkable(tail):
+            return False
+        if len(self.tails) < MAX_TAILS:
+            self.tails.add(tail)
+        return True
+
+    def head_of_value(self, size: int) -> bytes:
+        """The head of a response with a value of `size` bytes."""
+        now = int(time.time())
+        if now != self._second or self._topology is not self.lookups.topology:
+            self._second, self._topology = now, self.lookups.topology
+            dataset_id = self._topology.dataset_id if self._topology else None
+            self._before_length, self._after_length = self._around_length(answer(b"", dataset_id))
+        return b"%b%d%b" % (self._before_length, size, self._after_length)
+
+    def response(self, other: Answer) -> bytes:
+        """A whole response."""
+        before, after = self._around_length(other)
+        return b"%b%d%b%b" % (before, len(other.body), after, other.body)
+
+    def _around_length(self, answer: Answer) -> tuple[bytes, bytes]:
+        lines = [f"HTTP/1.1 {answer.status} {answer.reason}"]
+        lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+        lines += [f"Content-Type: {CONTENT_TYPE}", "Content-Length: "]
+        after = ["", f"Date: {rfc822_formatted_time()}", f"Server: {self._server}", "", ""]
+        return "\r\n".join(lines).encode(), "\r\n".join(after).encode()
+
+
+class ExpressHandler(RequestHandler):
+    """aiohttp's connection, with the lane in front of it.
+
+    Either the lane or aiohttp has a request under way, never both: what arrives while the lane has one, or
+    while the client does not read its answers, is kept, and reading is paused.
+    """
+
+    __slots__ = ("_between_requests", "_kept", "_lane", "_lane_idle", "_lookup", "_tail")
+
+    def __init__(self, manager: web.Server, lane: Lane, **kwargs: Any) -> None:
+        super().__init__(manager, **kwargs)
+        self._lane = lane
+        self._lane_idle: asyncio.Future[None] | None = None
+        self._lookup: Lookup | None = None
+        self._tail: bytes | None = None  # of the latest request in the lane: nearly always of the next one too
+        self._kept: list[bytes] = []
+        self._between_requests = True  # aiohttp's parser has seen whole requests and nothing of the next
+
+    def data_received(self, data: bytes) -> None:
+        if self._lookup is not None or self._kept:
+            if data:
+                self._keep(data)
+            return
+        waiter = self._waiter
+        if waiter is not None and not waiter.done() and self._between_requests and not self._messages:
+            key, tail = data[KEY], data[41:]
+            if data[:5] == b"GET /" and is_canonical(key) and (tail == self._tail or self._lane.knows(tail)):
+                self._tail = tail
+                if self._paused:
+                    self._keep(data)
+                else:
+                    self._start_lookup(key)
+                return
+        if data:
+            self._between_requests = self._between_requests and leaves_nothing_behind(data)
+        super().data_received(data)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._go_on()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._kept.clear()
+        if self._lookup is not None:
+            self._lookup.abandon()
+            self._end_lookup()
+        super().connection_lost(exc)
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's signature
+        """Let the lane's request end first, as aiohttp lets its own."""
+        if self._lookup is not None:
+            self._lane_idle = self._loop.create_future()
+            await asyncio.wait([self._lane_idle], timeout=timeout)
+        await super().shutdown(timeout)
+
+    def _start_lookup(self, key: bytes) -> None:
+        lookup = self._lane.lookups.start(key, self._answer)
+        if lookup is None:
+            self._answer(TOO_MANY)
+            return
+        self._lookup = lookup
+        self._next_keepalive_close_time = lookup.started + self._keepalive_timeout
+
+    def _answer(self, outcome: Reply) -> None:
+        self._end_lookup()
+        transport = self.transport
+        if transport is None:
+            return
+        if type(outcome) is not bytes:
+            transport.write(self._lane.response(answer(outcome, None)))
+        elif len(outcome) < DIRECT_BYTES:
+            transport.write(self._lane.head_of_value(len(outcome)) + outcome)
+        else:
+            transport.write(self._lane.head_of_value(len(outcome)))
+            transport.write(outcome)
+        if self._close:
+            transport.close()
+        elif self._kept:
+            self._go_on()
+
+    def _end_lookup(self) -> None:
+        self._lookup = None
+        if self._lane_idle is not None and not self._lane_idle.done():
+            self._lane_idle.set_result(None)
+
+    def _keep(self, data: bytes) -> None:
+        self._kept.append(data)
+        self._pause_reading_for_buffer()
+
+    def _go_on(self) -> None:
+        """Take up what was kept, as far as that is possible now."""
+        if self._lookup is not None or self._paused or not self._kept:
+            return
+        kept, self._kept = self._kept, []
+        self._resume_reading_for_buffer()
+        for data in kept:
+            self.data_received(data)
+
+
+class ExpressRunner(web.AppRunner):
+    """Runs an application with the lane in front of it, or without where there is none."""
+
+    def __init__(self, app: web.Application, lane: Lane | None, **kwargs: Any) -> None:
+        super().__init__(app, **kwargs)
+        self._lane = lane
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        return _ExpressServer(server, self._lane) if self._lane is not None else server
+
+
+class _ExpressServer(web.Server):
+    def __init__(self, general: web.Server, lane: Lane) -> None:
+        super().__init__(
+            general.request_handler,
+            request_factory=general.request_factory,
+            handler_cancellation=general.handler_cancellation,
+            loop=general._loop,  # noqa: SLF001 - see the top of the file
+            **general._kwargs,  # noqa: SLF001
+        )
+        self._lane = lane
+
+    def __call__(self) -> ExpressHandler:
+        return ExpressHandler(self, self._lane, loop=self._loop, **self._kwargs)
