@@ -32,7 +32,7 @@ class Address:
             host = host[1:-1]
         elif ":" in host:
             host = ""
-        if not (host and colon and port.isascii() and port.isdigit() and int(port) < 1 << 16):
+        if not (host and colon and port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 1 << 16):
             raise InvalidAddress(f"not an address: {text!r} (want host:port, [ipv6]:port or unix:/path)")
         return cls(host, int(port))
 
@@ -83,6 +83,7 @@ def bind(address: Address) -> socket.socket:
     try:
         if family != socket.AF_UNIX:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _keep_alive(bound)
         bound.bind(target)
         bound.listen(BACKLOG)
     except OSError as error:
@@ -90,6 +91,14 @@ def bind(address: Address) -> socket.socket:
         raise StartupError(_cannot_listen(address, error)) from error
     bound.setblocking(False)
     return bound
+
+
+def _keep_alive(listening: socket.socket) -> None:
+    """Notice within 20 s that a peer's host has vanished, which says nothing: the connections inherit this."""
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
 
 
 def _cannot_listen(address: Address, error: OSError) -> str:

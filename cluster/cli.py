@@ -13,6 +13,13 @@ from cluster.errors import InvalidAddress, RingkvError
 class OneLineCommand(click.Command):
     """A command that ends with exit code 1 and one line on stderr when it cannot do what was asked."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = None  # with it click prints three lines more
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)

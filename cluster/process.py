@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 Serve = Callable[[asyncio.Event], Awaitable[None]]
 """A process's life as one coroutine: start, wait for the event, stop in good order."""
 
@@ -19,6 +21,12 @@ def run(serve: Serve) -> None:
 async def _serve_until_signalled(serve: Serve) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         loop.add_signal_handler(number, stop.set)
-    await serve(stop)
+    try:
+        await serve(stop)
+    finally:
+        # From here on there is nothing left to stop: a second signal must not turn the exit code into a failure.
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)

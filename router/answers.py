@@ -1,11 +1,13 @@
 """What the outcome of a lookup is in HTTP: the one table that both lanes answer by."""
 
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from cluster.errors import InvalidKey, ShardUnavailable
 from router.lookup import Reply
 from router.policy import RETRY_AFTER
 
+SERVER = f"ringkv/{version('ringkv')}"
 CONTENT_TYPE = "text/plain; charset=utf-8"
 
 

@@ -1,13 +1,12 @@
 """The router's HTTP interface, on aiohttp."""
 
 from collections.abc import Awaitable, Callable
-from importlib.metadata import version
 
 from aiohttp import web
 
 from cluster.errors import InvalidKey
 from cluster.position import canonical
-from router.answers import CONTENT_TYPE, Answer, answer
+from router.answers import CONTENT_TYPE, SERVER, Answer, answer
 from router.controller import Controller
 from router.lookup import Lookups
 from router.policy import RETRY_AFTER
@@ -15,7 +14,6 @@ from router.views import ring_view
 
 LOOKUPS = web.AppKey("lookups", Lookups)
 CONTROLLER = web.AppKey("controller", Controller)
-SERVER = f"ringkv/{version('ringkv')}"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

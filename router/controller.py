@@ -101,6 +101,9 @@ class Controller:
                 continue
             links[name].close()
             del self._serving[name]
+            for member in self.members.values():
+                if member.identity and member.identity.run_id == serving.run_id:
+                    member.doubt()
             hold = self._flapping.lost(name, self._clock() - serving.since)
             log.warning("shard %s is lost%s", name, f"; kept out for {hold:.0f} s" if hold else "")
 

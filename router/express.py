@@ -13,14 +13,16 @@ aiohttp's version is pinned.
 import asyncio
 import re
 import time
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
 
 from cluster.position import is_canonical
-from router.answers import CONTENT_TYPE, Answer, answer
+from router.answers import CONTENT_TYPE, SERVER, Answer, answer
 from router.lookup import TOO_MANY, Lookup, Lookups, Reply
 from router.topology import Topology
 
@@ -62,10 +64,9 @@ def leaves_nothing_behind(data: bytes) -> bool:
 class Lane:
     """What all connections of a router share: the lookups, and the parts of a response that stay the same."""
 
-    def __init__(self, lookups: Lookups, server: str) -> None:
+    def __init__(self, lookups: Lookups) -> None:
         self.lookups = lookups
         self.tails: set[bytes] = set()
-        self._server = server
         self._second = 0
         self._topology: Topology | None = None
         self._before_length = self._after_length = b""
@@ -98,12 +99,12 @@ class Lane:
         lines = [f"HTTP/1.1 {answer.status} {answer.reason}"]
         lines += [f"{name}: {value}" for name, value in answer.headers.items()]
         lines += [f"Content-Type: {CONTENT_TYPE}", "Content-Length: "]
-        after = ["", f"Date: {rfc822_formatted_time()}", f"Server: {self._server}", "", ""]
+        after = ["", f"Date: {rfc822_formatted_time()}", f"Server: {SERVER}", "", ""]
         return "\r\n".join(lines).encode(), "\r\n".join(after).encode()
 
 
 class ExpressHandler(RequestHandler):
-    """aiohttp's connection, with the lane in front of it.
+    """aiohttp's connection, with the lane in front of it where there is one.
 
     Either the lane or aiohttp has a request under way, never both: what arrives while the lane has one, or
     while the client does not read its answers, is kept, and reading is paused.
@@ -111,7 +112,7 @@ class ExpressHandler(RequestHandler):
 
     __slots__ = ("_between_requests", "_kept", "_lane", "_lane_idle", "_lookup", "_tail")
 
-    def __init__(self, manager: web.Server, lane: Lane, **kwargs: Any) -> None:
+    def __init__(self, manager: web.Server, lane: Lane | None, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
         self._lane = lane
         self._lane_idle: asyncio.Future[None] | None = None
@@ -125,15 +126,15 @@ class ExpressHandler(RequestHandler):
             if data:
                 self._keep(data)
             return
-        waiter = self._waiter
-        if waiter is not None and not waiter.done() and self._between_requests and not self._messages:
+        lane, waiter = self._lane, self._waiter
+        if lane is not None and waiter is not None and not waiter.done() and self._between_requests:
             key, tail = data[KEY], data[41:]
-            if data[:5] == b"GET /" and is_canonical(key) and (tail == self._tail or self._lane.knows(tail)):
+            if data[:5] == b"GET /" and is_canonical(key) and (tail == self._tail or lane.knows(tail)):
                 self._tail = tail
                 if self._paused:
                     self._keep(data)
                 else:
-                    self._start_lookup(key)
+                    self._start_lookup(lane, key)
                 return
         if data:
             self._between_requests = self._between_requests and leaves_nothing_behind(data)
@@ -157,25 +158,40 @@ class ExpressHandler(RequestHandler):
             await asyncio.wait([self._lane_idle], timeout=timeout)
         await super().shutdown(timeout)
 
-    def _start_lookup(self, key: bytes) -> None:
-        lookup = self._lane.lookups.start(key, self._answer)
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Say in one plain line what aiohttp says in several: the request was no HTTP, or the router has a bug."""
+        if status >= 500:
+            return super().handle_error(request, status, exc, message)
+        line = (message or "Bad Request").strip().splitlines()[0].rstrip(":")
+        refusal = web.Response(status=status, text=f"{line}\n", headers={"Server": SERVER})
+        refusal.force_close()
+        return refusal
+
+    def _start_lookup(self, lane: Lane, key: bytes) -> None:
+        lookup = lane.lookups.start(key, partial(self._answer, lane))
         if lookup is None:
-            self._answer(TOO_MANY)
+            self._answer(lane, TOO_MANY)
             return
         self._lookup = lookup
         self._next_keepalive_close_time = lookup.started + self._keepalive_timeout
 
-    def _answer(self, outcome: Reply) -> None:
+    def _answer(self, lane: Lane, outcome: Reply) -> None:
         self._end_lookup()
         transport = self.transport
         if transport is None:
             return
         if type(outcome) is not bytes:
-            transport.write(self._lane.response(answer(outcome, None)))
+            transport.write(lane.response(answer(outcome, None)))
         elif len(outcome) < DIRECT_BYTES:
-            transport.write(self._lane.head_of_value(len(outcome)) + outcome)
+            transport.write(lane.head_of_value(len(outcome)) + outcome)
         else:
-            transport.write(self._lane.head_of_value(len(outcome)))
+            transport.write(lane.head_of_value(len(outcome)))
             transport.write(outcome)
         if self._close:
             transport.close()
@@ -209,12 +225,11 @@ class ExpressRunner(web.AppRunner):
         self._lane = lane
 
     async def _make_server(self) -> web.Server:
-        server = await super()._make_server()
-        return _ExpressServer(server, self._lane) if self._lane is not None else server
+        return _ExpressServer(await super()._make_server(), self._lane)
 
 
 class _ExpressServer(web.Server):
-    def __init__(self, general: web.Server, lane: Lane) -> None:
+    def __init__(self, general: web.Server, lane: Lane | None) -> None:
         super().__init__(
             general.request_handler,
             request_factory=general.request_factory,

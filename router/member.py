@@ -57,6 +57,7 @@ class Member:
         self._problem = ""
         self._secret = secret
         self._changed = changed
+        self._link: Link | None = None
 
     @property
     def candidate(self) -> Candidate | None:
@@ -72,6 +73,7 @@ class Member:
         )
         while True:
             link: Link = await again(self._meet)
+            self._link = link
             try:
                 await self._attend(link)
             except TROUBLE as error:
@@ -79,6 +81,12 @@ class Member:
             finally:
                 link.close()
             await asyncio.sleep(RECONNECT_MIN)
+
+    def doubt(self) -> None:
+        """Meet the shard again before believing that it is there: another connection to it was lost."""
+        self.identity = None
+        if self._link is not None:
+            self._link.close()
 
     async def _meet(self) -> Link:
         link = await open_link(self.address, self._secret)

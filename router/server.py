@@ -8,7 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
-from router.app import SERVER, build_app
+from router.app import build_app
 from router.controller import Controller
 from router.discovery import Discovery
 from router.express import ExpressRunner, Lane
@@ -32,8 +32,14 @@ async def serve(settings: RouterSettings, listening: socket.socket, stop: asynci
     """Serve on a listening socket until `stop`, then until what is in flight is answered."""
     lookups = Lookups()
     controller = Controller(settings.shards, settings.replicas, settings.secret, lookups)
-    lane = Lane(lookups, SERVER) if settings.express else None
-    runner = ExpressRunner(build_app(lookups, controller), lane, access_log=None, shutdown_timeout=DRAIN_SECONDS)
+    lane = Lane(lookups) if settings.express else None
+    runner = ExpressRunner(
+        build_app(lookups, controller),
+        lane,
+        access_log=None,
+        handler_cancellation=True,  # nobody waits for the reply to a client that has gone
+        shutdown_timeout=DRAIN_SECONDS,
+    )
     await runner.setup()
     try:
         await web.SockSite(runner, listening).start()

@@ -9,7 +9,7 @@ from cluster.address import Address
 from cluster.cli import ADDRESS, OneLineCommand, log_level, secret, start_logging
 from cluster.process import run
 from dataset.cli import DATA, cache_dir, packed
-from shard.name import default_name
+from shard.name import checked, default_name
 from shard.server import ShardSettings, serve
 
 DEFAULT_LISTEN = "127.0.0.1:7379"
@@ -63,5 +63,5 @@ def shard(
     redis-cli -p 7379 GET f8a24bb8-eff8-41dc-929b-10b4c3e49e05
     """
     start_logging(log_level)
-    settings = ShardSettings(packed(data, cache), name or default_name(), listen, http, leased, secret)
+    settings = ShardSettings(packed(data, cache), checked(name or default_name()), listen, http, leased, secret)
     run(partial(serve, settings))

@@ -1,6 +1,18 @@
 """How a shard finds its own name, which decides what it owns; its address never does."""
 
+import re
 import socket
+
+from cluster.errors import StartupError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
+
+
+def checked(name: str) -> str:
+    """A name that can stand in a LEASE command, an INFO line and a log. Raises StartupError."""
+    if not _NAME.fullmatch(name):
+        raise StartupError(f"not a shard's name: {name[:60]!r}; use letters, digits, dots, dashes and underscores")
+    return name
 
 
 def default_name() -> str:

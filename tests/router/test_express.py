@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.address import Address, bind
-from router.app import SERVER, build_app
+from router.app import build_app
 from router.controller import Controller
 from router.discovery import Discovery
 from router.express import ExpressRunner, Lane, leaves_nothing_behind, unremarkable
@@ -121,8 +121,10 @@ async def twin_of(shards: list[FakeShard], *, express: bool) -> AsyncIterator[Tw
     lookups = Lookups()
     lookups.swap(await topology_of(shards, 1))
     controller = Controller(Discovery(frozenset()), 1, None, lookups)
-    lane = Lane(lookups, SERVER) if express else None
-    runner = ExpressRunner(build_app(lookups, controller), lane, access_log=None, shutdown_timeout=5)
+    lane = Lane(lookups) if express else None
+    runner = ExpressRunner(
+        build_app(lookups, controller), lane, access_log=None, handler_cancellation=True, shutdown_timeout=5
+    )
     await runner.setup()
     try:
         listening = bind(Address("127.0.0.1", 0))
