@@ -3,6 +3,7 @@
 <cache>/<digest of the path>-<digest of the file's identity>.arrow      and one .lock for each path
 """
 
+import fcntl
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -59,8 +60,9 @@ def _opens(target: Path) -> bool:
 
 
 def _remove_others(target: Path, name: str) -> None:
-    """Remove what the same path held before. Who has mapped such a file keeps it until he lets it go."""
+    """Remove what the same path held before, unless somebody has it open: his shards may have to open it again."""
     for path in target.parent.glob(f"{name}-*.arrow"):
         if path != target:
-            with suppress(OSError):
+            with suppress(OSError), path.open("rb") as old:
+                fcntl.flock(old, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()

@@ -9,6 +9,7 @@ batches come about is the business of `dataset.pack`.
 Format: https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format, without compression.
 """
 
+import fcntl
 import mmap
 import os
 import stat
@@ -256,6 +257,9 @@ def _map(path: Path) -> mmap.mmap:
             raise PackedFileError(f"{path}: is not a regular file; give the packed file itself")
         if status.st_size == 0:
             raise PackedFileError(f"{path}: is empty, so not a packed dataset; make it with `ringkv pack`")
+        # The mapping keeps the descriptor, and so the lock, by which the cache knows what is in use.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
         return mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
     except OSError as error:
         raise PackedFileError(f"{path}: cannot be mapped: {error.strerror}") from error

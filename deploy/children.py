@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, Final
 
@@ -28,9 +29,10 @@ Start = Callable[..., Serve]
 
 
 def fork_server(preload: list[str]) -> ForkServerContext:
-    """A fork server that has imported `preload`."""
+    """The fork server of this process, started at the first call, when it imports `preload`."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", *preload])
+    forkserver.ensure_running()
     return context
 
 

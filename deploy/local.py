@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,6 +54,11 @@ class _Part:
     child: Child | None = field(default=None, repr=False)
 
 
+def prepare() -> ForkServerContext:
+    """Begin to load the code of the cluster's processes. The earlier this is called, the earlier they are ready."""
+    return fork_server([shard.server.__name__, router.server.__name__])
+
+
 async def serve(settings: LocalSettings, listening: socket.socket, stop: asyncio.Event) -> None:
     """Run the cluster until `stop`. Prints one line when the first GET will succeed. Raises StartupError."""
     with tempfile.TemporaryDirectory(prefix="ringkv-") as runtime:
@@ -71,7 +77,7 @@ class LocalCluster:
     def __init__(self, settings: LocalSettings, runtime: Path, listening: socket.socket) -> None:
         addresses = {f"shard-{n}": Address(f"{runtime}/shard-{n}.sock", None) for n in range(1, settings.shards + 1)}
         self._log_level = settings.log_level
-        self._context = fork_server([shard.server.__name__, router.server.__name__])
+        self._context = prepare()
         self._shards = [
             _Part(name, partial(_shard, ShardSettings(settings.packed, name, address, leased=True)))
             for name, address in addresses.items()

@@ -11,7 +11,7 @@ from cluster.cli import OneLineCommand, start_logging
 from cluster.process import run
 from dataset.cli import DATA, cache_dir, pack, packed
 from dataset.packed import PackedFile
-from deploy.local import LocalSettings, serve
+from deploy.local import LocalSettings, prepare, serve
 from router.cli import router
 from shard.cli import shard
 
@@ -42,9 +42,12 @@ def up(data: Path, shards: int, replicas: int, port: int, host: str, cache: Path
     """
     start_logging("warning")
     listening = bind(Address(host, port))
+    prepare()
     path = packed(data, cache)
-    PackedFile.open(path).close()  # a file that no shard can open is one line here, and not one of each shard
-    run(partial(serve, LocalSettings(path, shards, replicas), listening))
+    # Open as long as the cluster runs: a file that no shard can read is one line here and not one of each shard,
+    # and the cache keeps it for shards that are started again, also when the data has changed meanwhile.
+    with PackedFile.open(path):
+        run(partial(serve, LocalSettings(path, shards, replicas), listening))
 
 
 for command in (pack, get, shard, router):

@@ -47,6 +47,17 @@ def test_a_changed_source_is_packed_anew_and_replaces_the_old(source: Path, tmp_
         assert packed.header.keys == 2000
 
 
+def test_an_old_entry_stays_as_long_as_somebody_has_it_open(source: Path, tmp_path: Path) -> None:
+    first = packed_path(source, cache_dir=tmp_path / "cache")
+    with PackedFile.open(first):
+        source.write_bytes(b"".join(lines(10, 2)))
+        second = packed_path(source, cache_dir=tmp_path / "cache")
+        assert set(entries(tmp_path / "cache")) == {first, second}
+    source.write_bytes(b"".join(lines(10, 3)))
+    third = packed_path(source, cache_dir=tmp_path / "cache")
+    assert entries(tmp_path / "cache") == [third]
+
+
 def test_a_damaged_entry_is_rebuilt(source: Path, tmp_path: Path) -> None:
     entry = packed_path(source, cache_dir=tmp_path / "cache")
     good = entry.read_bytes()
