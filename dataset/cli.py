@@ -1,16 +1,16 @@
 """`ringkv pack`, and how every command line comes from a data file to its packed one."""
 
 from pathlib import Path
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from cluster.cli import OneLineCommand
-from dataset.cache import packed_path
-from dataset.merge import DuplicatePolicy
-from dataset.pack import pack as pack_file
-from dataset.packed import PackedFile
+from cluster.forking import fork_server
 from dataset.progress import progress_bar
+
+if TYPE_CHECKING:
+    from dataset.merge import DuplicatePolicy
 
 DATA: Final = click.Path(path_type=Path, readable=False)
 """The path of a data file as an argument: who reads it finds out whether that can be done, and says so in one line."""
@@ -26,6 +26,8 @@ cache_dir = click.option(
 
 def packed(data: Path, cache: Path | None) -> Path:
     """The packed file of `data`, made now if it has to be, with a progress bar for those who watch."""
+    from dataset.cache import packed_path
+
     with progress_bar(f"packing {data.name}") as progress:
         return packed_path(data, cache_dir=cache, progress=progress)
 
@@ -35,13 +37,13 @@ def packed(data: Path, cache: Path | None) -> Path:
 @click.argument("out", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--on-duplicate",
-    type=click.Choice(get_args(DuplicatePolicy)),
+    type=click.Choice(["error", "first", "last"]),
     default="error",
     show_default=True,
     help="Which line of a key that stands on several to take.",
 )
 @cache_dir
-def pack(data: Path, out: Path | None, on_duplicate: DuplicatePolicy, cache: Path | None) -> None:
+def pack(data: Path, out: Path | None, on_duplicate: "DuplicatePolicy", cache: Path | None) -> None:
     """Pack DATA, lines of `<UUID v4> <value>`, into OUT, an Arrow file that a cluster serves as it is.
 
     Without OUT the packed file goes to the cache, where `ringkv up DATA` finds it. Prints where it is.
@@ -50,6 +52,12 @@ def pack(data: Path, out: Path | None, on_duplicate: DuplicatePolicy, cache: Pat
     ringkv pack example.data example.arrow
     ringkv up example.arrow
     """
+    fork_server("dataset.pack")
+
+    from dataset.cache import packed_path
+    from dataset.pack import pack as pack_file
+    from dataset.packed import PackedFile
+
     with progress_bar(f"packing {data.name}") as progress:
         if out is None:
             out = packed_path(data, on_duplicate=on_duplicate, cache_dir=cache, progress=progress)

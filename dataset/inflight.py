@@ -10,6 +10,8 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from multiprocessing.process import BaseProcess
 from typing import Final, TypeVar
 
+from cluster.forking import fork_server
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -18,14 +20,8 @@ AHEAD: Final = 2
 
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:
-    """A pool of processes that end with this one, also if it is killed.
-
-    They are forked from a server that has imported what they need: a fork of this process would copy the
-    locks that its threads hold, and a fresh process would import everything again.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dataset.pack"])
-    return ProcessPoolExecutor(workers, context, initializer=_end_with_parent)
+    """A pool of processes that end with this one, also if it is killed."""
+    return ProcessPoolExecutor(workers, fork_server("dataset.pack"), initializer=_end_with_parent)
 
 
 def in_order(

@@ -1,8 +1,4 @@
-"""Child processes that share one import of the code, are watched without polling, and never outlive their parent.
-
-They are forked from multiprocessing's fork server, which has the code loaded: a shard starts in a few
-milliseconds instead of half a second, and what the import allocated is one copy for all of them.
-"""
+"""Child processes that are watched without polling, and never outlive their parent."""
 
 import asyncio
 import logging
@@ -11,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
-from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, Final
 
@@ -26,14 +21,6 @@ STOP_SECONDS: Final = 10.0
 
 Start = Callable[..., Serve]
 """Called in the child with the child's arguments; what it returns is the child's life."""
-
-
-def fork_server(preload: list[str]) -> ForkServerContext:
-    """The fork server of this process, started at the first call, when it imports `preload`."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", *preload])
-    forkserver.ensure_running()
-    return context
 
 
 class Child:

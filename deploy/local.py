@@ -12,7 +12,6 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,8 +21,9 @@ import router.server
 import shard.server
 from cluster.address import Address
 from cluster.errors import StartupError
+from cluster.forking import fork_server
 from cluster.process import Serve
-from deploy.children import Child, fork_server
+from deploy.children import Child
 from router.discovery import Discovery
 from router.server import RouterSettings
 from shard.server import ShardSettings
@@ -54,11 +54,6 @@ class _Part:
     child: Child | None = field(default=None, repr=False)
 
 
-def prepare() -> ForkServerContext:
-    """Begin to load the code of the cluster's processes. The earlier this is called, the earlier they are ready."""
-    return fork_server([shard.server.__name__, router.server.__name__])
-
-
 async def serve(settings: LocalSettings, listening: socket.socket, stop: asyncio.Event) -> None:
     """Run the cluster until `stop`. Prints one line when the first GET will succeed. Raises StartupError."""
     with tempfile.TemporaryDirectory(prefix="ringkv-") as runtime:
@@ -77,7 +72,7 @@ class LocalCluster:
     def __init__(self, settings: LocalSettings, runtime: Path, listening: socket.socket) -> None:
         addresses = {f"shard-{n}": Address(f"{runtime}/shard-{n}.sock", None) for n in range(1, settings.shards + 1)}
         self._log_level = settings.log_level
-        self._context = prepare()
+        self._context = fork_server(__name__)
         self._shards = [
             _Part(name, partial(_shard, ShardSettings(settings.packed, name, address, leased=True)))
             for name, address in addresses.items()

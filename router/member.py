@@ -116,7 +116,9 @@ class Member:
     def _lost(self, error: BaseException | None) -> None:
         problem = "no answer in time" if isinstance(error, TimeoutError) else str(error)
         if problem != self._problem:
-            log.warning("shard at %s: %s; trying again", self.address, problem)
+            # One that has never answered may just not be there yet.
+            level = logging.WARNING if self.name or isinstance(error, PeerError) else logging.INFO
+            log.log(level, "shard at %s: %s; trying again", self.address, problem)
         self._problem = problem
         if self.identity is not None:
             self.identity = None
