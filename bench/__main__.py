@@ -17,6 +17,7 @@ from bench.machine import load_average, machine
 from bench.memory import hold
 from bench.pack import pack, pack_large
 from bench.peers.all import PEERS
+from bench.quiet import Quiet
 from bench.report import report
 from bench.scaling import grow
 from bench.serving import Scale, serve
@@ -35,6 +36,13 @@ OPTIONAL_STEPS: Final = ("large", "scaling")
 @click.option("--peer", "chosen", multiple=True, help="Only peers whose name contains this, beside ringkv.")
 @click.option("--large", is_flag=True, help="Also pack ten times the pairs.")
 @click.option("--scaling", is_flag=True, help="Also a hundredth to ten times the pairs, and 1 to 16 shards.")
+@click.option(
+    "--patience",
+    type=click.FloatRange(0),
+    default=300,
+    show_default=True,
+    help="Seconds that may be waited in all until nobody else uses the machine.",
+)
 @click.option("--work", type=click.Path(path_type=Path), default=Path("build/bench"), show_default=True)
 @click.option("--docs", type=click.Path(path_type=Path), default=Path("docs"), show_default=True)
 def main(  # noqa: PLR0913, PLR0917 - click passes by name
@@ -45,6 +53,7 @@ def main(  # noqa: PLR0913, PLR0917 - click passes by name
     chosen: tuple[str, ...],
     large: bool,  # noqa: FBT001 - as above
     scaling: bool,  # noqa: FBT001 - as above
+    patience: float,
     work: Path,
     docs: Path,
 ) -> None:
@@ -57,6 +66,7 @@ def main(  # noqa: PLR0913, PLR0917 - click passes by name
     wanted = [*(steps or STEPS), *(["large"] if large else []), *(["scaling"] if scaling else [])]
     work, scale = work.resolve(), Scale(rounds, seconds)
     peers = tuple(peer for peer in PEERS if peer.name == "ringkv" or not chosen or any(c in peer.name for c in chosen))
+    quiet = Quiet(patience)
     data = prepare(work, pairs) if wanted != ["report"] else None
     with tempfile.TemporaryDirectory(prefix="rkv-bench-") as name:
         folder = Path(name)
@@ -69,11 +79,11 @@ def main(  # noqa: PLR0913, PLR0917 - click passes by name
             run: dict[str, Callable[[Figures], None]] = {
                 "memory": lambda found: hold(data, folder, found),
                 "lookup": lambda found: look_up(data, found),
-                "startup": lambda found: start_up(data, rounds, folder, found),
-                "pack": lambda found: pack(data, rounds, folder, found),
-                "serve": lambda found: serve(peers, data, scale, folder, found),
-                "large": lambda found: pack_large(data, prepare(work, 10 * pairs), found),
-                "scaling": lambda found: grow(work, folder, pairs, scale, found),
+                "startup": lambda found: start_up(data, rounds, folder, quiet, found),
+                "pack": lambda found: pack(data, rounds, folder, quiet, found),
+                "serve": lambda found: serve(peers, data, scale, folder, quiet, found),
+                "large": lambda found: pack_large(data, prepare(work, 10 * pairs), quiet, found),
+                "scaling": lambda found: grow(work, folder, pairs, scale, quiet, found),
             }
             _measure(step, run[step], work / "results")
     figures = Figures()

@@ -93,3 +93,13 @@ CRITERIA: Final = (
     Criterion("CPU a request, 10M pairs against 10k", _growth("cpu by pairs"), most=1.5),
     Criterion("time a request, 10M pairs against 10k", _growth("p50 by pairs"), most=1.5),
 )
+
+
+def promises(figures: Figures) -> list[tuple[str, str, str, Verdict]]:
+    """Each promise, what was measured, what is wanted, and whether it is kept."""
+    return [_judged(criterion, criterion.figure(figures)) for criterion in CRITERIA]
+
+
+def _judged(criterion: Criterion, found: float | None) -> tuple[str, str, str, Verdict]:
+    shown = "" if found is None else f"{found:.3g}{criterion.unit}"
+    return criterion.text, shown, criterion.limit(), criterion.verdict(found)

@@ -28,10 +28,13 @@ def hold(data: Data, folder: Path, figures: Figures) -> None:
         if load.installed():
             load.measure(endpoint, data.keys, connections=64, seconds=2, pids=processes.pids)
         everything = processes.pids()
-        shards = memory(pid for pid in everything if maps_file(pid, data.packed))
-        whole = memory(everything)
-        figures.add(RINGKV, "shards anonymous", shards.anonymous)
-        figures.add(RINGKV, "held", packed + shards.anonymous)
+        # The supervisor looks into the file too, before it starts them.
+        holders = [pid for pid in set(everything).difference(processes.roots()) if maps_file(pid, data.packed)]
+        shards, whole = memory(holders), memory(everything)
+        figures.add(RINGKV, "shards", len(holders))
+        figures.add(RINGKV, "shards anonymous", shards.anonymous_share)
+        figures.add(RINGKV, "shards anonymous, each", shards.anonymous)
+        figures.add(RINGKV, "held", packed + shards.anonymous_share)
         figures.add(RINGKV, "cluster anonymous", whole.anonymous_share)
         figures.add(RINGKV, "held by the whole cluster", packed + whole.anonymous_share)
     _redis(data, folder, figures)

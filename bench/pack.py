@@ -12,6 +12,7 @@ from bench.figures import RINGKV, Figures
 from bench.peers import redis
 from bench.peers.peer import program_path
 from bench.processes import Processes, run
+from bench.quiet import Quiet
 from bench.usage import PeakResident
 
 SORT: Final = "LC_ALL=C sort"
@@ -19,7 +20,7 @@ REDIS: Final = "redis-cli --pipe"
 LARGE_ROUNDS: Final = 3
 
 
-def pack(data: Data, rounds: int, folder: Path, figures: Figures) -> None:
+def pack(data: Data, rounds: int, folder: Path, quiet: Quiet, figures: Figures) -> None:
     """Interleaved; all read what is in the page cache, and write to the same directory."""
     with_redis = all(map(program_path, redis.WebdisRedis.needs.keys() - {"webdis"}))
     if not with_redis:
@@ -28,6 +29,7 @@ def pack(data: Data, rounds: int, folder: Path, figures: Figures) -> None:
         path = redis.start_redis(processes) if with_redis else None
         commands = redis.as_resp(data) if with_redis else None
         for number in range(rounds):
+            quiet.wait()
             ways = {RINGKV: pack_once(data), SORT: _sort(data)}
             if path is not None and commands is not None:
                 redis.ask(path, "FLUSHALL", "SYNC")
@@ -37,10 +39,11 @@ def pack(data: Data, rounds: int, folder: Path, figures: Figures) -> None:
             click.echo(f"round {number + 1}: " + ", ".join(f"{way} {took:.2f} s" for way, took in ways.items()))
 
 
-def pack_large(small: Data, large: Data, figures: Figures) -> None:
+def pack_large(small: Data, large: Data, quiet: Quiet, figures: Figures) -> None:
     """How time grows with the size of the file, and how much memory that takes."""
     for number in range(LARGE_ROUNDS):
         for data in (small, large):
+            quiet.wait()
             seconds = pack_once(data)
             figures.add(RINGKV, "pack growth", seconds, data.pairs)
             click.echo(f"round {number + 1}: {data.pairs:,} pairs packed in {seconds:.2f} s")

@@ -57,9 +57,13 @@ class Processes:
         self._started.append(process)
         return process
 
+    def roots(self) -> list[int]:
+        """The processes that were started here, living or not."""
+        return [process.pid for process in self._started]
+
     def pids(self) -> list[int]:
         """All living processes, children included."""
-        return descendants([process.pid for process in self._started])
+        return descendants(self.roots())
 
     def wait_for(self, what: Callable[[], T | None], reason: str) -> T:
         """What `what` returns, as soon as that is true. Raises BenchmarkFailed when a process ends before."""

@@ -11,10 +11,14 @@ from bench.load import measure
 from bench.lookup import look_up
 from bench.peers.ringkv import Ringkv
 from bench.processes import Processes
+from bench.quiet import Quiet
 from bench.serving import Scale
 
 CONNECTIONS: Final = 64
 SHARDS: Final = (1, 2, 4, 8, 16)
+
+MAX_ROUNDS: Final = 3
+"""Each starts nine clusters, up to ten million pairs: more would take longer than they teach."""
 
 
 def sizes(pairs: int) -> tuple[int, ...]:
@@ -22,16 +26,20 @@ def sizes(pairs: int) -> tuple[int, ...]:
     return pairs // 100, pairs // 10, pairs, 10 * pairs
 
 
-def grow(work: Path, folder: Path, pairs: int, scale: Scale, figures: Figures) -> None:
+def grow(  # noqa: PLR0913, PLR0917 - from where, where, how much, how long, when, into what
+    work: Path, folder: Path, pairs: int, scale: Scale, quiet: Quiet, figures: Figures
+) -> None:
     datasets = [prepare(work, size) for size in sizes(pairs)]
-    for number in range(scale.rounds):
+    rounds = min(scale.rounds, MAX_ROUNDS)
+    for number in range(rounds):
         for data in datasets:
-            # One for which all are measured in the same moment matters more than many of one.
+            quiet.wait()
             look_up(data, figures, "lookup growth", beside_dict=False)
             _requests(data, 3, scale, folder, figures, ("by pairs", data.pairs))
         for shards in SHARDS:
+            quiet.wait()
             _requests(datasets[2], shards, scale, folder, figures, ("by shards", shards))
-        click.echo(f"round {number + 1} of {scale.rounds} done")
+        click.echo(f"round {number + 1} of {rounds} done")
 
 
 def _requests(  # noqa: PLR0913, PLR0917 - of what, by how many, how long, where, into what, under which name

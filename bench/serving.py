@@ -11,9 +11,10 @@ import click
 from bench.data import Data
 from bench.errors import BenchmarkFailed
 from bench.figures import Figures
-from bench.load import Endpoint, measure
+from bench.load import Endpoint, Measured, measure
 from bench.peers.peer import Peer, missing
 from bench.processes import Processes
+from bench.quiet import Quiet
 from bench.usage import memory
 
 CONNECTIONS: Final = (1, 16, 64, 256)
@@ -31,7 +32,9 @@ class Scale:
     connections: tuple[int, ...] = CONNECTIONS
 
 
-def serve(peers: tuple[Peer, ...], data: Data, scale: Scale, folder: Path, figures: Figures) -> None:
+def serve(  # noqa: PLR0913, PLR0917 - whom, with what, how long, where, when, into what
+    peers: tuple[Peer, ...], data: Data, scale: Scale, folder: Path, quiet: Quiet, figures: Figures
+) -> None:
     """Start all peers that are installed, and measure them in turn. Raises BenchmarkFailed."""
     with ExitStack() as stack:
         running: list[tuple[Peer, Endpoint, Processes]] = []
@@ -45,36 +48,35 @@ def serve(peers: tuple[Peer, ...], data: Data, scale: Scale, folder: Path, figur
             check(peer, endpoint, data)
             measure(endpoint, data.keys, connections=WARM_UP, seconds=min(2, scale.seconds), pids=processes.pids)
             running.append((peer, endpoint, processes))
-        for number in range(scale.rounds):
-            _round(number, running, data, scale, figures)
+        for number in range(scale.rounds if running else 0):
+            for connections in scale.connections:
+                # Each round begins with another peer, so that none is always behind the same one.
+                turn = number % len(running)
+                for peer, endpoint, processes in running[turn:] + running[:turn]:
+                    quiet.wait()
+                    found = measure(
+                        endpoint,
+                        data.keys,
+                        connections=connections,
+                        seconds=scale.seconds,
+                        pids=processes.pids,
+                        seed=number + 1,
+                    )
+                    _keep(f"round {number + 1}", peer, found, figures)
         for peer, _, processes in running:
             used = memory(processes.pids())
             figures.add(peer.name, "pss", used.pss)
             figures.add(peer.name, "anonymous", used.anonymous_share)
 
 
-def _round(
-    number: int, running: list[tuple[Peer, Endpoint, Processes]], data: Data, scale: Scale, figures: Figures
-) -> None:
-    # Each round begins with another peer, so that none is always behind the same one.
-    turn = number % len(running)
-    for connections in scale.connections:
-        for peer, endpoint, processes in running[turn:] + running[:turn]:
-            found = measure(
-                endpoint,
-                data.keys,
-                connections=connections,
-                seconds=scale.seconds,
-                pids=processes.pids,
-                seed=number + 1,
-            )
-            for quantity in ("rate", "p50", "p99", "cpu", "others", "failed"):
-                figures.add(peer.name, quantity, getattr(found, quantity), connections)
-            click.echo(
-                f"round {number + 1}, {connections:3} connections: {peer.name:26} {found.rate:9,.0f}/s"
-                f"  p50 {1e3 * found.p50:7.2f} ms  p99 {1e3 * found.p99:7.2f} ms  {1e6 * found.cpu:6.1f} µs CPU"
-                f"  others {found.others:.2f}" + (f"  FAILED {found.failed}" if found.failed else "")
-            )
+def _keep(title: str, peer: Peer, found: Measured, figures: Figures) -> None:
+    for quantity in ("rate", "p50", "p99", "cpu", "others", "failed"):
+        figures.add(peer.name, quantity, getattr(found, quantity), found.connections)
+    click.echo(
+        f"{title}, {found.connections:3} connections: {peer.name:26} {found.rate:9,.0f}/s"
+        f"  p50 {1e3 * found.p50:7.2f} ms  p99 {1e3 * found.p99:7.2f} ms  {1e6 * found.cpu:6.1f} µs CPU"
+        f"  others {found.others:.2f}" + (f"  FAILED {found.failed}" if found.failed else "")
+    )
 
 
 def check(peer: Peer, endpoint: Endpoint, data: Data) -> None:

@@ -13,12 +13,14 @@ from bench.data import Data
 from bench.errors import BenchmarkFailed
 from bench.figures import RINGKV, Figures
 from bench.processes import PATIENCE, POLL, Processes, free_port
+from bench.quiet import Quiet
 
 
-def start_up(data: Data, rounds: int, folder: Path, figures: Figures) -> None:
+def start_up(data: Data, rounds: int, folder: Path, quiet: Quiet, figures: Figures) -> None:
     cache = folder / "cache"
     for number in range(rounds):
         shutil.rmtree(cache, ignore_errors=True)
+        quiet.wait()
         for quantity in ("start cold", "start warm"):
             seconds = first_answer(data, cache, folder)
             figures.add(RINGKV, quantity, seconds)
