@@ -38,7 +38,7 @@ class Link(asyncio.Protocol):
         self._reader = resp.reader()
         self._retired = False
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.problem = "the connection to the shard was lost"
+        self.problem: Exception = ConnectionResetError("the connection to the shard was lost")
 
     @property
     def unanswered(self) -> int:
@@ -56,7 +56,7 @@ class Link(asyncio.Protocol):
     async def call(self, *args: bytes | str | int) -> Any:
         """Send any command and wait. Raises PeerError for an error reply, ConnectionError for a lost link."""
         if not self.open:
-            raise ConnectionResetError(self.problem)
+            raise self.problem
         call = _Call()
         self._send(hiredis.pack_command(cast("Any", args)), call)
         return await call.reply
@@ -83,7 +83,7 @@ class Link(asyncio.Protocol):
                     # Whoever asked may be gone; those behind must still get their replies.
                     log.exception("a reply could not be delivered")
         except (hiredis.ProtocolError, IndexError):
-            self.problem = "what answers there does not speak the Redis protocol as a shard does"
+            self.problem = PeerError("what answers there does not speak the Redis protocol as a shard does")
             self.close()
         if self._retired and not waiters:
             self.close()
@@ -126,4 +126,4 @@ class _Call:
 
     def lost(self, link: Link) -> None:
         if not self.reply.done():
-            self.reply.set_exception(ConnectionResetError(link.problem))
+            self.reply.set_exception(link.problem)

@@ -111,13 +111,13 @@ class Member:
                 self._changed()
             # Woken early by the end of the connection: a shard that dies is missed at once.
             if (await asyncio.wait([link.closed], timeout=HEARTBEAT_INTERVAL))[0]:
-                raise ConnectionResetError(link.problem)
+                raise link.problem
 
     def _lost(self, error: BaseException | None) -> None:
         problem = "no answer in time" if isinstance(error, TimeoutError) else str(error)
         if problem != self._problem:
-            # One that has never answered may just not be there yet.
-            level = logging.WARNING if self.name or isinstance(error, PeerError) else logging.INFO
+            not_there_yet = not self.name and isinstance(error, OSError) and not isinstance(error, TimeoutError)
+            level = logging.INFO if not_there_yet else logging.WARNING
             log.log(level, "shard at %s: %s; trying again", self.address, problem)
         self._problem = problem
         if self.identity is not None:
