@@ -26,8 +26,10 @@ help: ## this list
 run: .venv/.run ## start a cluster: DATA=example.data SHARDS=3 REPLICAS=1 PORT=8000 HOST=127.0.0.1
 	@exec $(bin)/ringkv up "$(DATA)" --shards $(SHARDS) --replicas $(REPLICAS) --port $(PORT) --host $(HOST)
 
+# The containers come last and alone: all of them together weigh no more than one process beside them.
 test: .venv/.dev ## all tests
-	$(bin)/python -m pytest -n auto
+	$(bin)/python -m pytest -n auto --ignore tests/compose
+	$(bin)/python -m pytest tests/compose
 
 # One process: the router and the shards need the cores.
 million: .venv/.dev ## a million pairs, each byte for byte, and 100,000 keys that are not there: minutes
