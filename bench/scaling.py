@@ -1,5 +1,6 @@
 """How the cost of a lookup and of a request grows with the number of pairs, and with the number of shards."""
 
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -35,21 +36,21 @@ def grow(  # noqa: PLR0913, PLR0917 - from where, where, how much, how long, whe
         for data in datasets:
             quiet.wait()
             look_up(data, figures, "lookup growth", beside_dict=False)
-            _requests(data, 3, scale, folder, figures, ("by pairs", data.pairs))
+            _requests(data, 3, scale, folder, quiet, figures, ("by pairs", data.pairs))
         for shards in SHARDS:
-            quiet.wait()
-            _requests(datasets[2], shards, scale, folder, figures, ("by shards", shards))
+            _requests(datasets[2], shards, scale, folder, quiet, figures, ("by shards", shards))
         click.echo(f"round {number + 1} of {rounds} done")
 
 
-def _requests(  # noqa: PLR0913, PLR0917 - of what, by how many, how long, where, into what, under which name
-    data: Data, shards: int, scale: Scale, folder: Path, figures: Figures, place: tuple[str, int]
+def _requests(  # noqa: PLR0913, PLR0917 - of what, by how many, how long, where, when, into what, under which name
+    data: Data, shards: int, scale: Scale, folder: Path, quiet: Quiet, figures: Figures, place: tuple[str, int]
 ) -> None:
     axis, at = place
     with Processes(folder / "scaling") as processes:
         endpoint = Ringkv(shards).start(data, processes)
-        for seconds in (1, scale.seconds):
-            found = measure(endpoint, data.keys, connections=CONNECTIONS, seconds=seconds, pids=processes.pids)
+        once = partial(measure, endpoint, data.keys, connections=CONNECTIONS, pids=processes.pids)
+        once(seconds=1)
+        found = quiet.measured(partial(once, seconds=scale.seconds))
     for quantity in ("rate", "p50", "p99", "cpu"):
         figures.add(RINGKV, f"{quantity} {axis}", getattr(found, quantity), at)
     click.echo(f"{data.pairs:,} pairs, {shards} shards: {found.rate:,.0f}/s, {1e6 * found.cpu:.1f} µs CPU a request")

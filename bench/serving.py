@@ -3,6 +3,7 @@
 import http.client
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -53,15 +54,15 @@ def serve(  # noqa: PLR0913, PLR0917 - whom, with what, how long, where, when, i
                 # Each round begins with another peer, so that none is always behind the same one.
                 turn = number % len(running)
                 for peer, endpoint, processes in running[turn:] + running[:turn]:
-                    quiet.wait()
-                    found = measure(
+                    once = partial(
+                        measure,
                         endpoint,
                         data.keys,
                         connections=connections,
                         seconds=scale.seconds,
                         pids=processes.pids,
-                        seed=number + 1,
                     )
+                    found = quiet.measured(partial(once, seed=number + 1))
                     _keep(f"round {number + 1}", peer, found, figures)
         for peer, _, processes in running:
             used = memory(processes.pids())
