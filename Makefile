@@ -35,16 +35,16 @@ test: .venv/.dev ## all tests
 million: .venv/.dev ## a million pairs, each byte for byte, and 100,000 keys that are not there: minutes
 	$(bin)/python -m pytest -m million tests
 
-chaos: .venv/.chaos ## kill, hang and cut off shards under load; writes docs/chaos.md
+chaos: .venv/.dev ## kill, hang and cut off shards under load; writes docs/chaos.md
 	rm -rf build/chaos/results
 	$(bin)/python -m pytest tests/chaos -m chaos -p no:randomly; status=$$?; \
 	$(bin)/python -m tests.chaos.report build/chaos/results docs; exit $$status
 
 # Lasts about a quarter of an hour. Peers that are not installed are left out, and named with their Debian package.
-bench: .venv/.bench ## compare with nginx + memcached and others: ROUNDS=5 SECONDS=4 BENCH="--large --scaling"; writes docs/bench.md
+bench: .venv/.dev ## compare with nginx + memcached and others: ROUNDS=5 SECONDS=4 BENCH="--large --scaling"; writes docs/bench.md
 	$(bin)/python -m bench --rounds $(ROUNDS) --seconds $(SECONDS) $(BENCH)
 
-bench-micro: .venv/.bench ## the hot functions by themselves, beside all runs before
+bench-micro: .venv/.dev ## the hot functions by themselves, beside all runs before
 	$(bin)/python -m pytest bench/micro -p no:randomly -p no:xdist --benchmark-only --benchmark-autosave \
 		--benchmark-storage build/bench/micro --benchmark-quiet
 	$(bin)/pytest-benchmark --storage build/bench/micro compare --group-by fullname --columns median,iqr,ops,rounds
@@ -74,10 +74,3 @@ clean: ## remove what the other targets made
 	$(bin)/pip install --quiet --constraint constraints.txt --group dev
 	@touch $@
 
-.venv/.chaos: .venv/.dev
-	$(bin)/pip install --quiet --constraint constraints.txt --group chaos
-	@touch $@
-
-.venv/.bench: .venv/.dev
-	$(bin)/pip install --quiet --constraint constraints.txt --group bench
-	@touch $@

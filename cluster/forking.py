@@ -8,6 +8,8 @@ import multiprocessing
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 
+from cluster.errors import StartupError
+
 
 def fork_server(*preload: str) -> ForkServerContext:
     """The fork server of this process, started at the first call; from then on it imports the modules `preload`.
@@ -16,5 +18,10 @@ def fork_server(*preload: str) -> ForkServerContext:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", *preload])
-    forkserver.ensure_running()
+    try:
+        forkserver.ensure_running()
+    except OSError as error:
+        raise StartupError(
+            f"cannot start worker processes: {error.strerror or error}; they need a folder for sockets ($TMPDIR)"
+        ) from error
     return context
