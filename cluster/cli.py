@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -42,6 +43,20 @@ class AddressType(click.ParamType[Address]):
 
 
 ADDRESS = AddressType()
+
+
+def listen(default: str, what: str) -> Callable[[Any], Any]:
+    """The option `--listen` of a process that speaks `what`."""
+    return click.option(
+        "--listen",
+        type=ADDRESS,
+        default=default,
+        show_default=True,
+        envvar="RINGKV_LISTEN",
+        show_envvar=True,
+        help=f"Where to speak {what}.",
+    )
+
 
 log_level = click.option(
     "--log-level",

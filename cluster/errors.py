@@ -11,12 +11,12 @@ RingkvError
 │   │   └── DuplicateKey    a key that stands on two lines
 │   ├── PackingFailed       the packed file could not be written (disk full, no permission)
 │   ├── PackedFileError     not a packed dataset, truncated, or of another version
-│   └── CorruptPartition    one partition's bytes do not match its checksum; the others can be served
+│   ├── CorruptPartition    one partition's bytes do not match its checksum; the others can be served
+│   └── PartitionNotLoaded  the key's partition is not loaded here: whether the key exists is for an owner to say
 ├── ClusterError
 │   ├── PeerError           an address answers, but not as a shard should
 │   ├── LeaseRefused        a shard will not serve the ring that a router asks for
-│   ├── ShardUnavailable    no owner of a key could be reached before the deadline
-│   └── NameTaken           two shards of the same name
+│   └── ShardUnavailable    no owner of a key could be reached before the deadline
 └── StartupError            a process cannot start: port in use, missing permission, bad setting
 """
 
@@ -61,6 +61,10 @@ class CorruptPartition(DatasetError):
     pass
 
 
+class PartitionNotLoaded(DatasetError):
+    pass
+
+
 class ClusterError(RingkvError):
     pass
 
@@ -74,10 +78,6 @@ class LeaseRefused(ClusterError):
 
 
 class ShardUnavailable(ClusterError):
-    pass
-
-
-class NameTaken(ClusterError):
     pass
 
 

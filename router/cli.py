@@ -5,12 +5,10 @@ from functools import partial
 import click
 
 from cluster.address import Address, bind
-from cluster.cli import ADDRESS, OneLineCommand, log_level, secret, start_logging
+from cluster.cli import OneLineCommand, listen, log_level, secret, start_logging
 from cluster.process import run
 from router.discovery import Discovery
 from router.server import RouterSettings, serve
-
-DEFAULT_LISTEN = "127.0.0.1:8000"
 
 
 @click.command(cls=OneLineCommand)
@@ -21,15 +19,7 @@ DEFAULT_LISTEN = "127.0.0.1:8000"
     show_envvar=True,
     help="Where shards are: host:port,host:port or unix:/path, or dns://host:port, asked again every second.",
 )
-@click.option(
-    "--listen",
-    type=ADDRESS,
-    default=DEFAULT_LISTEN,
-    show_default=True,
-    envvar="RINGKV_LISTEN",
-    show_envvar=True,
-    help="Where to speak HTTP.",
-)
+@listen("127.0.0.1:8000", "HTTP")
 @click.option("--replicas", type=click.IntRange(1), default=1, show_default=True, help="Owners of each key.")
 @secret
 @log_level

@@ -6,26 +6,16 @@ from pathlib import Path
 import click
 
 from cluster.address import Address
-from cluster.cli import ADDRESS, OneLineCommand, log_level, secret, start_logging
+from cluster.cli import ADDRESS, OneLineCommand, listen, log_level, secret, start_logging
 from cluster.process import run
 from dataset.cli import DATA, cache_dir, packed
 from shard.name import checked, default_name
 from shard.server import ShardSettings, serve
 
-DEFAULT_LISTEN = "127.0.0.1:7379"
-
 
 @click.command(cls=OneLineCommand)
 @click.argument("data", type=DATA)
-@click.option(
-    "--listen",
-    type=ADDRESS,
-    default=DEFAULT_LISTEN,
-    show_default=True,
-    envvar="RINGKV_LISTEN",
-    show_envvar=True,
-    help="Where to speak RESP: host:port or unix:/path.",
-)
+@listen("127.0.0.1:7379", "RESP: host:port or unix:/path")
 @click.option(
     "--http",
     type=ADDRESS,

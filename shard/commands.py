@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from cluster import resp
-from cluster.errors import CorruptPartition, InvalidKey
+from cluster.errors import CorruptPartition, InvalidKey, PartitionNotLoaded
 from cluster.lease import CORRUPT, DRAINING, NOT_LOADED, PONG
 from cluster.position import canonical, is_canonical
 from shard.state import VERSION, ShardState
-from shard.store import PartitionNotLoaded
 
 Args = list[bytes]
 

@@ -2,10 +2,9 @@
 
 from aiohttp import web
 
-from cluster.errors import CorruptPartition, InvalidKey
+from cluster.errors import CorruptPartition, InvalidKey, PartitionNotLoaded
 from cluster.position import canonical
 from shard.state import ShardState
-from shard.store import PartitionNotLoaded
 
 STATE = web.AppKey("state", ShardState)
 

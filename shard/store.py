@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from math import isqrt
 from typing import NamedTuple
 
-from cluster.errors import CorruptPartition, RingkvError
+from cluster.errors import CorruptPartition, DatasetError, PartitionNotLoaded
 from cluster.position import partition_shift, position
 from dataset.packed import PackedFile
 
@@ -21,10 +21,6 @@ log = logging.getLogger("ringkv.shard")
 
 KEY_BYTES = 16
 OFFSET_BYTES = 4
-
-
-class PartitionNotLoaded(RingkvError):
-    """The key's partition is not loaded here: whether the key exists is for an owner to say."""
 
 
 class _Loaded(NamedTuple):
@@ -89,7 +85,7 @@ class Store:
             found = column.find(wanted, found + 1)
         return found // KEY_BYTES if found >= 0 else -1
 
-    def _refusal(self, partition: int) -> RingkvError:
+    def _refusal(self, partition: int) -> DatasetError:
         if partition in self._corrupt:
             return CorruptPartition(self._corrupt[partition])
         return PartitionNotLoaded(f"partition {partition} is not loaded here; ask an owner of it")

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 import cluster.position
 import dataset.text
 import shard.store
-from cluster.errors import CorruptPartition
+from cluster.errors import CorruptPartition, PartitionNotLoaded
 from cluster.position import position
 from dataset.pack import pack
 from dataset.packed import PackedFile
-from shard.store import PartitionNotLoaded, Store
+from shard.store import Store
 from tests.support.data import random_keys, write_pairs
 from tests.support.processes import short_directory
 
