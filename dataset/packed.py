@@ -143,10 +143,6 @@ class PackedFile:
         with suppress(BufferError):
             self.map.close()
 
-    def extent(self, partition: int) -> Extent:
-        """Where the partition lies, by its header alone. Raises CorruptPartition if that cannot be true."""
-        return self._locate(partition).extent
-
     def advise(self, partitions: Iterable[int]) -> None:
         """Announce partitions to load: their pages may become resident, and those of others will not.
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from cluster.address import Address
 from cluster.errors import ClusterError, LeaseRefused
@@ -50,6 +51,7 @@ class Controller:
         self._changed = asyncio.Event()
         self._flapping = FlapGuard(self._clock)
         self._serving: dict[str, _Serving] = {}
+        self._leased: dict[Link, str] = {}  # run ids by link, also of topologies that are still draining
         self._arrived: dict[str, float] = {}  # when those that do not serve yet were first seen
 
     async def run(self) -> None:
@@ -93,13 +95,15 @@ class Controller:
         return [candidate for member in self.members.values() if (candidate := member.candidate)]
 
     def _note_losses(self) -> None:
-        """Let go of the topology's shards that went without a word, so that their requests go elsewhere."""
-        alive = {(c.identity.name, c.identity.run_id) for c in self._candidates()}
+        """Let go of the shards that went without a word, so that their requests go elsewhere."""
+        alive = {candidate.identity.run_id for candidate in self._candidates()}
+        for link, run_id in list(self._leased.items()):
+            if run_id not in alive:
+                link.close()
         links = self._lookups.topology.links if self._lookups.topology else {}
         for name, serving in list(self._serving.items()):
-            if links[name].open and (name, serving.run_id) in alive:
+            if links[name].open and serving.run_id in alive:
                 continue
-            links[name].close()
             del self._serving[name]
             for member in self.members.values():
                 if member.identity and member.identity.run_id == serving.run_id:
@@ -143,15 +147,11 @@ class Controller:
         """Form the next topology; give up as soon as one of its shards is lost."""
         started = self._clock()
         forming = asyncio.create_task(self._form(membership))
-        while not forming.done():
-            self._changed.clear()
-            waiting = asyncio.create_task(self._changed.wait())
-            await asyncio.wait([forming, waiting], return_when=asyncio.FIRST_COMPLETED)
-            waiting.cancel()
-            self._note_losses()
-            if not set(membership.shards.values()) <= set(self._candidates()):
-                forming.cancel()
-                await asyncio.wait([forming])
+        try:
+            await self._watch_over(forming, membership)
+        finally:
+            forming.cancel()
+            await asyncio.wait([forming])
         if forming.cancelled():
             return
         error = forming.exception()
@@ -167,6 +167,17 @@ class Controller:
             await asyncio.sleep(RECONNECT_MIN)
         else:
             raise error
+
+    async def _watch_over(self, forming: asyncio.Task[Topology], membership: Membership) -> None:
+        """Wait until the next topology is formed or cannot be any more."""
+        while not forming.done() and set(membership.shards.values()) <= set(self._candidates()):
+            self._changed.clear()
+            waiting = asyncio.create_task(self._changed.wait())
+            try:
+                await asyncio.wait([forming, waiting], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
+            self._note_losses()
 
     async def _form(self, membership: Membership) -> Topology:
         """Lease the next ring on all of its shards. Raises ClusterError, with every lease given back."""
@@ -199,15 +210,20 @@ class Controller:
         try:
             links[name] = await open_link(candidate.address, self._secret)
             reply = await links[name].call(*request.command())
-            return int(reply.removeprefix(b"OK "))
+            keys = int(reply.removeprefix(b"OK "))
         except (*TROUBLE, ValueError, AttributeError) as error:
             self._flapping.lost(name, uptime=0)
             raise LeaseRefused(f"shard {name} at {candidate.address} gave no lease: {error}") from error
+        self._leased[links[name]] = candidate.identity.run_id
+        links[name].closed.add_done_callback(partial(self._closed, links[name]))
+        return keys
+
+    def _closed(self, link: Link, _future: asyncio.Future[None]) -> None:
+        del self._leased[link]
+        self._changed.set()
 
     def _swap(self, topology: Topology, membership: Membership) -> None:
         before = self._lookups.topology
-        for link in topology.links.values():
-            link.closed.add_done_callback(lambda _: self._changed.set())
         now = self._clock()
         self._serving = {
             name: self._serving.get(name) or _Serving(candidate.identity.run_id, now)

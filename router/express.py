@@ -7,7 +7,7 @@
 
 An optimisation and nothing more: what a client sees is the same, byte for byte (tests/router/test_express.py
 sends both ways whatever it can think of). It leans on the inside of aiohttp's RequestHandler, which is why
-aiohttp's version is pinned.
+pyproject.toml admits one minor version of aiohttp.
 """
 
 import asyncio

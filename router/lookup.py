@@ -30,6 +30,7 @@ from router.topology import Topology
 Reply = bytes | None | ShardUnavailable
 """A value, None for a key that is not in the dataset, or why neither can be told."""
 
+UNREACHABLE: Final = "no shard that owns this key could be reached"
 TOO_MANY: Final = ShardUnavailable(f"{MAX_UNANSWERED} requests wait already; try again later")
 
 
@@ -48,7 +49,7 @@ class Counters:
 class Lookup:
     """One key on its way; `on_reply` is called once, unless `abandon` came first."""
 
-    __slots__ = ("_lookups", "asked", "in_flight", "key", "on_reply", "position", "reason", "started")
+    __slots__ = ("_lookups", "asked", "in_flight", "key", "on_reply", "position", "reason", "sent", "started")
 
     def __init__(self, lookups: "Lookups", key: bytes, on_reply: Callable[[Reply], None], started: float) -> None:
         self._lookups = lookups
@@ -58,7 +59,8 @@ class Lookup:
         self.started = started
         self.asked: tuple[Link, ...] = ()
         self.in_flight = 0
-        self.reason = "no shard that owns this key could be reached"
+        self.sent = 0
+        self.reason = UNREACHABLE
 
     def abandon(self) -> None:
         """The client has gone: nobody wants the reply."""
@@ -79,6 +81,7 @@ class Lookup:
     def lost(self, _link: Link) -> None:
         self.in_flight -= 1
         if self.on_reply is not None:
+            self.reason = UNREACHABLE
             self._lookups.ask_again(self)
 
 
@@ -146,7 +149,7 @@ class Lookups:
 
     def answered(self, lookup: Lookup) -> None:
         # Of a lookup that was sent twice nobody knows which copy's time this is.
-        if len(lookup.asked) == 1:
+        if lookup.sent == 1:
             self._latency.observe(self._loop.time() - lookup.started)
         self.finish(lookup)
 
@@ -181,6 +184,7 @@ class Lookups:
     def _send(self, lookup: Lookup, link: Link) -> None:
         lookup.asked += (link,)
         lookup.in_flight += 1
+        lookup.sent += 1
         link.get(lookup.key, lookup)
 
     def _tick(self) -> None:

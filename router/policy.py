@@ -40,7 +40,7 @@ JOIN_SETTLE_MAX: Final = 2.0
 """How long a join waits for others to come with it, since the latest and since the first: one change, not five."""
 
 FIRST_SETTLE: Final = 3.0
-"""How long the first topology waits for every listed shard before it begins without the missing ones."""
+"""How long the first topology waits at most while shards still arrive; not at all if all that are listed are here."""
 
 FLAP_UPTIME: Final = 2.0
 FLAP_HOLD_MIN: Final = 1.0

@@ -17,7 +17,7 @@ from router.lookup import Lookups
 log = logging.getLogger("ringkv.router")
 
 DRAIN_SECONDS: Final = 6.0
-"""How long requests in flight may take to end: more than their deadline, less than Compose's 10 s."""
+"""How long requests in flight may take to end: above their deadline, below the 10 s after which Docker kills."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,11 +30,6 @@ class Topology:
         routes = tuple(combinations[owners] for owners in ring.owners)
         return cls(epoch, dataset_id, ring, links, keys, routes, partition_shift(ring.partitions))
 
-    @property
-    def whole(self) -> bool:
-        """Every link is still open."""
-        return all(link.open for link in self.links.values())
-
     def retire(self) -> None:
         """Let every link finish what is in flight, and close."""
         for link in self.links.values():

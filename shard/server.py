@@ -20,7 +20,7 @@ from shard.store import Store
 log = logging.getLogger("ringkv.shard")
 
 DRAIN_SECONDS: Final = 8.0
-"""How long routers get to move their leases elsewhere: below the 10 s after which Compose kills."""
+"""How long routers get to move their leases elsewhere: below the 10 s after which Docker kills."""
 
 
 @dataclass(frozen=True, slots=True)

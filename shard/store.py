@@ -1,4 +1,4 @@
-"""Lookup in the packed file: the loaded partitions, read where they lie in the page cache, without a copy.
+"""Lookup in the packed file: the loaded partitions, read where they lie in the page cache, without a copy of their own.
 
 Positions are hashes, so the keys of a partition, sorted by position, are spread evenly, and a key's rank is
 nearly known before the first look (interpolation search: Perl, Itai, Avni, 1978). A window of three standard
@@ -124,6 +124,8 @@ class Store:
                 self._table[partition] = None
                 self.keys -= loaded.size
                 self.partitions -= 1
+                gone.append(partition)
+            elif self._corrupt.pop(partition, None) is not None:
                 gone.append(partition)
         self.packed.release(gone)
 

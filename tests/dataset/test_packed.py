@@ -38,7 +38,7 @@ def test_arrow_opens_it_without_us(example: Path, read: Read) -> None:
 
 def test_columns_are_aligned_for_reading_in_place(example: Path) -> None:
     with PackedFile.open(example) as packed:
-        extents = [packed.extent(partition) for partition in range(packed.header.partitions)]
+        extents = [packed.load(partition) for partition in range(packed.header.partitions)]
     assert {extent.positions % 8 for extent in extents} == {0}
     assert {extent.offsets % 4 for extent in extents} == {0}
 
@@ -131,7 +131,7 @@ def test_one_corrupt_partition_leaves_the_others(example: Path, tmp_path: Path) 
     bad = tmp_path / "bad"
     data = bytearray(example.read_bytes())
     with PackedFile.open(example) as packed:
-        extents = [packed.extent(partition) for partition in range(256)]
+        extents = [packed.load(partition) for partition in range(256)]
         full = [partition for partition, extent in enumerate(extents) if extent.count]
     for partition in full[3], full[9]:
         data[extents[partition].keys] ^= 1

@@ -184,7 +184,7 @@ async def test_one_flipped_byte_costs_one_partition_and_says_which(spawn: Spawne
     pack(EXAMPLE, tmp_path / "flipped.arrow")
     with PackedFile.open(tmp_path / "flipped.arrow") as packed:
         shift = partition_shift(packed.header.partitions)
-        at = packed.extent(100).values + 7
+        at = packed.load(100).values + 7
     content = bytearray((tmp_path / "flipped.arrow").read_bytes())
     content[at] ^= 1
     (tmp_path / "flipped.arrow").write_bytes(content)

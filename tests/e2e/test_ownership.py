@@ -21,7 +21,7 @@ def sizes(path: Path) -> list[tuple[int, int]]:
     found = []
     with PackedFile.open(path) as packed:
         for partition in range(packed.header.partitions):
-            extent = packed.extent(partition)
+            extent = packed.load(partition)
             values = struct.unpack_from("<i", packed.map, extent.offsets + 4 * extent.count)[0]
             found.append((extent.count, extent.count * (8 + 16 + 4) + 4 + values))
     return found

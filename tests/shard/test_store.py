@@ -138,7 +138,7 @@ def test_a_damaged_partition_is_refused_and_the_others_are_served(tmp_path: Path
     pack(write_pairs(tmp_path / "data", pairs), tmp_path / "packed")
     content = bytearray((tmp_path / "packed").read_bytes())
     with PackedFile.open(tmp_path / "packed") as packed:
-        content[packed.extent(100).values + 5] ^= 1
+        content[packed.load(100).values + 5] ^= 1
     (tmp_path / "packed").write_bytes(content)
     with PackedFile.open(tmp_path / "packed") as packed:
         store = Store(packed)
