@@ -61,8 +61,9 @@ def main(  # noqa: PLR0913, PLR0917 - click passes by name
 
     What each step has measured stays in WORK/results, and the report is always about all that is there.
     """
-    # Ctrl-C raises in this process alone; so shall SIGTERM, so that both end what was started.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Both end what was started. Who was started in the background by a shell would not even hear of the first.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     wanted = [*(steps or STEPS), *(["large"] if large else []), *(["scaling"] if scaling else [])]
     work, scale = work.resolve(), Scale(rounds, seconds)
     peers = tuple(peer for peer in PEERS if peer.name == "ringkv" or not chosen or any(c in peer.name for c in chosen))
@@ -85,7 +86,7 @@ def main(  # noqa: PLR0913, PLR0917 - click passes by name
                 "large": lambda found: pack_large(data, prepare(work, 10 * pairs), quiet, found),
                 "scaling": lambda found: grow(work, folder, pairs, scale, quiet, found),
             }
-            _measure(step, run[step], work / "results")
+            _measure(step, run[step], quiet, work / "results")
     figures = Figures()
     for step in (*STEPS, *OPTIONAL_STEPS):
         with suppress(FileNotFoundError):
@@ -93,12 +94,14 @@ def main(  # noqa: PLR0913, PLR0917 - click passes by name
     report(figures, docs)
 
 
-def _measure(step: str, run: Callable[[Figures], None], results: Path) -> None:
+def _measure(step: str, run: Callable[[Figures], None], quiet: Quiet, results: Path) -> None:
     click.secho(f"{step} (load average {load_average()})", bold=True)
-    figures, before = Figures(notes=machine()), load_average()
+    figures, before, repeated = Figures(notes=machine()), load_average(), quiet.repeated
     del figures.notes["load average"]
     run(figures)
     figures.notes[f"load average, {step}"] = f"{before} before, {load_average()} after"
+    if again := quiet.repeated - repeated:
+        figures.notes[f"measured again, {step}"] = f"{again} times, because others used the machine"
     figures.write(results / f"{step}.json")
 
 

@@ -35,6 +35,7 @@ def hold(data: Data, folder: Path, figures: Figures) -> None:
         figures.add(RINGKV, "shards anonymous", shards.anonymous_share)
         figures.add(RINGKV, "shards anonymous, each", shards.anonymous)
         figures.add(RINGKV, "held", packed + shards.anonymous_share)
+        figures.add(RINGKV, "held, each", packed + shards.anonymous)
         figures.add(RINGKV, "cluster anonymous", whole.anonymous_share)
         figures.add(RINGKV, "held by the whole cluster", packed + whole.anonymous_share)
     _redis(data, folder, figures)

@@ -107,7 +107,7 @@ def _growth(figures: Figures) -> Figure:
         axes.set_ylim(0, None)
         axes.legend(frameon=False, fontsize="small")
         axes.grid(visible=True, alpha=0.3)
-    right.xaxis.set_major_formatter(ScalarFormatter())
+    right.set_xticks(points := figures.points(RINGKV, "cpu by shards"), [str(at) for at in points])
     figure.suptitle(
         "What a lookup and a request cost as the data and the cluster grow", x=0.01, ha="left", fontsize="medium"
     )

@@ -4,9 +4,10 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -23,6 +24,8 @@ STOP_SECONDS: Final = 15.0
 
 POLL: Final = 0.005
 
+INTERRUPTIONS: Final = (signal.SIGINT, signal.SIGTERM)
+
 
 class Processes:
     """The processes of one peer, and a folder for their sockets and logs; all are ended on leaving."""
@@ -36,16 +39,17 @@ class Processes:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        for process in reversed(self._started):
-            _end(process)
-        self._started.clear()
+        with _uninterrupted():
+            for process in reversed(self._started):
+                _end(process)
+            self._started.clear()
 
     def start(
         self, name: str, *args: str | Path, environment: Mapping[str, str] | None = None
     ) -> "subprocess.Popen[bytes]":
         """Start a program; what it writes goes to NAME.log in the folder."""
         # Out of reach of the terminal's Ctrl-C: the order in which things end is decided here.
-        with (self.folder / f"{name}.log").open("wb") as log:
+        with (self.folder / f"{name}.log").open("wb") as log, _uninterrupted():
             process = subprocess.Popen(
                 [str(arg) for arg in args],
                 stdin=subprocess.DEVNULL,
@@ -54,7 +58,7 @@ class Processes:
                 start_new_session=True,
                 env=os.environ | (environment or {}),
             )
-        self._started.append(process)
+            self._started.append(process)
         return process
 
     def roots(self) -> list[int]:
@@ -110,23 +114,43 @@ def run(*args: str | Path, environment: Mapping[str, str] | None = None, source:
     """Run a program to its end; its seconds. `source` becomes its standard input. Raises BenchmarkFailed."""
     with (source or Path(os.devnull)).open("rb") as stdin:
         start = time.perf_counter()
-        done = subprocess.Popen(
-            [str(arg) for arg in args],
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=os.environ | (environment or {}),
-        )
+        done: subprocess.Popen[bytes] | None = None
         try:
+            with _uninterrupted():
+                done = subprocess.Popen(
+                    [str(arg) for arg in args],
+                    stdin=stdin,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    env=os.environ | (environment or {}),
+                )
             output, _ = done.communicate(timeout=1800)
         finally:
-            _end(done)
+            if done is not None:
+                _end(done)
         elapsed = time.perf_counter() - start
     if done.returncode != 0:
         command: Sequence[str] = [str(arg) for arg in args]
         raise BenchmarkFailed(f"{' '.join(command)} failed:\n{output.decode(errors='replace')[-2000:]}")
     return elapsed
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait until the body is done: between a process's start and its entry in a list it would be lost."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda got, _frame: came.append(got)) for number in INTERRUPTIONS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -24,6 +24,7 @@ class Quiet:
     """Spends up to `patience` seconds in all, however often it is asked; then figures are as good as they get."""
 
     def __init__(self, patience: float) -> None:
+        self.repeated = 0
         self._left = patience
 
     def wait(self) -> None:
@@ -44,6 +45,7 @@ class Quiet:
             found = measure()
             if found.others <= QUIET or self._left <= 0:
                 return found
+            self.repeated += 1
             click.echo(f"measuring again: others used {found.others:.2f} processors")
             self._left -= time.monotonic() - start
 
