@@ -5,7 +5,8 @@ second to import everything again, and keep a copy of its own in memory.
 """
 
 import multiprocessing
-from multiprocessing import forkserver
+import signal
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
 
 from cluster.errors import StartupError
@@ -18,10 +19,16 @@ def fork_server(*preload: str) -> ForkServerContext:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", *preload])
+    # The server inherits the mask: Ctrl-C, which reaches it too, is for this process to act on. The resource
+    # tracker, which the server would start, sets and clears the same mask, and so it comes first.
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         forkserver.ensure_running()
     except OSError as error:
         raise StartupError(
             f"cannot start worker processes: {error.strerror or error}; they need a folder for sockets ($TMPDIR)"
         ) from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     return context

@@ -1,6 +1,7 @@
 """How every ringkv process runs: on uvloop, until SIGINT or SIGTERM."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Awaitable, Callable
 
@@ -14,6 +15,9 @@ Serve = Callable[[asyncio.Event], Awaitable[None]]
 
 def run(serve: Serve) -> None:
     """Run `serve` to its end; the event is set by the first signal to stop."""
+    # What the imports have made stays for ever: without this the collector visits all of it again and again.
+    gc.collect()
+    gc.freeze()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve_until_signalled(serve))
 
