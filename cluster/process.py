@@ -15,8 +15,8 @@ Serve = Callable[[asyncio.Event], Awaitable[None]]
 
 def run(serve: Serve) -> None:
     """Run `serve` to its end; the event is set by the first signal to stop."""
-    # What the imports have made stays for ever: without this the collector visits all of it again and again.
-    gc.collect()
+    # What the imports have made stays for ever: without this the collector visits all of it again and again, and
+    # by its visits makes a forked process copy the pages that it shares with the fork server.
     gc.freeze()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve_until_signalled(serve))

@@ -17,7 +17,6 @@ from tests.support.processes import Spawner, wait_for
 def test_an_interrupted_benchmark_leaves_no_process_behind(
     spawn: Spawner, tiny: Data, tmp_path: Path, number: signal.Signals
 ) -> None:
-    pytest.importorskip("matplotlib")
     options = ["--pairs", str(tiny.pairs), "--work", str(tiny.text.parent), "--docs", str(tmp_path)]
     harness = spawn.run(sys.executable, "-m", "bench", "serve", *options, "--peer", "aiohttp", "--patience", "0")
     # In the middle of a start: what was started but not yet written down would be forgotten.

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner
 
+from bench.__main__ import main
 from bench.criteria import CRITERIA, NGINX, promises
 from bench.figures import RINGKV, Figures
 
@@ -47,8 +47,6 @@ def test_a_promise_that_is_missed_is_shown() -> None:
 
 
 def test_the_report_has_tables_and_small_pictures(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    from bench.__main__ import main  # noqa: PLC0415 - imports matplotlib
 
     results = tmp_path / "results"
     made = figures(3, 2)
