@@ -3,12 +3,13 @@
 import os
 import time
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from uuid import uuid4
 
 from shard.leases import Lease, Leases
 from shard.store import Store
 
-VERSION = "0.1.0"
+VERSION = version("ringkv")
 
 
 @dataclass(eq=False, slots=True)
