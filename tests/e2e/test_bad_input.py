@@ -107,9 +107,7 @@ def test_a_duplicate_names_both_lines(refusal: Callable[..., str], tmp_path: Pat
     path = tmp_path / "twice.data"
     path.write_bytes(EXAMPLE.read_bytes() + UPPER)
     line = refusal("up", path)
-    assert "10001" in line.replace(",", "")
-    assert "1 " in line or "1;" in line or "1:" in line
-    assert "f8a24bb8-eff8-41dc-929b-10b4c3e49e05" in line
+    assert f"{path}:10001: key f8a24bb8-eff8-41dc-929b-10b4c3e49e05 stands on line 2 too" in line
 
 
 @pytest.mark.parametrize("command", ["up", "shard"])
