@@ -3,12 +3,14 @@
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from cluster.address import Address
 from cluster.errors import InvalidAddress, RingkvError
+
+TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
 class OneLineCommand(click.Command):
@@ -66,6 +68,16 @@ log_level = click.option(
     help="What to write to stderr, one line an event.",
 )
 
+log_format = click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    envvar="RINGKV_LOG_FORMAT",
+    show_envvar=True,
+    help="How to write it: for people, or one JSON object an event with time, level, logger, message and exception.",
+)
+
 secret = click.option(
     "--secret",
     envvar="RINGKV_SECRET",
@@ -74,9 +86,18 @@ secret = click.option(
 )
 
 
-def start_logging(level: str) -> None:
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=level.upper(),
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+def start_logging(level: str, log_format: str = "text") -> None:
+    """Write what is logged to stderr from now on, in the form that `--log-format` names."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_json_lines() if log_format == "json" else logging.Formatter(TEXT))
+    logging.basicConfig(handlers=[handler], level=level.upper())
+
+
+def _json_lines() -> logging.Formatter:
+    from pythonjsonlogger.json import JsonFormatter
+
+    return JsonFormatter(
+        ["levelname", "name", "message"],
+        timestamp="time",
+        rename_fields={"levelname": "level", "name": "logger", "exc_info": "exception"},
     )
