@@ -91,15 +91,11 @@ class Client:
 
         Raises InvalidKey, Unreachable, Unavailable, UnexpectedAnswer.
         """
-        path = f"{self._prefix}/{canonical(key)}"
-        answer = self._ask(path)
-        for _ in range(RETRIES):
-            pause = answer.pause()
-            if pause is None:
-                break
-            time.sleep(pause)
-            answer = self._ask(path)
-        return answer.value(self._url)
+        return self._answer(canonical(key)).value(self._url)
+
+    def page(self, path: str) -> bytes:
+        """The body of another page of the router, such as `stats`. Raises Unreachable, Unavailable, UnexpectedAnswer."""
+        return self._answer(path).content(self._url)
 
     def close(self) -> None:
         self._connection.close()
@@ -109,6 +105,17 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _answer(self, path: str) -> "_Answer":
+        """The final answer to `path`, which a passing 503 is not."""
+        answer = self._ask(f"{self._prefix}/{path}")
+        for _ in range(RETRIES):
+            pause = answer.pause()
+            if pause is None:
+                break
+            time.sleep(pause)
+            answer = self._ask(f"{self._prefix}/{path}")
+        return answer
 
     def _ask(self, path: str) -> "_Answer":
         # A server may close an idle connection at any time: only a new one proves that nobody is there.
@@ -153,11 +160,15 @@ class _Answer:
 
     def value(self, url: str) -> bytes | None:
         """The value, or None. Raises Unavailable, UnexpectedAnswer."""
-        if self.status == 200:
-            return self.body
         # Any web server says 404 to a wrong path; that a key is absent, only ringkv can say.
         if self.status == 404 and self.body.startswith(b"no such key"):
             return None
+        return self.content(url)
+
+    def content(self, url: str) -> bytes:
+        """The body, if there is one. Raises Unavailable, UnexpectedAnswer."""
+        if self.status == 200:
+            return self.body
         said = f"{self.status} {self.reason}"
         if self.headers.get_content_type() == "text/plain":
             said = f"{said}: {self.body[:200].decode(errors='replace')}"

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from client.get import Client, Unreachable, print_values
+from client.get import Client, Unavailable, UnexpectedAnswer, Unreachable, print_values
 from tests.client.command import Command
 from tests.client.stub import ABSENT, EMPTY, PLAIN, Fault, Handler, Router, replies
 
@@ -98,3 +98,15 @@ def test_a_client_can_be_used_again_after_an_error(router: Router) -> None:
             client.get(PLAIN)
         assert client.get(ABSENT) is None
         assert client.get(EMPTY) == b""
+
+
+def test_another_page_of_the_router_comes_as_it_is_after_a_passing_503(router: Router) -> None:
+    router.faults += [replies(503, b"no topology\n", Retry_After="0"), replies(200, b'{"epoch": 3}')]
+    with Client(router.url) as client:
+        assert client.page("stats") == b'{"epoch": 3}'
+        assert router.paths == ["/stats"] * 2
+        router.faults += [replies(404, b"Not Found: GET /stats\n"), replies(503, b"no topology\n")]
+        with pytest.raises(UnexpectedAnswer, match="404 Not Found"):
+            client.page("stats")
+        with pytest.raises(Unavailable, match="no topology"):
+            client.page("stats")
