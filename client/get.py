@@ -94,7 +94,7 @@ class Client:
         return self._answer(canonical(key)).value(self._url)
 
     def page(self, path: str) -> bytes:
-        """The body of another page of the router, such as `stats`. Raises Unreachable, Unavailable, UnexpectedAnswer."""
+        """The body of another page, such as `stats`. Raises Unreachable, Unavailable, UnexpectedAnswer."""
         return self._answer(path).content(self._url)
 
     def close(self) -> None:
