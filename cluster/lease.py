@@ -1,6 +1,6 @@
 """What a router asks of a shard: the LEASE command and its errors, read and written in one place.
 
-    LEASE <dataset id> <ring id> <replicas> <name> <name> …     → +OK <keys loaded>
+    LEASE <dataset id> <ring id> <replicas> <name> <name> …     → +OK <keys loaded> <bytes loaded>
 
 The names are all shards of the ring, in any order. The shard finds its own partitions from them, so that
 there is no list of partitions on the wire that could be wrong; the ring id proves that both sides computed
@@ -8,6 +8,7 @@ with the same rules. The connection is the lease: it ends when the connection do
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 NOT_LOADED = "NOTLOADED"
 """The key's partition is not loaded here: the key may well exist. Never to be read as "not found"."""
@@ -47,3 +48,22 @@ class LeaseRequest:
         if len(set(names)) != len(names):
             raise ValueError("a name stands twice in the ring")
         return cls(dataset_id, ring_id, int(replicas), tuple(names))
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """What a shard has loaded for a lease: keys, and the bytes of the packed file that hold them."""
+
+    keys: int
+    bytes: int
+
+    def reply(self) -> str:
+        return f"OK {self.keys} {self.bytes}"
+
+    @classmethod
+    def parse(cls, reply: Any) -> "Leased":
+        """Read the reply to LEASE. Raises ValueError."""
+        words = reply.split() if isinstance(reply, bytes) else []
+        if len(words) != 3 or words[0] != b"OK" or not (words[1].isdigit() and words[2].isdigit()):
+            raise ValueError(f"not a reply to LEASE: {reply!r}"[:100])
+        return cls(int(words[1]), int(words[2]))

@@ -182,5 +182,5 @@ class Connection(asyncio.Protocol):
         if state.standalone is not None:
             state.leases.end(state.standalone)
             state.standalone = None
-        log.info("leased ring %s: %d keys", ring.ring_id[:8], self.lease.keys)
-        return resp.simple(f"OK {self.lease.keys}")
+        log.info("leased ring %s: %d keys", ring.ring_id[:8], self.lease.loaded.keys)
+        return resp.simple(self.lease.loaded.reply())

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from cluster.lease import Leased
 from shard.store import Store
 
 
@@ -16,7 +17,7 @@ class Lease:
     """The right to read some partitions, until `Leases.end`."""
 
     partitions: tuple[int, ...] = field(repr=False)
-    keys: int
+    loaded: Leased
 
 
 class Leases:
@@ -35,7 +36,7 @@ class Leases:
 
         Not to be cancelled: a thread cannot be, and would load partitions that nobody holds.
         """
-        lease = Lease(tuple(partitions), keys=0)
+        lease = Lease(tuple(partitions), Leased(keys=0, bytes=0))
         self._held.update(lease.partitions)
         self._active.add(lease)
         try:
@@ -44,7 +45,7 @@ class Leases:
         except Exception:
             self.end(lease)
             raise
-        lease.keys = self._store.count(lease.partitions)
+        lease.loaded = self._store.totals(lease.partitions)
         return lease
 
     def end(self, lease: Lease) -> None:

@@ -43,6 +43,7 @@ class ShardState:
                 "leases": len(self.leases),
                 "loaded_partitions": self.store.partitions,
                 "loaded_keys": self.store.keys,
+                "loaded_bytes": self.store.bytes,
                 "corrupt_partitions": len(self.store.corrupt),
             },
             "dataset": {

@@ -8,12 +8,14 @@ deviations around that rank holds the key 997 times in 1,000; `bytes.find` searc
 """
 
 import logging
+import time
 from binascii import unhexlify
 from collections.abc import Iterable
 from math import isqrt
 from typing import NamedTuple
 
 from cluster.errors import CorruptPartition, DatasetError, PartitionNotLoaded
+from cluster.lease import Leased
 from cluster.position import partition_shift, position
 from dataset.packed import PackedFile
 
@@ -21,6 +23,7 @@ log = logging.getLogger("ringkv.shard")
 
 KEY_BYTES = 16
 OFFSET_BYTES = 4
+POSITION_BYTES = 8
 
 
 class _Loaded(NamedTuple):
@@ -33,6 +36,23 @@ class _Loaded(NamedTuple):
     values: int  # byte offset in the file
 
 
+class Explanation(NamedTuple):
+    """The way of one lookup. `rank`, `offset` and `size` are None where no value was found.
+
+    `refusal` says why a partition that is not `loaded` cannot be read; `found` is None then.
+    """
+
+    position: int
+    partition: int
+    loaded: bool
+    refusal: str | None
+    found: bool | None
+    rank: int | None  # among the keys of the partition, which are sorted by position
+    offset: int | None  # of the value's first byte in the packed file
+    size: int | None  # of the value, in bytes
+    ns: dict[str, int]  # step → nanoseconds, in the order in which they were taken
+
+
 class Store:
     """The values of the loaded partitions of one packed file.
 
@@ -43,6 +63,7 @@ class Store:
     def __init__(self, packed: PackedFile) -> None:
         self.packed = packed
         self.keys = 0
+        self.bytes = 0
         self.partitions = 0
         self._map = packed.map
         # An int32 view of the whole file; a tail of less than four bytes belongs to no column.
@@ -77,6 +98,35 @@ class Store:
         at = offsets + rank
         return self._map[values + self._int32[at] : values + self._int32[at + 1]]
 
+    def explain(self, key: bytes) -> Explanation:
+        """What `get` does with a canonical key, step by step and timed; raises nothing."""
+        clock = time.perf_counter_ns
+        started = clock()
+        place = position(key)
+        partition = place >> self._shift
+        hashed = clock()
+        ns = {"hash": hashed - started}
+        loaded = self._table[partition]
+        if loaded is None:
+            refusal = str(self._refusal(partition))
+            return Explanation(place, partition, False, refusal, None, None, None, None, ns)
+        size, reach, keys, offsets, values = loaded
+        first = max(((place & self._within) * size >> self._shift) - reach, 0)
+        start = keys + first * KEY_BYTES
+        wanted = unhexlify(key.replace(b"-", b""))
+        found = self._map[start : start + reach * 2 * KEY_BYTES].find(wanted)
+        rank = first + found // KEY_BYTES
+        if found < 0 or found % KEY_BYTES or rank >= size:
+            rank = self._search(wanted, keys, size)
+        searched = clock()
+        ns["find"] = searched - hashed
+        if rank < 0:
+            return Explanation(place, partition, True, None, False, None, None, None, ns)
+        begin, end = values + self._int32[offsets + rank], values + self._int32[offsets + rank + 1]
+        value = self._map[begin:end]
+        ns["read"] = clock() - searched
+        return Explanation(place, partition, True, None, True, rank, begin, len(value), ns)
+
     def _search(self, wanted: bytes, keys: int, size: int) -> int:
         """The rank of a key among all keys of its partition, -1 if it is not there."""
         column = self._map[keys : keys + size * KEY_BYTES]
@@ -105,15 +155,17 @@ class Store:
                 log.error("%s", error)
                 continue
             self._corrupt.pop(partition, None)
-            self.keys += extent.count
-            self.partitions += 1
-            self._table[partition] = _Loaded(
+            loaded = _Loaded(
                 extent.count,
                 2 + 3 * isqrt(extent.count) // 2,
                 extent.keys,
                 extent.offsets // OFFSET_BYTES,
                 extent.values,
             )
+            self.keys += loaded.size
+            self.bytes += self._bytes(loaded)
+            self.partitions += 1
+            self._table[partition] = loaded
 
     def unload(self, partitions: Iterable[int]) -> None:
         """Forget partitions and give their pages back."""
@@ -123,15 +175,23 @@ class Store:
             if loaded is not None:
                 self._table[partition] = None
                 self.keys -= loaded.size
+                self.bytes -= self._bytes(loaded)
                 self.partitions -= 1
                 gone.append(partition)
             elif self._corrupt.pop(partition, None) is not None:
                 gone.append(partition)
         self.packed.release(gone)
 
-    def count(self, partitions: Iterable[int]) -> int:
-        """How many keys the loaded ones among `partitions` hold."""
-        return sum(loaded.size for p in partitions if (loaded := self._table[p]) is not None)
+    def totals(self, partitions: Iterable[int]) -> Leased:
+        """What the loaded ones among `partitions` hold."""
+        held = [loaded for p in partitions if (loaded := self._table[p]) is not None]
+        return Leased(sum(loaded.size for loaded in held), sum(map(self._bytes, held)))
+
+    def _bytes(self, loaded: _Loaded) -> int:
+        """The bytes of a partition's four columns: positions, keys, offsets and values."""
+        offsets = OFFSET_BYTES * (loaded.size + 1)
+        values = self._int32[loaded.offsets + loaded.size]
+        return (POSITION_BYTES + KEY_BYTES) * loaded.size + offsets + values
 
     @property
     def corrupt(self) -> dict[int, str]:

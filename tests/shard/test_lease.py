@@ -44,8 +44,11 @@ def test_a_lease_loads_what_the_ring_gives_to_this_name(
     dataset = client.info()["dataset_id"]
     assert client("DBSIZE") == 0
     mine = owned(ring, "b", list(example_pairs))
-    assert client.lease(dataset, ring) == b"OK %d" % len(mine)
+    reply = client.lease(dataset, ring)
     assert client("DBSIZE") == len(mine)
+    assert reply == b"OK %d %b" % (len(mine), client.info()["loaded_bytes"].encode())
+    least = sum(28 + len(example_pairs[key]) for key in mine)
+    assert least < int(reply.split()[2]) <= least + 4 * PARTITIONS
     assert int(client.info()["loaded_partitions"]) == len(ring.owned_by("b"))
     for key in mine:
         assert client("GET", key) == example_pairs[key]
@@ -114,7 +117,7 @@ def test_requests_behind_a_lease_are_answered_after_it(leased: SpawnedShard, con
     key = "f8a24bb8-eff8-41dc-929b-10b4c3e49e05"
     dataset, ring = client.info()["dataset_id"], ring_of("b")
     client.send(command("LEASE", dataset, ring.ring_id, 1, "b") + command("GET", key) * 50)
-    assert client.read() == b"OK 10000"
+    assert client.read().startswith(b"OK 10000 ")
     assert [client.read() for _ in range(50)] == [b"1234"] * 50
 
 
@@ -156,7 +159,7 @@ def test_a_lease_that_cannot_be_right_is_refused(
 def test_a_connection_holds_one_lease(leased: SpawnedShard, connect: Connect) -> None:
     client = connect(leased)
     dataset = client.info()["dataset_id"]
-    assert client.lease(dataset, ring_of("b")) == b"OK 10000"
+    assert client.lease(dataset, ring_of("b")).startswith(b"OK 10000 ")
     assert "holds a lease already" in str(client.lease(dataset, ring_of("a", "b")))
     assert client("DBSIZE") == 10_000
 
@@ -172,8 +175,8 @@ def test_with_a_secret_a_lease_needs_it(spawn: Spawner, connect: Connect) -> Non
     assert code(client.lease(dataset, ring)) == "NOAUTH"
     assert client("DBSIZE") == 0
     assert client("AUTH", "open sesame") == b"OK"
-    assert client.lease(dataset, ring) == b"OK 10000"
+    assert client.lease(dataset, ring).startswith(b"OK 10000 ")
     named = connect(shard)
     assert named("AUTH", "anybody", "open sesame") == b"OK"
-    assert named.lease(dataset, ring) == b"OK 10000"
+    assert named.lease(dataset, ring).startswith(b"OK 10000 ")
     assert "open sesame" not in shard.spawned.err

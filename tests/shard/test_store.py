@@ -14,6 +14,7 @@ import cluster.position
 import dataset.text
 import shard.store
 from cluster.errors import CorruptPartition, PartitionNotLoaded
+from cluster.lease import Leased
 from cluster.position import position
 from dataset.pack import pack
 from dataset.packed import PackedFile
@@ -110,7 +111,36 @@ def test_a_partition_that_is_not_loaded_says_so_and_never_that_a_key_is_missing(
             else:
                 with pytest.raises(PartitionNotLoaded, match=f"partition {partition} is not loaded here"):
                     store.get(key)
-        assert store.keys == store.count(range(256)) == sum(position(key) >> 56 in {0, 255} for key in pairs)
+        assert store.keys == sum(position(key) >> 56 in {0, 255} for key in pairs)
+        assert Leased(store.keys, store.bytes) == store.totals(range(256))
+
+
+@pytest.mark.parametrize("size", [1, 3, 1_000, 30_000])
+def test_an_explanation_agrees_with_the_lookup(tmp_path: Path, size: int) -> None:
+    pairs = {key: b"%d" % number for number, key in enumerate(random_keys(size, seed=size))}
+    with opened(tmp_path, pairs) as store:
+        content = (tmp_path / "packed").read_bytes()
+        store.load(range(128))
+        ranks: dict[int, list[int | None]] = {}
+        for key in sorted([*pairs, *random_keys(500, seed=-2)], key=position):
+            explained = store.explain(key)
+            assert (explained.position, explained.partition) == (position(key), position(key) >> 56)
+            assert explained.loaded == (explained.partition < 128)
+            if not explained.loaded:
+                assert explained.refusal == f"partition {explained.partition} is not loaded here; ask an owner of it"
+                assert (explained.found, explained.rank, explained.offset, explained.size) == (None, None, None, None)
+            elif explained.found:
+                assert explained.offset is not None
+                assert explained.size is not None
+                assert content[explained.offset : explained.offset + explained.size] == store.get(key) == pairs[key]
+                ranks.setdefault(explained.partition, []).append(explained.rank)
+            else:
+                assert store.get(key) is None
+                assert key not in pairs
+            steps = ["hash", *(["find"] if explained.loaded else []), *(["read"] if explained.found else [])]
+            assert list(explained.ns) == steps
+            assert all(nanoseconds >= 0 for nanoseconds in explained.ns.values())
+        assert all(found == list(range(len(found))) for found in ranks.values())
 
 
 def test_loading_and_unloading_may_be_repeated(tmp_path: Path) -> None:
@@ -127,7 +157,9 @@ def test_loading_and_unloading_may_be_repeated(tmp_path: Path) -> None:
                 store.unload(some)
                 loaded -= some
             assert store.partitions == len(loaded)
-            assert store.keys == store.count(loaded) == sum(position(key) >> 56 in loaded for key in pairs)
+            assert store.keys == sum(position(key) >> 56 in loaded for key in pairs)
+            assert store.bytes == (8 + 16 + 4 + len(b"value")) * store.keys + 4 * len(loaded)
+            assert Leased(store.keys, store.bytes) == store.totals(loaded)
             for key in rng.sample(list(pairs), 30):
                 if position(key) >> 56 in loaded:
                     assert store.get(key) == b"value"
@@ -149,6 +181,7 @@ def test_a_damaged_partition_is_refused_and_the_others_are_served(tmp_path: Path
             if position(key) >> 56 == 100:
                 with pytest.raises(CorruptPartition, match="partition 100"):
                     store.get(key)
+                assert "partition 100 is corrupt" in (store.explain(key).refusal or "")
             else:
                 assert store.get(key) == value
         del store
