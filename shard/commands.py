@@ -4,6 +4,7 @@ Nothing here waits: LEASE, which does, and QUIT belong to the connection.
 """
 
 import hmac
+import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -110,6 +111,19 @@ def strlen(session: Session, args: Args) -> bytes:
     return _values(session.state, args[1:], lambda values: resp.integer(len(values[0] or b"")))
 
 
+def explain(session: Session, args: Args) -> bytes:
+    """How the lookup of a key goes here, as JSON; the position is a string, since JSON's numbers end at 2^53."""
+    try:
+        key = canonical(args[1])
+    except InvalidKey as error:
+        return resp.error("ERR", str(error))
+    state = session.state
+    packed = state.store.packed
+    explanation = state.store.explain(key)
+    about = {"name": state.name, "dataset": packed.header.dataset_id, "file": str(packed.path)}
+    return resp.bulk(json.dumps(about | explanation._asdict() | {"position": str(explanation.position)}))
+
+
 def dbsize(session: Session, _args: Args) -> bytes:
     return resp.integer(session.state.store.keys)
 
@@ -211,6 +225,7 @@ COMMANDS: dict[bytes, Command] = {
     b"MGET": Command(mget, -2, 1, -1),
     b"EXISTS": Command(exists, -2, 1, -1),
     b"STRLEN": Command(strlen, 2, 1, 1),
+    b"EXPLAIN": Command(explain, 2, 1, 1),
     b"DBSIZE": Command(dbsize, 1),
     b"PING": Command(ping, -1),
     b"INFO": Command(info, -1),

@@ -1,12 +1,15 @@
 """A shard is a Redis server that can only be read: redis-py and the wire agree on it."""
 
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import hiredis
 import pytest
 import redis
 
+from cluster.position import position
 from tests.support.data import random_keys
 from tests.support.processes import SpawnedShard
 from tests.support.resp import Client
@@ -77,6 +80,23 @@ def test_command_describes_the_commands(client: Redis) -> None:
     described = client.command()
     assert {"get", "mget", "exists", "strlen", "info", "hello"} <= {str(name) for name in described}
     assert client.command_count() == len(described)
+
+
+def test_explain_tells_the_way_of_a_lookup(client: Redis, example_pairs: dict[bytes, bytes]) -> None:
+    told = json.loads(client.execute_command("EXPLAIN", KEY.upper()))
+    assert int(told["position"]) == position(KEY)
+    assert told["partition"] == position(KEY) >> 56
+    assert (told["loaded"], told["found"], told["refusal"]) == (True, True, None)
+    assert told["dataset"] == client.info()["dataset_id"]
+    assert told["name"] == client.info()["name"]
+    with Path(told["file"]).open("rb") as file:
+        file.seek(told["offset"])
+        assert file.read(told["size"]) == example_pairs[KEY]
+    assert list(told["ns"]) == ["hash", "find", "read"]
+    missing = json.loads(client.execute_command("EXPLAIN", MISSING))
+    assert (missing["loaded"], missing["found"], missing["rank"], missing["offset"]) == (True, False, None, None)
+    with pytest.raises(redis.ResponseError, match="not a UUID version 4: 'x'"):
+        client.execute_command("EXPLAIN", "x")
 
 
 def test_there_is_one_database(client: Redis) -> None:
