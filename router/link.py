@@ -53,6 +53,10 @@ class Link(asyncio.Protocol):
         """Ask for the value of a canonical key. Only on an open link."""
         self._send(resp.get_command(key), waiter)
 
+    def mget(self, keys: list[bytes], waiter: Waiter) -> None:
+        """Ask for the values of canonical keys, with one reply for all of them. Only on an open link."""
+        self._send(b"*%d\r\n$4\r\nMGET\r\n$36\r\n%b\r\n" % (1 + len(keys), b"\r\n$36\r\n".join(keys)), waiter)
+
     async def call(self, *args: bytes | str | int) -> Any:
         """Send any command and wait. Raises PeerError for an error reply, ConnectionError for a lost link."""
         if not self.open:

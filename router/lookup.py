@@ -24,7 +24,7 @@ from cluster.lease import CORRUPT
 from cluster.position import position
 from router.hedging import HedgeBudget, LatencyEstimate
 from router.link import Link
-from router.policy import DEADLINE, MAX_UNANSWERED, TICK
+from router.policy import BATCHES, DEADLINE, MAX_UNANSWERED, TICK
 from router.topology import Topology
 
 Reply = bytes | None | ShardUnavailable
@@ -39,6 +39,7 @@ class Counters:
     """What has happened since the start."""
 
     requests: int = 0
+    batched: int = 0
     hedged: int = 0
     retried: int = 0
     waited: int = 0
@@ -93,6 +94,7 @@ class Lookups:
         self.topology: Topology | None = None
         self.counters = Counters()
         self.unanswered = 0
+        self.batches = asyncio.Semaphore(BATCHES)
         self._latency = LatencyEstimate()
         self._young: deque[Lookup] = deque()  # not yet old enough to be hedged, in the order of their start
         self._old: deque[Lookup] = deque()  # hedged if that was possible; next comes the deadline

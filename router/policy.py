@@ -24,6 +24,19 @@ HEDGE_DELAY_MIN: Final = 0.01
 HEDGE_DELAY_MAX: Final = 0.1
 """Bounds of the hedge delay: one tick, and half of the longest wait that a hung shard may cause."""
 
+BATCH_KEYS: Final = 512
+"""Keys a command of a batch: some 1.5 ms of a shard's time, for which its other readers wait. Larger saves nothing."""
+
+BATCHES: Final = 4
+"""Batches inside the router at once: one being rendered, three at the shards. The others wait for their turn, so
+that a GET stands behind no more than four commands of BATCH_KEYS at its shard. Each counts as one of MAX_UNANSWERED."""
+
+BATCH_PATIENCE: Final = 0.25
+"""Seconds without any answer after which the keys of a batch are looked up one by one: what no busy machine takes."""
+
+BATCH_LOOKUPS: Final = 4
+"""Keys of a failed batch looked up at once, because each value may have 64 MiB."""
+
 HEARTBEAT_INTERVAL: Final = 0.25
 HEARTBEAT_TIMEOUT: Final = 1.0
 """A shard that says nothing for four heartbeats is given up. A garbage collection or a busy machine is shorter."""

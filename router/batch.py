@@ -1,0 +1,197 @@
+"""Many keys at once: one `MGET` to each shard instead of a lookup for each key, which costs a tenth of that.
+
+    keys ──► by owner ──► MGET, one at a time on each link ──► values, in the order asked
+                              │ lost, refused, odd, not answered in time
+                              ▼
+                          lookups of just those keys (router/lookup.py)
+
+The optimistic way, with nothing of its own to go wrong: retries, hedges, the wait for the next topology and the
+deadline are the lookups'.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cluster.errors import ShardUnavailable
+from cluster.position import position
+from router.link import Link
+from router.lookup import TOO_MANY, Lookups
+from router.policy import BATCH_KEYS, BATCH_LOOKUPS, BATCH_PATIENCE, DEADLINE, MAX_UNANSWERED
+from router.topology import Topology
+
+Values = list[bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The values of the first `len(values)` of the keys asked for, None for those that the dataset does not hold."""
+
+    dataset_id: str
+    values: Values
+
+
+async def get_many(lookups: Lookups, keys: Sequence[bytes]) -> Values:
+    """The values of canonical keys, all from one dataset, in the order asked; None for a key that is not in it.
+
+    A key may be asked for twice. Raises ShardUnavailable.
+    """
+    return (await fetch(lookups, keys)).values if keys else []
+
+
+async def fetch(lookups: Lookups, keys: Sequence[bytes], room: float = float("inf")) -> Batch:
+    """As `get_many` for at least one key; and may stop early where shards will not give so much at once.
+
+    That is when the values that had to be looked up one by one have more than `room` bytes. Raises ShardUnavailable.
+    """
+    clock = asyncio.get_running_loop().time
+    until = clock() + DEADLINE
+    while True:
+        topology = await _topology(lookups, keys[0])
+        values: Values = [None] * len(keys)
+        failed = await _ask_shards(lookups, topology, keys, values)
+        answered = await _look_up(lookups, keys, failed, values, room) if failed else len(keys)
+        now = lookups.topology
+        # A lookup may be answered by any topology from that of its start on. With two swaps there could have been
+        # another dataset in between.
+        if now is not None and now.dataset_id == topology.dataset_id and now.epoch - topology.epoch <= 1:
+            return Batch(topology.dataset_id, values[:answered] if answered < len(values) else values)
+        if clock() > until:
+            raise ShardUnavailable("the dataset was replaced again and again; try again later")
+
+
+async def _topology(lookups: Lookups, key: bytes) -> Topology:
+    """The current one, or the first. Raises ShardUnavailable when none comes."""
+    while (topology := lookups.topology) is None:
+        outcome = await lookups.get(key)
+        if isinstance(outcome, ShardUnavailable):
+            raise ShardUnavailable(str(outcome))
+    return topology
+
+
+async def _ask_shards(lookups: Lookups, topology: Topology, keys: Sequence[bytes], values: Values) -> list[int]:
+    """Fill `values` in; the places of the keys that no shard has answered, ascending. Raises ShardUnavailable."""
+    if lookups.unanswered >= MAX_UNANSWERED:
+        lookups.counters.refused += 1
+        raise ShardUnavailable(str(TOO_MANY))
+    lookups.unanswered += 1
+    try:
+        async with lookups.batches:
+            lookups.counters.batched += len(keys)
+            return await _Asking(keys, values, topology).failed()
+    finally:
+        lookups.unanswered -= 1
+
+
+class _Asking:
+    """Each link asked for its part of the keys."""
+
+    def __init__(self, keys: Sequence[bytes], values: Values, topology: Topology) -> None:
+        self.keys = keys
+        self.values = values
+        self.progress = 0
+        self._nobodys: list[int] = []
+        self._parts = [_Part(self, link, places) for link, places in self._places_by_link(topology).items()]
+        self._asking = len(self._parts)
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def _places_by_link(self, topology: Topology) -> dict[Link, list[int]]:
+        """Which link to ask for which keys: of each key's owners the least busy of those that can be reached."""
+        routes, shift = topology.routes, topology.shift
+        by_owners: defaultdict[tuple[Link, ...], list[int]] = defaultdict(list)
+        for place, owners in enumerate([routes[position(key) >> shift] for key in self.keys]):
+            by_owners[owners].append(place)
+        by_link: dict[Link, list[int]] = {}
+        for owners, places in by_owners.items():
+            links = [link for link in owners if link.open]
+            if links:
+                link = min(links, key=lambda link: (link.unanswered, len(by_link.get(link, ()))))
+                by_link.setdefault(link, []).extend(places)
+            else:
+                self._nobodys += places
+        return by_link
+
+    async def failed(self) -> list[int]:
+        """Wait until every part has ended or none goes on; the places of the keys without an answer, ascending."""
+        for part in self._parts:
+            part.ask()
+        progress = -1
+        try:
+            while self._asking and progress != self.progress:
+                progress = self.progress
+                await asyncio.wait([self._done], timeout=BATCH_PATIENCE)
+        finally:
+            for part in self._parts:
+                part.wanted = False
+        failed = self._nobodys + [place for part in self._parts for place in part.left()]
+        failed.sort()
+        return failed
+
+    def part_ended(self) -> None:
+        self._asking -= 1
+        if not self._asking and not self._done.done():
+            self._done.set_result(None)
+
+
+class _Part:
+    """The keys that one link is asked for: BATCH_KEYS a command, the next one when the last is answered."""
+
+    __slots__ = ("_answered", "_asking", "_link", "_places", "wanted")
+
+    def __init__(self, asking: _Asking, link: Link, places: list[int]) -> None:
+        self.wanted = True
+        self._asking = asking
+        self._link = link
+        self._places = places
+        self._answered = 0
+
+    def ask(self) -> None:
+        keys, places = self._asking.keys, self._places
+        if len(places) > BATCH_KEYS:
+            places = places[self._answered : self._answered + BATCH_KEYS]
+        self._link.mget([keys[place] for place in places], self)
+
+    def left(self) -> list[int]:
+        return self._places[self._answered :]
+
+    def answered(self, reply: Any, _link: Link) -> None:
+        if not self.wanted:
+            return
+        places = self._places[self._answered : self._answered + BATCH_KEYS]
+        if type(reply) is not list or len(reply) != len(places):
+            self._asking.part_ended()
+            return
+        values = self._asking.values
+        for place, value in zip(places, reply, strict=True):
+            values[place] = value
+        self._asking.progress += 1
+        self._answered += len(places)
+        if self._answered == len(self._places):
+            self._asking.part_ended()
+        elif self._link.open:
+            self.ask()
+        else:
+            self._asking.part_ended()
+
+    def lost(self, _link: Link) -> None:
+        if self.wanted:
+            self._asking.part_ended()
+
+
+async def _look_up(lookups: Lookups, keys: Sequence[bytes], places: list[int], values: Values, room: float) -> int:
+    """Fill `values` in at `places` until they have more than `room` bytes; up to where all values are there then.
+
+    Raises ShardUnavailable.
+    """
+    for start in range(0, len(places), BATCH_LOOKUPS):
+        if room < 0:
+            return places[start]
+        few = places[start : start + BATCH_LOOKUPS]
+        for place, outcome in zip(few, await asyncio.gather(*[lookups.get(keys[at]) for at in few]), strict=True):
+            if isinstance(outcome, ShardUnavailable):
+                raise ShardUnavailable(str(outcome))
+            values[place] = outcome
+            room -= len(outcome or b"")
+    return len(keys)
