@@ -13,6 +13,9 @@ from router.topology import Topology
 Answer = Callable[["FakeShard", bytes], bytes | None]
 """From a key to the reply's bytes, or None for silence."""
 
+BatchAnswer = Callable[["FakeShard", list[bytes]], bytes | None]
+"""The same for the keys of one MGET."""
+
 PARTITIONS = 256
 
 
@@ -49,14 +52,27 @@ def garbage(_shard: "FakeShard", _key: bytes) -> bytes:
     return b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
 
+def each(shard: "FakeShard", keys: list[bytes]) -> bytes | None:
+    """MGET as GET for each key: an error, garbage or silence for one is that for all."""
+    replies = []
+    for key in keys:
+        reply = shard.answer(shard, key)
+        if reply is None or reply[:1] != b"$":
+            return reply
+        replies.append(reply)
+    return resp.array(replies)
+
+
 class FakeShard:
-    """One server on a Unix socket; `asked` are the keys that arrived, in order."""
+    """One server on a Unix socket; `asked` are the keys that arrived, in order, `batches` the sizes of MGETs."""
 
     def __init__(self, name: str, address: Address, answer: Answer) -> None:
         self.name = name
         self.address = address
         self.answer = answer
+        self.answer_batch: BatchAnswer = each
         self.asked: list[bytes] = []
+        self.batches: list[int] = []
         self._changed = asyncio.Event()
         self._transports: list[asyncio.Transport] = []
         self.links: list[Link] = []
@@ -108,6 +124,12 @@ class FakeShard:
         self._changed.set()
         return self.answer(self, key)
 
+    def _mget(self, keys: list[bytes]) -> bytes | None:
+        self.asked += keys
+        self.batches.append(len(keys))
+        self._changed.set()
+        return self.answer_batch(self, keys)
+
 
 class _Session(asyncio.Protocol):
     def __init__(self, shard: FakeShard) -> None:
@@ -121,7 +143,10 @@ class _Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
         while (args := cast("Any", self._reader.gets())) is not resp.NOT_ENOUGH:
-            reply = self._shard._get(args[-1])  # noqa: SLF001
+            if args[0] == b"MGET":
+                reply = self._shard._mget(args[1:])  # noqa: SLF001
+            else:
+                reply = self._shard._get(args[-1])  # noqa: SLF001
             if reply is not None:
                 self._transport.write(reply)
 
