@@ -13,7 +13,7 @@ from functools import partial
 
 from cluster.address import Address
 from cluster.errors import ClusterError, LeaseRefused
-from cluster.lease import LeaseRequest
+from cluster.lease import Leased, LeaseRequest
 from cluster.ring import build_ring, moved_partitions
 from router.discovery import Discovery
 from router.flapping import FlapGuard
@@ -156,11 +156,11 @@ class Controller:
             return
         error = forming.exception()
         if error is None:
-            before, topology = self._lookups.topology, forming.result()
+            topology = forming.result()
             self._swap(topology, membership)
             took = 1000 * (self._clock() - started)
             # Only now: requests may have waited for the swap.
-            change = await asyncio.to_thread(_describe_change, before, topology)
+            change = await asyncio.to_thread(_describe_change, topology)
             log.info("topology %d in %.0f ms: %s", topology.epoch, took, change)
         elif isinstance(error, ClusterError):
             log.warning("no new topology: %s", error)
@@ -193,9 +193,10 @@ class Controller:
                     candidate.identity.name: tasks.create_task(self._lease(candidate, request, links))
                     for candidate in membership.shards.values()
                 }
-            keys = {name: lease.result() for name, lease in leases.items()}
+            leased = {name: lease.result() for name, lease in leases.items()}
             epoch = now.epoch + 1 if now else 1
-            topology = await asyncio.to_thread(Topology.build, epoch, request.dataset_id, ring, links, keys)
+            before = now.ring if now and now.dataset_id == request.dataset_id else None
+            topology = await asyncio.to_thread(Topology.build, epoch, request.dataset_id, ring, links, leased, before)
         except BaseException as error:
             for link in links.values():
                 link.close()
@@ -204,19 +205,19 @@ class Controller:
             raise
         return topology
 
-    async def _lease(self, candidate: Candidate, request: LeaseRequest, links: dict[str, Link]) -> int:
-        """Lease the ring on one shard, over a link of its own; the number of keys it has loaded."""
+    async def _lease(self, candidate: Candidate, request: LeaseRequest, links: dict[str, Link]) -> Leased:
+        """Lease the ring on one shard, over a link of its own."""
         name = candidate.identity.name
         try:
             links[name] = await open_link(candidate.address, self._secret)
             reply = await links[name].call(*request.command())
-            keys = int(reply.removeprefix(b"OK "))
+            leased = Leased.parse(reply)
         except (*TROUBLE, ValueError, AttributeError) as error:
             self._flapping.lost(name, uptime=0)
             raise LeaseRefused(f"shard {name} at {candidate.address} gave no lease: {error}") from error
         self._leased[links[name]] = candidate.identity.run_id
         links[name].closed.add_done_callback(partial(self._closed, links[name]))
-        return keys
+        return leased
 
     def _closed(self, link: Link, _future: asyncio.Future[None]) -> None:
         del self._leased[link]
@@ -235,9 +236,11 @@ class Controller:
         self._changed.set()
 
 
-def _describe_change(before: Topology | None, after: Topology) -> str:
-    shards = f"{len(after.ring.names)} shards, {sum(after.keys.values())} keys, ring {after.ring.ring_id[:8]}"
-    if before is None or before.dataset_id != after.dataset_id:
-        return f"dataset {after.dataset_id}, {shards}"
-    moved, least = moved_partitions(before.ring, after.ring)
+def _describe_change(topology: Topology) -> str:
+    ring = topology.ring
+    keys = sum(shard.keys for shard in topology.leased.values())
+    shards = f"{len(ring.names)} shards, {keys} keys, ring {ring.ring_id[:8]}"
+    if topology.before is None:
+        return f"dataset {topology.dataset_id}, {shards}"
+    moved, least = moved_partitions(topology.before, ring)
     return f"{shards}, {moved} partitions change owner, at least {least} have to"

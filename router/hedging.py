@@ -3,25 +3,23 @@
 Source: Dean, Barroso, "The Tail at Scale", 2013: hedged requests.
 """
 
-from router.policy import HEDGE_BUDGET, HEDGE_BURST, HEDGE_DELAY_MAX, HEDGE_DELAY_MIN
+from router.durations import Durations
+from router.policy import HEDGE_BUDGET, HEDGE_BURST, HEDGE_DELAY_MAX, HEDGE_DELAY_MIN, HEDGE_QUANTILE, HEDGE_SAMPLES
 
 
-class LatencyEstimate:
-    """A smoothed mean and deviation of the replies' times, in seconds, as TCP keeps them (RFC 6298)."""
+class HedgeDelay:
+    """`seconds` after which a reply is later than nearly all of late, so that it may not come at all."""
 
     def __init__(self) -> None:
-        self._mean = HEDGE_DELAY_MAX / 4
-        self._deviation = HEDGE_DELAY_MAX / 4
+        self.seconds = HEDGE_DELAY_MAX
+        self._before = Durations()
 
-    def observe(self, seconds: float) -> None:
-        error = seconds - self._mean
-        self._mean += error / 8
-        self._deviation += (abs(error) - self._deviation) / 4
-
-    @property
-    def hedge_delay(self) -> float:
-        """After this time a reply is so late that it may not come at all."""
-        return min(max(self._mean + 4 * self._deviation, HEDGE_DELAY_MIN), HEDGE_DELAY_MAX)
+    def follow(self, replies: Durations) -> None:
+        """Look at the times of all replies so far, those since the last look being the recent ones."""
+        recent = replies.since(self._before)
+        if recent.count >= HEDGE_SAMPLES:
+            self._before = replies
+            self.seconds = min(max(recent.quantile(HEDGE_QUANTILE), HEDGE_DELAY_MIN), HEDGE_DELAY_MAX)
 
 
 class HedgeBudget:

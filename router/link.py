@@ -13,6 +13,7 @@ import hiredis
 
 from cluster import resp
 from cluster.errors import PeerError
+from router.durations import Durations
 
 log = logging.getLogger("ringkv.router")
 
@@ -28,11 +29,13 @@ class Waiter(Protocol):
 class Link(asyncio.Protocol):
     """A connection from `connection_made` to `connection_lost`; `open` says which.
 
-    `unanswered` is the number of requests that wait for their reply; `closed` is done at the end.
+    `unanswered` is the number of requests that wait for their reply; `closed` is done at the end. `durations`
+    are those of the shard's replies; the links that a shard has one after the other share them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, durations: Durations | None = None) -> None:
         self.open = False
+        self.durations = Durations() if durations is None else durations
         self._waiters: deque[Waiter] = deque()
         self._outgoing: list[bytes] = []
         self._reader = resp.reader()

@@ -12,7 +12,8 @@ The data never changes, so asking twice, or somebody else, is always right.
 """
 
 import asyncio
-from collections import deque
+import time
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,9 +23,10 @@ import hiredis
 from cluster.errors import ShardUnavailable
 from cluster.lease import CORRUPT
 from cluster.position import position
-from router.hedging import HedgeBudget, LatencyEstimate
+from router.durations import Durations, total
+from router.hedging import HedgeBudget, HedgeDelay
 from router.link import Link
-from router.policy import BATCHES, DEADLINE, MAX_UNANSWERED, TICK
+from router.policy import BATCHES, DEADLINE, HEDGE_LOOK_INTERVAL, MAX_UNANSWERED, TICK
 from router.topology import Topology
 
 Reply = bytes | None | ShardUnavailable
@@ -36,15 +38,17 @@ TOO_MANY: Final = ShardUnavailable(f"{MAX_UNANSWERED} requests wait already; try
 
 @dataclass(slots=True)
 class Counters:
-    """What has happened since the start."""
+    """What has happened since the start. Of `requests`, those in no other count of results have found a value."""
 
     requests: int = 0
     batched: int = 0
+    missing: int = 0
+    unavailable: int = 0
+    refused: int = 0
+    abandoned: int = 0
     hedged: int = 0
     retried: int = 0
     waited: int = 0
-    unavailable: int = 0
-    refused: int = 0
 
 
 class Lookup:
@@ -64,10 +68,12 @@ class Lookup:
         self.reason = UNREACHABLE
 
     def abandon(self) -> None:
-        """The client has gone: nobody wants the reply."""
-        self._lookups.finish(self)
+        """The client has gone: nobody wants the reply. Nothing if it was there already."""
+        if self.on_reply is not None:
+            self._lookups.counters.abandoned += 1
+            self._lookups.finish(self)
 
-    def answered(self, reply: Any, _link: Link) -> None:
+    def answered(self, reply: Any, link: Link) -> None:
         self.in_flight -= 1
         on_reply = self.on_reply
         if on_reply is None:
@@ -76,7 +82,7 @@ class Lookup:
             self.reason = str(reply)
             self._lookups.ask_again(self)
             return
-        self._lookups.answered(self)
+        self._lookups.answered(self, reply, link)
         on_reply(reply)
 
     def lost(self, _link: Link) -> None:
@@ -87,15 +93,23 @@ class Lookup:
 
 
 class Lookups:
-    """All lookups of a router, and the topology by which they are sent."""
+    """All lookups of a router, and the topology by which they are sent.
 
-    def __init__(self) -> None:
+    `clock` counts seconds as the loop's clock does, but uvloop's stands still during a turn of the loop, and
+    shows no more than milliseconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._loop = asyncio.get_running_loop()
+        self._clock = clock
         self.topology: Topology | None = None
         self.counters = Counters()
         self.unanswered = 0
         self.batches = asyncio.Semaphore(BATCHES)
-        self._latency = LatencyEstimate()
+        self.shard_durations: defaultdict[str, Durations] = defaultdict(Durations)
+        self._other_durations = Durations()  # of those that were sent more than once, or never answered
+        self._hedge_delay = HedgeDelay()
+        self._next_look = 0.0
         self._young: deque[Lookup] = deque()  # not yet old enough to be hedged, in the order of their start
         self._old: deque[Lookup] = deque()  # hedged if that was possible; next comes the deadline
         self._waiting: dict[Lookup, None] = {}  # nobody to ask in this topology, in the order of their start
@@ -108,7 +122,7 @@ class Lookups:
         if self.unanswered >= MAX_UNANSWERED:
             self.counters.refused += 1
             return None
-        lookup = Lookup(self, key, on_reply, self._loop.time())
+        lookup = Lookup(self, key, on_reply, self._clock())
         self.unanswered += 1
         self._young.append(lookup)
         if not self._ticking:
@@ -149,11 +163,22 @@ class Lookups:
             self.unanswered -= 1
             self._waiting.pop(lookup, None)
 
-    def answered(self, lookup: Lookup) -> None:
+    def answered(self, lookup: Lookup, reply: Reply, link: Link) -> None:
         # Of a lookup that was sent twice nobody knows which copy's time this is.
-        if lookup.sent == 1:
-            self._latency.observe(self._loop.time() - lookup.started)
+        durations = link.durations if lookup.sent == 1 else self._other_durations
+        durations.observe(self._clock() - lookup.started)
+        if reply is None:
+            self.counters.missing += 1
         self.finish(lookup)
+
+    @property
+    def waiting(self) -> int:
+        """How many lookups wait for the next topology."""
+        return len(self._waiting)
+
+    def durations(self) -> Durations:
+        """Those of all answers so far, from the start of the lookup."""
+        return total([*self.shard_durations.values(), self._other_durations])
 
     def ask_again(self, lookup: Lookup) -> None:
         self.counters.retried += 1
@@ -190,8 +215,11 @@ class Lookups:
         link.get(lookup.key, lookup)
 
     def _tick(self) -> None:
-        now, young, old = self._loop.time(), self._young, self._old
-        hedge_before = now - self._latency.hedge_delay
+        now, young, old = self._clock(), self._young, self._old
+        if now >= self._next_look:
+            self._next_look = now + HEDGE_LOOK_INTERVAL
+            self._hedge_delay.follow(total(self.shard_durations.values()))
+        hedge_before = now - self._hedge_delay.seconds
         while young and (young[0].on_reply is None or young[0].started <= hedge_before):
             lookup = young.popleft()
             if lookup.on_reply is not None:
@@ -215,5 +243,6 @@ class Lookups:
         on_reply = lookup.on_reply
         if on_reply is not None:
             self.counters.unavailable += 1
+            self._other_durations.observe(self._clock() - lookup.started)
             self.finish(lookup)
             on_reply(ShardUnavailable(lookup.reason))

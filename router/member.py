@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
@@ -10,6 +11,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_ji
 from cluster.address import Address
 from cluster.errors import PeerError
 from cluster.lease import DRAINING
+from router.durations import Durations
 from router.link import Link
 from router.membership import Candidate, Identity
 from router.policy import HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, RECONNECT_MAX, RECONNECT_MIN
@@ -30,10 +32,10 @@ def identify(info: Any) -> Identity:
         raise PeerError("what answers there is not a ringkv shard") from None
 
 
-async def open_link(address: Address, secret: str | None) -> Link:
+async def open_link(address: Address, secret: str | None, durations: Durations | None = None) -> Link:
     """Connect, and prove the secret where there is one. Raises OSError, PeerError, TimeoutError."""
     async with asyncio.timeout(HEARTBEAT_TIMEOUT):
-        link = await address.connect(Link)
+        link = await address.connect(partial(Link, durations))
         try:
             if secret is not None:
                 await link.call("AUTH", secret)

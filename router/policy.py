@@ -24,6 +24,15 @@ HEDGE_DELAY_MIN: Final = 0.01
 HEDGE_DELAY_MAX: Final = 0.1
 """Bounds of the hedge delay: one tick, and half of the longest wait that a hung shard may cause."""
 
+HEDGE_QUANTILE: Final = 0.99
+"""The share of recent replies that took no longer than the hedge delay."""
+
+HEDGE_SAMPLES: Final = 100
+"""Replies from which a quantile can be told: with fewer one late reply decides."""
+
+HEDGE_LOOK_INTERVAL: Final = 0.5
+"""Seconds between two looks at the recent replies."""
+
 BATCH_KEYS: Final = 512
 """Keys a command of a batch: some 1.5 ms of a shard's time, for which its other readers wait. Larger saves nothing."""
 

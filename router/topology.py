@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from cluster.lease import Leased
 from cluster.position import partition_shift
 from cluster.ring import Ring
 from router.link import Link
@@ -11,24 +12,33 @@ from router.link import Link
 class Topology:
     """A ring with an open lease on every shard of it.
 
-    `routes[position >> shift]` are the links to that partition's owners in preference order; `keys` is the
-    number of keys that each shard has loaded for it.
+    `routes[position >> shift]` are the links to that partition's owners in preference order; `leased` is
+    what each shard has loaded for it, `before` the ring of the topology that it replaced.
     """
 
     epoch: int
     dataset_id: str
     ring: Ring
     links: dict[str, Link] = field(repr=False)
-    keys: dict[str, int]
+    leased: dict[str, Leased]
     routes: tuple[tuple[Link, ...], ...] = field(repr=False)
     shift: int
+    before: Ring | None = field(default=None, repr=False)
 
     @classmethod
-    def build(cls, epoch: int, dataset_id: str, ring: Ring, links: dict[str, Link], keys: dict[str, int]) -> "Topology":
+    def build(  # noqa: PLR0913, PLR0917 - what a topology is made of
+        cls,
+        epoch: int,
+        dataset_id: str,
+        ring: Ring,
+        links: dict[str, Link],
+        leased: dict[str, Leased],
+        before: Ring | None = None,
+    ) -> "Topology":
         # Equal owners share one tuple: a ring of N shards has far fewer combinations than partitions.
         combinations = {owners: tuple(links[name] for name in owners) for owners in set(ring.owners)}
         routes = tuple(combinations[owners] for owners in ring.owners)
-        return cls(epoch, dataset_id, ring, links, keys, routes, partition_shift(ring.partitions))
+        return cls(epoch, dataset_id, ring, links, leased, routes, partition_shift(ring.partitions), before)
 
     def retire(self) -> None:
         """Let every link finish what is in flight, and close."""

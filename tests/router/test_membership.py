@@ -1,13 +1,15 @@
 """Who takes part, who does not and why, and how long a shard that comes and goes is kept out."""
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.address import Address
+from router.durations import Durations, total
 from router.flapping import FlapGuard
-from router.hedging import HedgeBudget, LatencyEstimate
+from router.hedging import HedgeBudget, HedgeDelay
 from router.membership import Candidate, Identity, choose
 from router.policy import (
     FLAP_HOLD_MAX,
@@ -131,23 +133,27 @@ def test_hedges_are_a_share_of_the_requests_and_a_burst() -> None:
     assert sum(budget.take(10_000_000) for _ in range(10 * HEDGE_BURST)) == HEDGE_BURST
 
 
-@given(st.lists(st.floats(0, 100)))
-def test_the_hedge_delay_stays_within_its_bounds(times: list[float]) -> None:
-    latency = LatencyEstimate()
+def observed(hedge_delay: HedgeDelay, replies: Durations, times: Iterable[float]) -> float:
+    """The hedge delay after replies that took so long."""
     for seconds in times:
-        latency.observe(seconds)
-        assert HEDGE_DELAY_MIN <= latency.hedge_delay <= HEDGE_DELAY_MAX
+        replies.observe(seconds)
+    hedge_delay.follow(total([replies]))
+    return hedge_delay.seconds
 
 
-def test_the_hedge_delay_follows_the_replies() -> None:
-    latency = LatencyEstimate()
-    assert latency.hedge_delay == HEDGE_DELAY_MAX
-    for _ in range(200):
-        latency.observe(0.0001)
-    assert latency.hedge_delay == HEDGE_DELAY_MIN
-    for _ in range(200):
-        latency.observe(0.05)
-    assert 0.05 <= latency.hedge_delay < 0.06
-    for _ in range(200):
-        latency.observe(5.0)
-    assert latency.hedge_delay == HEDGE_DELAY_MAX
+@given(st.lists(st.lists(st.floats(0, 100))))
+def test_the_hedge_delay_stays_within_its_bounds(looks: list[list[float]]) -> None:
+    hedge_delay, replies = HedgeDelay(), Durations()
+    for times in looks:
+        assert HEDGE_DELAY_MIN <= observed(hedge_delay, replies, 100 * times) <= HEDGE_DELAY_MAX
+
+
+def test_the_hedge_delay_follows_the_recent_replies() -> None:
+    hedge_delay, replies = HedgeDelay(), Durations()
+    assert hedge_delay.seconds == HEDGE_DELAY_MAX
+    assert observed(hedge_delay, replies, 99 * [0.0001]) == HEDGE_DELAY_MAX, "too few to tell"
+    assert observed(hedge_delay, replies, [0.0001]) == HEDGE_DELAY_MIN
+    # The bucket in which 50 ms lie ends 1.41 times above its beginning.
+    assert 0.035 <= observed(hedge_delay, replies, 200 * [0.05]) <= 0.071
+    assert observed(hedge_delay, replies, 985 * [0.0001] + 15 * [5.0]) == HEDGE_DELAY_MAX
+    assert observed(hedge_delay, replies, 995 * [0.0001] + 5 * [5.0]) == HEDGE_DELAY_MIN

@@ -59,7 +59,7 @@ class ClusterLife(RuleBasedStateMachine):
         async def begin() -> None:
             for name in NAMES[:count]:
                 await self.launch(name)
-            self.lookups = Lookups()
+            self.lookups = Lookups(self.loop.time)
             discovery = Discovery(frozenset(self.addresses.values()))
             self.controller = Controller(discovery, replicas, None, self.lookups)
             self.controlling = asyncio.create_task(self.controller.run())

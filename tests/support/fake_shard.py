@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from cluster import resp
 from cluster.address import Address
+from cluster.lease import Leased
 from cluster.ring import build_ring
 from router.link import Link
 from router.topology import Topology
@@ -158,4 +159,4 @@ async def topology_of(shards: list[FakeShard], replicas: int, epoch: int = 1) ->
     """A topology with a link of its own to each shard."""
     links = {shard.name: await shard.link() for shard in shards}
     ring = build_ring(links, replicas, PARTITIONS)
-    return Topology.build(epoch, f"dataset-{epoch}", ring, links, dict.fromkeys(links, 1))
+    return Topology.build(epoch, f"dataset-{epoch}", ring, links, dict.fromkeys(links, Leased(1, 100)))
