@@ -70,6 +70,22 @@ BACKLOG = 1024
 
 def bind(address: Address) -> socket.socket:
     """A bound, listening socket. Raises StartupError with what to do when the address is taken."""
+    return _bind(address, shared=False)
+
+
+def bind_shared(address: Address, count: int) -> list[socket.socket]:
+    """So many sockets on one address, among which the kernel shares the connections out. Raises as `bind`."""
+    if count == 1:
+        return [bind(address)]
+    if address.port is None:
+        raise StartupError(f"cannot listen on {address}: processes can share a port, but not a Unix socket")
+    # Whoever shares a port shares it with every other process of the same user that wants to: ask once alone.
+    with bind(address) as alone:
+        port = alone.getsockname()[1]
+    return [_bind(Address(address.host, port), shared=True) for _ in range(count)]
+
+
+def _bind(address: Address, *, shared: bool) -> socket.socket:
     family = socket.AF_INET
     target: str | tuple[str, int] = address.host
     if address.port is None:
@@ -83,6 +99,7 @@ def bind(address: Address) -> socket.socket:
     try:
         if family != socket.AF_UNIX:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shared))
             _keep_alive(bound)
         bound.bind(target)
         bound.listen(BACKLOG)

@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import click
 
@@ -78,6 +78,16 @@ log_format = click.option(
     help="How to write it: for people, or one JSON object an event with time, level, logger, message and exception.",
 )
 
+workers = click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    envvar="RINGKV_WORKERS",
+    show_envvar=True,
+    help="Router processes that share the port: more than one where the router has more than one core to itself.",
+)
+
 secret = click.option(
     "--secret",
     envvar="RINGKV_SECRET",
@@ -86,11 +96,18 @@ secret = click.option(
 )
 
 
-def start_logging(level: str, log_format: str = "text") -> None:
-    """Write what is logged to stderr from now on, in the form that `--log-format` names."""
+class LogStyle(NamedTuple):
+    """What `--log-level` and `--log-format` say."""
+
+    level: str = "info"
+    form: str = "text"
+
+
+def start_logging(style: LogStyle) -> None:
+    """Write what is logged to stderr from now on."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_json_lines() if log_format == "json" else logging.Formatter(TEXT))
-    logging.basicConfig(handlers=[handler], level=level.upper())
+    handler.setFormatter(_json_lines() if style.form == "json" else logging.Formatter(TEXT))
+    logging.basicConfig(handlers=[handler], level=style.level.upper())
 
 
 def _json_lines() -> logging.Formatter:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from cluster.address import Address, bind
-from cluster.cli import OneLineCommand, start_logging
+from cluster.address import Address, bind_shared
+from cluster.cli import LogStyle, OneLineCommand, start_logging, workers
 from cluster.forking import fork_server
 from dataset.cli import DATA, cache_dir, packed
 
@@ -17,23 +17,26 @@ from dataset.cli import DATA, cache_dir, packed
 @click.option("--replicas", type=click.IntRange(1), default=1, show_default=True, help="Shards that hold each key.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 lets other machines in.")
+@workers
 @cache_dir
-def up(data: Path, shards: int, replicas: int, port: int, host: str, cache: Path | None) -> None:
+def up(data: Path, shards: int, replicas: int, port: int, host: str, workers: int, cache: Path | None) -> None:
     """Serve DATA, a text or a packed file, from a cluster on this machine.
 
     Packs it unless that was done before, starts shards and a router, starts again what dies, and stops all
     of it on Ctrl-C or SIGTERM. Prints one line that begins with `ringkv: ready` when the first GET will succeed.
     """
-    start_logging("warning")
-    listening = bind(Address(host, port))
+    log_style = LogStyle("warning")
+    start_logging(log_style)
+    sockets = bind_shared(Address(host, port), workers)
     fork_server("deploy.local")
 
     from cluster.process import run
     from dataset.packed import PackedFile
     from deploy.local import LocalSettings, serve
+    from router.server import Worker
 
     path = packed(data, cache)
     # Open as long as the cluster runs: a file that no shard can read is one line here and not one of each shard,
     # and the cache keeps it for shards that are started again, also when the data has changed meanwhile.
     with PackedFile.open(path):
-        run(partial(serve, LocalSettings(path, shards, replicas), listening))
+        run(partial(serve, LocalSettings(path, shards, replicas, log_style), [Worker(http) for http in sockets]))

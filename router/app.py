@@ -1,32 +1,34 @@
 """The router's HTTP interface, on aiohttp."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 
 from aiohttp import web
 
 from cluster.errors import InvalidKey
 from cluster.position import canonical
 from router.answers import CONTENT_TYPE, SERVER, Answer, answer
-from router.controller import Controller
+from router.durations import BOUNDS
 from router.lookup import Lookups
 from router.policy import RETRY_AFTER
-from router.views import ring_view
+from router.reporter import Reporter
 
 LOOKUPS = web.AppKey("lookups", Lookups)
-CONTROLLER = web.AppKey("controller", Controller)
+REPORTER = web.AppKey("reporter", Reporter)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def build_app(lookups: Lookups, controller: Controller) -> web.Application:
+def build_app(lookups: Lookups, reporter: Reporter) -> web.Application:
     app = web.Application(middlewares=[one_line_errors])
     app[LOOKUPS] = lookups
-    app[CONTROLLER] = controller
+    app[REPORTER] = reporter
     app.on_response_prepare.append(_name_the_server)
     app.router.add_get("/", about)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/ring", ring)
+    app.router.add_get("/stats", stats)
     app.router.add_get("/{key}", value)
     return app
 
@@ -54,7 +56,7 @@ async def value(request: web.Request) -> web.Response:
 
 
 async def about(_request: web.Request) -> web.Response:
-    return plain(200, "ringkv: GET /<UUID v4>, /ring, /healthz, /readyz")
+    return plain(200, "ringkv: GET /<UUID v4>, /ring, /stats, /healthz, /readyz")
 
 
 async def healthz(_request: web.Request) -> web.Response:
@@ -72,7 +74,12 @@ async def readyz(request: web.Request) -> web.Response:
 
 async def ring(request: web.Request) -> web.Response:
     """The topology as JSON."""
-    return web.json_response(ring_view(request.app[CONTROLLER], request.app[LOOKUPS].topology))
+    return web.json_response(request.app[REPORTER].own().cluster())
+
+
+async def stats(request: web.Request) -> web.Response:
+    """What all workers have done, as JSON: counts since their start."""
+    return web.json_response({"bounds": BOUNDS, **asdict(await request.app[REPORTER].all())})
 
 
 def plain(status: int, line: str, headers: dict[str, str] | None = None) -> web.Response:

@@ -4,11 +4,12 @@ from functools import partial
 
 import click
 
-from cluster.address import Address, bind
-from cluster.cli import OneLineCommand, listen, log_format, log_level, secret, start_logging
+from cluster.address import Address, bind_shared
+from cluster.cli import LogStyle, OneLineCommand, listen, log_format, log_level, secret, start_logging, workers
 from cluster.process import run
 from router.discovery import Discovery
-from router.server import RouterSettings, serve
+from router.server import RouterSettings, Worker, serve
+from router.workers import serve_workers
 
 
 @click.command(cls=OneLineCommand)
@@ -21,10 +22,19 @@ from router.server import RouterSettings, serve
 )
 @listen("127.0.0.1:8000", "HTTP")
 @click.option("--replicas", type=click.IntRange(1), default=1, show_default=True, help="Owners of each key.")
+@workers
 @secret
 @log_level
 @log_format
-def router(shards: str, listen: Address, replicas: int, secret: str | None, log_level: str, log_format: str) -> None:
+def router(
+    shards: str,
+    listen: Address,
+    replicas: int,
+    workers: int,
+    secret: str | None,
+    log_level: str,
+    log_format: str,
+) -> None:
     """Answer GET /KEY over HTTP by asking the shard that owns the key.
 
     Shards that come and go are followed; no request fails while a shard that owns its key can be reached.
@@ -33,5 +43,11 @@ def router(shards: str, listen: Address, replicas: int, secret: str | None, log_
     python -m router --shards 127.0.0.1:7379,127.0.0.1:7380
     curl localhost:8000/f8a24bb8-eff8-41dc-929b-10b4c3e49e05
     """
-    start_logging(log_level, log_format)
-    run(partial(serve, RouterSettings(Discovery.parse(shards), replicas, secret=secret), bind(listen)))
+    log_style = LogStyle(log_level, log_format)
+    start_logging(log_style)
+    settings = RouterSettings(Discovery.parse(shards), replicas, secret=secret)
+    processes = [Worker(http) for http in bind_shared(listen, workers)]
+    if workers == 1:
+        run(partial(serve, settings, processes[0]))
+    else:
+        run(partial(serve_workers, settings, processes, log_style))

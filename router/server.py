@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from aiohttp import web
@@ -13,6 +14,7 @@ from router.controller import Controller
 from router.discovery import Discovery
 from router.express import ExpressRunner, Lane
 from router.lookup import Lookups
+from router.reporter import Reporter
 
 log = logging.getLogger("ringkv.router")
 
@@ -28,13 +30,26 @@ class RouterSettings:
     secret: str | None = field(default=None, repr=False)
 
 
-async def serve(settings: RouterSettings, listening: socket.socket, stop: asyncio.Event) -> None:
-    """Serve on a listening socket until `stop`, then until what is in flight is answered."""
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What one process of a router has for itself: its listening socket, and where it and the others tell figures.
+
+    One that is alone tells nobody.
+    """
+
+    http: socket.socket
+    figures: Path | None = None
+    others: tuple[Path, ...] = ()
+
+
+async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -> None:
+    """Serve until `stop`, then until what is in flight is answered."""
     lookups = Lookups()
     controller = Controller(settings.shards, settings.replicas, settings.secret, lookups)
+    reporter = Reporter(lookups, controller, worker.others)
     lane = Lane(lookups) if settings.express else None
     runner = ExpressRunner(
-        build_app(lookups, controller),
+        build_app(lookups, reporter),
         lane,
         access_log=None,
         handler_cancellation=True,  # nobody waits for the reply to a client that has gone
@@ -42,10 +57,10 @@ async def serve(settings: RouterSettings, listening: socket.socket, stop: asynci
     )
     await runner.setup()
     try:
-        await web.SockSite(runner, listening).start()
-        log.info("router listens on %s", listening.getsockname())
-        async with asyncio.TaskGroup() as tasks:
+        async with reporter.telling(worker.figures), asyncio.TaskGroup() as tasks:
             reconciling = tasks.create_task(controller.run())
+            await web.SockSite(runner, worker.http).start()
+            log.info("router listens on %s", worker.http.getsockname())
             await stop.wait()
             log.info("router is leaving: %d requests in flight", lookups.unanswered)
             await runner.cleanup()

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from cluster.address import Address
-from cluster.cli import ADDRESS, OneLineCommand, listen, log_format, log_level, secret, start_logging
+from cluster.cli import LogStyle, ADDRESS, OneLineCommand, listen, log_format, log_level, secret, start_logging
 from cluster.process import run
 from dataset.cli import DATA, cache_dir, packed
 from shard.name import checked, default_name
@@ -54,6 +54,6 @@ def shard(
     python -m shard example.data
     redis-cli -p 7379 GET f8a24bb8-eff8-41dc-929b-10b4c3e49e05
     """
-    start_logging(log_level, log_format)
+    start_logging(LogStyle(log_level, log_format))
     settings = ShardSettings(packed(data, cache), checked(name or default_name()), listen, http, leased, secret)
     run(partial(serve, settings))

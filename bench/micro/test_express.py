@@ -10,6 +10,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.micro.conftest import Nowhere
 from cluster import resp
+from cluster.lease import Leased
 from cluster.ring import build_ring
 from router.app import build_app
 from router.controller import Controller
@@ -17,6 +18,7 @@ from router.discovery import Discovery
 from router.express import ExpressRunner, Lane
 from router.link import Link
 from router.lookup import Lookups
+from router.reporter import Reporter
 from router.topology import Topology
 
 CLIENTS = 64
@@ -57,8 +59,8 @@ async def start(*, express: bool) -> Router:
     links = {name: Link() for name in ring.names}
     for link in links.values():
         link.connection_made(Nowhere())
-    lookups.swap(Topology.build(1, 32 * "0", ring, links, dict.fromkeys(links, 0)))
-    app = build_app(lookups, Controller(Discovery(frozenset()), 1, None, lookups))
+    lookups.swap(Topology.build(1, 32 * "0", ring, links, dict.fromkeys(links, Leased(0, 0))))
+    app = build_app(lookups, Reporter(lookups, Controller(Discovery(frozenset()), 1, None, lookups)))
     runner = ExpressRunner(app, Lane(lookups) if express else None, access_log=None)
     await runner.setup()
     assert runner.server is not None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cluster.cli import start_logging
+from cluster.cli import LogStyle, start_logging
 from tests.support.data import EXAMPLE
 from tests.support.processes import Spawned, Spawner, one_line
 
@@ -59,7 +59,7 @@ def test_an_exception_and_odd_bytes_stay_on_their_line(
 ) -> None:
     root = logging.RootLogger(logging.WARNING)
     monkeypatch.setattr(logging, "root", root)
-    start_logging("warning", "json")
+    start_logging(LogStyle("warning", "json"))
     try:
         int("two\nlines")
     except ValueError:

@@ -18,6 +18,7 @@ from router.controller import Controller
 from router.discovery import Discovery
 from router.express import ExpressRunner, Lane, leaves_nothing_behind, unremarkable
 from router.lookup import Lookups
+from router.reporter import Reporter
 from tests.support.data import random_keys
 from tests.support.fake_shard import Answer, FakeShard, Start, nothing, silence, topology_of, value
 from tests.support.processes import eventually
@@ -123,7 +124,11 @@ async def twin_of(shards: list[FakeShard], *, express: bool) -> AsyncIterator[Tw
     controller = Controller(Discovery(frozenset()), 1, None, lookups)
     lane = Lane(lookups) if express else None
     runner = ExpressRunner(
-        build_app(lookups, controller), lane, access_log=None, handler_cancellation=True, shutdown_timeout=5
+        build_app(lookups, Reporter(lookups, controller)),
+        lane,
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=5,
     )
     await runner.setup()
     try:

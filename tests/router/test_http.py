@@ -12,6 +12,7 @@ from router.app import build_app
 from router.controller import Controller
 from router.discovery import Discovery
 from router.lookup import Lookups
+from router.reporter import Reporter
 from tests.support.data import random_keys
 from tests.support.fake_shard import FakeShard, Start, corrupt, not_loaded, nothing, silence, topology_of, value
 from tests.support.http import Response, fetch, read_response, request_bytes
@@ -43,7 +44,7 @@ async def serve(start: Start) -> AsyncIterator[Serve]:
         lookups = Lookups()
         lookups.swap(await topology_of(shards, 1))
         controller = Controller(Discovery(frozenset()), 1, None, lookups)
-        runner = web.AppRunner(build_app(lookups, controller), access_log=None, shutdown_timeout=1)
+        runner = web.AppRunner(build_app(lookups, Reporter(lookups, controller)), access_log=None, shutdown_timeout=1)
         await runner.setup()
         runners.append(runner)
         listening = socket.create_server(("127.0.0.1", 0))

@@ -8,28 +8,28 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.context import ForkServerContext, ForkServerProcess
-from typing import Any, Final
+from typing import Final
 
-from cluster.cli import start_logging
+from cluster.cli import LogStyle, start_logging
 from cluster.errors import RingkvError
 from cluster.process import Serve, run
 
-log = logging.getLogger("ringkv.up")
+log = logging.getLogger("ringkv.supervisor")
 
 STOP_SECONDS: Final = 10.0
 """After this a child that was told to stop is killed: longer than any of them drains."""
 
-Start = Callable[..., Serve]
-"""Called in the child with the child's arguments; what it returns is the child's life."""
+Start = Callable[[], Serve]
+"""Called in the child, to which it is pickled; what it returns is the child's life."""
 
 
 class Child:
     """One named child process; `ended` is set to its exit code when it is gone."""
 
-    def __init__(self, context: ForkServerContext, name: str, log_level: str, start: Start, *args: Any) -> None:
+    def __init__(self, context: ForkServerContext, name: str, log_style: LogStyle, start: Start) -> None:
         self.name = name
         self._process: ForkServerProcess = context.Process(
-            target=_live, args=(log_level, start, args), name=name, daemon=True
+            target=_live, args=(log_style, start), name=name, daemon=True
         )
         self._process.start()
         self._loop = asyncio.get_running_loop()
@@ -59,12 +59,12 @@ class Child:
         self.ended.set_result(self._process.exitcode or 0)
 
 
-def _live(log_level: str, start: Start, args: tuple[Any, ...]) -> None:
+def _live(log_style: LogStyle, start: Start) -> None:
     """The child: out of reach of the terminal's Ctrl-C, which is the parent's to handle."""
     os.setsid()
-    start_logging(log_level)
+    start_logging(log_style)
     try:
-        run(partial(_until_orphaned, start(*args)))
+        run(partial(_until_orphaned, start()))
     except RingkvError as error:
         log.error("%s: %s", multiprocessing.current_process().name, error)
         sys.exit(1)
