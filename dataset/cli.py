@@ -1,11 +1,13 @@
-"""`ringkv pack`, and how every command line comes from a data file to its packed one."""
+"""`ringkv pack` and `ringkv verify`, and how every command line comes from a data file to its packed one."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from cluster.cli import OneLineCommand
+from cluster.errors import PackedFileError
 from cluster.forking import fork_server
 from dataset.progress import progress_bar
 
@@ -66,3 +68,35 @@ def pack(data: Path, out: Path | None, on_duplicate: "DuplicatePolicy", cache: P
     with PackedFile.open(out) as result:
         header = result.header
         click.echo(f"{out}: {header.keys:,} keys in {header.partitions:,} partitions, dataset {header.dataset_id}")
+
+
+@click.command(cls=OneLineCommand)
+@click.argument("files", metavar="FILE...", type=DATA, nargs=-1, required=True)
+def verify(files: tuple[Path, ...]) -> None:
+    """Check every byte of packed files, and that each key can be found where it stands.
+
+    Prints a line for each FILE that is whole, and on stderr one for each damaged partition: the others of its
+    file can be served. Exit code 1 if anything is wrong.
+
+    \b
+    ringkv pack example.data example.arrow
+    ringkv verify example.arrow
+    """
+    from dataset.packed import PackedFile
+    from dataset.verify import damages
+
+    wrong = 0
+    for path in files:
+        before = wrong
+        try:
+            with PackedFile.open(path) as file, progress_bar(f"verifying {path.name}") as progress:
+                for line in damages(file, progress):
+                    wrong += 1
+                    click.echo(f"Error: {line}", err=True)
+        except PackedFileError as error:
+            wrong += 1
+            click.echo(f"Error: {error}", err=True)
+        if wrong == before:
+            header = file.header
+            click.echo(f"{path}: {header.keys:,} keys in {header.partitions:,} partitions, dataset {header.dataset_id}")
+    sys.exit(wrong > 0)

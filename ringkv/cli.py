@@ -7,6 +7,7 @@ import click
 COMMANDS = {
     "up": "deploy.cli",
     "pack": "dataset.cli",
+    "verify": "dataset.cli",
     "get": "client.cli",
     "shard": "shard.cli",
     "router": "router.cli",
