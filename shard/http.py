@@ -1,19 +1,30 @@
 """The shard's small HTTP port, for people and probes; routers use RESP."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
 from aiohttp import web
 
 from cluster.errors import CorruptPartition, InvalidKey, PartitionNotLoaded
+from cluster.exposition import exposition
+from cluster.lag import LoopLag
 from cluster.position import canonical
+from shard.metrics import shard_families
 from shard.state import ShardState
 
 STATE = web.AppKey("state", ShardState)
+LAG = web.AppKey("lag", LoopLag)
 
 
 def build_app(state: ShardState) -> web.Application:
     app = web.Application()
     app[STATE] = state
+    app[LAG] = LoopLag()
+    app.cleanup_ctx.append(_watch_lag)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metrics)
     app.router.add_get("/{key}", value)
     return app
 
@@ -30,6 +41,13 @@ async def readyz(request: web.Request) -> web.Response:
     return web.Response(text="ready\n")
 
 
+async def metrics(request: web.Request) -> web.Response:
+    """For Prometheus."""
+    families = shard_families(request.app[STATE], request.app[LAG].seconds)
+    body, content_type = exposition(families, request.headers.get("Accept", ""))
+    return web.Response(body=body, headers={"Content-Type": content_type})
+
+
 async def value(request: web.Request) -> web.Response:
     """One value, if its partition is loaded here."""
     state = request.app[STATE]
@@ -42,3 +60,11 @@ async def value(request: web.Request) -> web.Response:
     if found is None:
         return web.Response(status=404, text="no such key\n")
     return web.Response(body=found, content_type="text/plain", charset="utf-8")
+
+
+async def _watch_lag(app: web.Application) -> AsyncIterator[None]:
+    watching = asyncio.create_task(app[LAG].watch())
+    yield
+    watching.cancel()
+    with suppress(asyncio.CancelledError):
+        await watching

@@ -63,7 +63,9 @@ class Shard:
         if settings.http is not None:
             self._http = web.AppRunner(build_app(state), access_log=None)
             await self._http.setup()
-            await web.SockSite(self._http, bind(settings.http)).start()
+            listening = bind(settings.http)
+            await web.SockSite(self._http, listening).start()
+            log.info("shard %s answers HTTP on %s", settings.name, listening.getsockname())
         log.info(
             "shard %s ready on %s: dataset %s, %d of %d keys loaded",
             settings.name,

@@ -72,7 +72,7 @@ def example_pairs() -> dict[bytes, bytes]:
 def tool() -> Callable[..., str]:
     """Runs a program that the tests need; where it is missing the test is skipped, and in CI it fails."""
 
-    def run(name: str, *args: str, env: dict[str, str] | None = None) -> str:
+    def run(name: str, *args: str, env: dict[str, str] | None = None, stdin: bytes = b"") -> str:
         program = shutil.which(name)
         if program is None:
             reason = f"{name} is not installed"
@@ -80,8 +80,8 @@ def tool() -> Callable[..., str]:
                 pytest.fail(f"{reason}, and CI must not skip its tests")
             pytest.skip(reason)
         done = subprocess.run(
-            [program, *args], env=os.environ | (env or {}), capture_output=True, text=True, check=False, timeout=60
+            [program, *args], env=os.environ | (env or {}), input=stdin, capture_output=True, check=False, timeout=60
         )
-        return done.stdout + done.stderr
+        return (done.stdout + done.stderr).decode()
 
     return run
