@@ -25,8 +25,7 @@ def up(data: Path, shards: int, replicas: int, port: int, host: str, workers: in
     Packs it unless that was done before, starts shards and a router, starts again what dies, and stops all
     of it on Ctrl-C or SIGTERM. Prints one line that begins with `ringkv: ready` when the first GET will succeed.
     """
-    log_style = LogStyle("warning")
-    start_logging(log_style)
+    start_logging(LogStyle("warning"))
     sockets = bind_shared(Address(host, port), workers)
     fork_server("deploy.local")
 
@@ -39,4 +38,4 @@ def up(data: Path, shards: int, replicas: int, port: int, host: str, workers: in
     # Open as long as the cluster runs: a file that no shard can read is one line here and not one of each shard,
     # and the cache keeps it for shards that are started again, also when the data has changed meanwhile.
     with PackedFile.open(path):
-        run(partial(serve, LocalSettings(path, shards, replicas, log_style), [Worker(http) for http in sockets]))
+        run(partial(serve, LocalSettings(path, shards, replicas), [Worker(http) for http in sockets]))

@@ -209,10 +209,9 @@ class Controller:
         """Lease the ring on one shard, over a link of its own."""
         name = candidate.identity.name
         try:
-            links[name] = await open_link(candidate.address, self._secret)
-            reply = await links[name].call(*request.command())
-            leased = Leased.parse(reply)
-        except (*TROUBLE, ValueError, AttributeError) as error:
+            links[name] = await open_link(candidate.address, self._secret, self._lookups.shard_durations[name])
+            leased = Leased.parse(await links[name].call(*request.command()))
+        except (*TROUBLE, ValueError) as error:
             self._flapping.lost(name, uptime=0)
             raise LeaseRefused(f"shard {name} at {candidate.address} gave no lease: {error}") from error
         self._leased[links[name]] = candidate.identity.run_id

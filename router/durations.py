@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 BOUNDS: Final = tuple(round(50e-6 * 2 ** (step / 2), 7) for step in range(35))
-"""Upper bounds in seconds, each 1.41 times the one before: 50 us, less than any reply takes, to 6.6 s, past the deadline."""
+"""Upper bounds in seconds, each 1.41 times the one before: from 50 us, which no reply takes, to past the deadline."""
 
 
 @dataclass(slots=True)
