@@ -8,6 +8,7 @@ from aiohttp import web
 from cluster.errors import InvalidKey
 from cluster.position import canonical
 from router.answers import CONTENT_TYPE, SERVER, Answer, answer
+from router.conditional import holds, holds_any, not_modified
 from router.durations import BOUNDS
 from router.lookup import Lookups
 from router.policy import RETRY_AFTER
@@ -49,10 +50,16 @@ async def value(request: web.Request) -> web.Response:
     """`GET /<key>`: the value's exact bytes. Most such requests take the express lane instead."""
     lookups = request.app[LOOKUPS]
     try:
-        outcome = await lookups.get(canonical(request.match_info["key"].encode()))
+        key = canonical(request.match_info["key"].encode())
     except InvalidKey as error:
         return response(answer(error, None))
-    return response(answer(outcome, lookups.topology.dataset_id if lookups.topology else None))
+    if lookups.topology and holds(request, lookups.topology.dataset_id):
+        return not_modified(lookups.topology.dataset_id)
+    outcome = await lookups.get(key)
+    dataset_id = lookups.topology.dataset_id if lookups.topology else None
+    if dataset_id and type(outcome) is bytes and holds_any(request):
+        return not_modified(dataset_id)
+    return response(answer(outcome, dataset_id))
 
 
 async def about(_request: web.Request) -> web.Response:

@@ -9,6 +9,7 @@ import router.lookup
 from cluster.address import Address
 from tests.support.fake_shard import FakeShard, Start, value
 from tests.support.processes import short_directory
+from tests.support.router import Router, Serve, serve_with
 
 
 @pytest.fixture
@@ -27,6 +28,19 @@ async def start() -> AsyncIterator[Start]:
             return shards
 
         yield started
+
+
+@pytest.fixture
+async def serve(start: Start) -> AsyncIterator[Serve]:
+    """Starts a router in this process, with one fake shard that answers as it is told."""
+    async with AsyncExitStack() as stack:
+
+        async def serving(answer: object = value) -> Router:
+            router = await serve_with(await start(a=answer))
+            stack.push_async_callback(router.runner.cleanup)
+            return router
+
+        yield serving
 
 
 @pytest.fixture

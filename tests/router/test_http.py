@@ -1,60 +1,16 @@
 """The HTTP interface: exact statuses, headers and bodies, and one plain line for whatever was wrong."""
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 
 import pytest
-from aiohttp import web
 
-from router.app import build_app
-from router.controller import Controller
-from router.discovery import Discovery
-from router.lookup import Lookups
-from router.reporter import Reporter
 from tests.support.data import random_keys
-from tests.support.fake_shard import FakeShard, Start, corrupt, not_loaded, nothing, silence, topology_of, value
-from tests.support.http import Response, fetch, read_response, request_bytes
+from tests.support.fake_shard import corrupt, not_loaded, nothing, silence, value
+from tests.support.http import Response, read_response, request_bytes
 from tests.support.processes import eventually
+from tests.support.router import Serve
 
 KEY = random_keys(1, seed=14)[0].decode()
-
-
-@dataclass
-class Router:
-    port: int
-    lookups: Lookups
-    shards: list[FakeShard]
-
-    async def __call__(self, target: str, method: str = "GET", headers: str = "") -> Response:
-        return await fetch("127.0.0.1", self.port, target, method, headers)
-
-
-Serve = Callable[..., Awaitable[Router]]
-
-
-@pytest.fixture
-async def serve(start: Start) -> AsyncIterator[Serve]:
-    """A router in this process, with one fake shard that answers as it is told."""
-    runners: list[web.AppRunner] = []
-
-    async def serving(answer: object = value) -> Router:
-        shards = await start(a=answer)
-        lookups = Lookups()
-        lookups.swap(await topology_of(shards, 1))
-        controller = Controller(Discovery(frozenset()), 1, None, lookups)
-        runner = web.AppRunner(build_app(lookups, Reporter(lookups, controller)), access_log=None, shutdown_timeout=1)
-        await runner.setup()
-        runners.append(runner)
-        listening = socket.create_server(("127.0.0.1", 0))
-        listening.setblocking(False)
-        await web.SockSite(runner, listening).start()
-        return Router(listening.getsockname()[1], lookups, shards)
-
-    yield serving
-    for runner in runners:
-        await runner.cleanup()
 
 
 def one_plain_line(response: Response) -> str:
