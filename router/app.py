@@ -6,11 +6,13 @@ from dataclasses import asdict
 from aiohttp import web
 
 from cluster.errors import InvalidKey
+from cluster.exposition import exposition
 from cluster.position import canonical
 from router.answers import CONTENT_TYPE, SERVER, Answer, answer
 from router.conditional import holds, holds_any, not_modified
 from router.durations import BOUNDS
 from router.lookup import Lookups
+from router.metrics import router_families
 from router.policy import RETRY_AFTER
 from router.reporter import Reporter
 
@@ -30,6 +32,7 @@ def build_app(lookups: Lookups, reporter: Reporter) -> web.Application:
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/ring", ring)
     app.router.add_get("/stats", stats)
+    app.router.add_get("/metrics", metrics)
     app.router.add_get("/{key}", value)
     return app
 
@@ -63,7 +66,7 @@ async def value(request: web.Request) -> web.Response:
 
 
 async def about(_request: web.Request) -> web.Response:
-    return plain(200, "ringkv: GET /<UUID v4>, /ring, /stats, /healthz, /readyz")
+    return plain(200, "ringkv: GET /<UUID v4>, /ring, /stats, /metrics, /healthz, /readyz")
 
 
 async def healthz(_request: web.Request) -> web.Response:
@@ -96,6 +99,13 @@ def plain(status: int, line: str, headers: dict[str, str] | None = None) -> web.
 def response(answer: Answer) -> web.Response:
     headers = {**answer.headers, "Content-Type": CONTENT_TYPE}
     return web.Response(status=answer.status, reason=answer.reason, headers=headers, body=answer.body)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """The same for Prometheus."""
+    families = router_families(await request.app[REPORTER].all())
+    body, content_type = exposition(families, request.headers.get("Accept", ""))
+    return web.Response(body=body, headers={"Content-Type": content_type})
 
 
 async def _name_the_server(_request: web.Request, response: web.StreamResponse) -> None:
