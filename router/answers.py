@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from aiohttp import web
+
 from cluster.errors import InvalidKey, ShardUnavailable
 from router.lookup import Reply
 from router.policy import RETRY_AFTER
@@ -32,3 +34,12 @@ def answer(outcome: Reply | InvalidKey, dataset_id: str | None) -> Answer:
             return Answer(400, "Bad Request", {}, f"{outcome}\n".encode())
         case ShardUnavailable():
             return Answer(503, "Service Unavailable", {"Retry-After": RETRY_AFTER}, f"{outcome}\n".encode())
+
+
+def response(answer: Answer) -> web.Response:
+    headers = {**answer.headers, "Content-Type": CONTENT_TYPE}
+    return web.Response(status=answer.status, reason=answer.reason, headers=headers, body=answer.body)
+
+
+def plain(status: int, line: str, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(status=status, text=f"{line}\n", headers=headers)

@@ -8,10 +8,11 @@ from aiohttp import web
 from cluster.errors import InvalidKey
 from cluster.exposition import exposition
 from cluster.position import canonical
-from router.answers import CONTENT_TYPE, SERVER, Answer, answer
+from router.answers import SERVER, answer, plain, response
 from router.conditional import holds, holds_any, not_modified
 from router.durations import BOUNDS
 from router.lookup import Lookups
+from router.mget import Mget
 from router.metrics import router_families
 from router.policy import RETRY_AFTER
 from router.reporter import Reporter
@@ -33,6 +34,7 @@ def build_app(lookups: Lookups, reporter: Reporter) -> web.Application:
     app.router.add_get("/ring", ring)
     app.router.add_get("/stats", stats)
     app.router.add_get("/metrics", metrics)
+    app.router.add_route("*", "/mget", Mget(lookups).answer)
     app.router.add_get("/{key}", value)
     return app
 
@@ -90,15 +92,6 @@ async def ring(request: web.Request) -> web.Response:
 async def stats(request: web.Request) -> web.Response:
     """What all workers have done, as JSON: counts since their start."""
     return web.json_response({"bounds": BOUNDS, **asdict(await request.app[REPORTER].all())})
-
-
-def plain(status: int, line: str, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(status=status, text=f"{line}\n", headers=headers)
-
-
-def response(answer: Answer) -> web.Response:
-    headers = {**answer.headers, "Content-Type": CONTENT_TYPE}
-    return web.Response(status=answer.status, reason=answer.reason, headers=headers, body=answer.body)
 
 
 async def metrics(request: web.Request) -> web.Response:

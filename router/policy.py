@@ -46,6 +46,24 @@ BATCH_PATIENCE: Final = 0.25
 BATCH_LOOKUPS: Final = 4
 """Keys of a failed batch looked up at once, because each value may have 64 MiB."""
 
+MGET_KEYS: Final = 100_000
+"""Keys of one POST /mget: a third of a second's work, and 10 MB of memory. Who wants more sends more requests."""
+
+MGET_BYTES: Final = 4 << 20
+"""Bytes of its body: MGET_KEYS lines of 38 bytes, with a little room."""
+
+MGET_HELD: Final = 64 << 20
+"""Bytes of such bodies inside the router at once; as keys they take 2.5 times as much memory. Beyond: 503 at once."""
+
+MGET_SILENCE: Final = 60.0
+"""Seconds after which a client that neither sends nor reads anything is given up: it may only be slow."""
+
+WINDOW_KEYS: Final = 1000
+"""Keys whose values a POST /mget holds at once: a turn of the event loop of 1 ms, and a full batch for two shards."""
+
+WINDOW_BYTES: Final = 1 << 20
+"""Bytes of values it aims at holding at once. Two windows of each slow reader are held: its own and the next one."""
+
 HEARTBEAT_INTERVAL: Final = 0.25
 HEARTBEAT_TIMEOUT: Final = 1.0
 """A shard that says nothing for four heartbeats is given up. A garbage collection or a busy machine is shorter."""

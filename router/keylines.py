@@ -1,0 +1,58 @@
+"""Keys one a line, as the body of a request brings them piece by piece: canonical, or named with their line."""
+
+import re
+from typing import Final
+
+from cluster.errors import InvalidKey
+from cluster.position import canonical
+
+MAX_LINE: Final = 64
+"""Bytes of a line that can still become a key, with room for a `\\r`. More need not be waited for."""
+
+_are_keys = re.compile(
+    rb"(?:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-4[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}\r?+\n)*+"
+).fullmatch
+"""Whole lines at once, in any case: a third of the time that `canonical` takes for each."""
+
+
+class KeyLines:
+    """`keys` are those of the lines that have arrived whole, canonical and in order; `size` is that of all pieces."""
+
+    def __init__(self) -> None:
+        self.keys: list[bytes] = []
+        self.size = 0
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next piece. Raises InvalidKey for the first line that is none, with its number."""
+        self.size += len(data)
+        whole, end, rest = data.rpartition(b"\n")
+        if end:
+            self._take(self._rest + whole + end)
+            self._rest = rest
+        else:
+            self._rest += rest
+        if len(self._rest) > MAX_LINE:
+            self._take(self._rest + b"\n")
+
+    def end(self) -> None:
+        """Nothing more comes: the last line may be without its end. Raises InvalidKey."""
+        if self._rest:
+            self._take(self._rest + b"\n")
+            self._rest = b""
+
+    def _take(self, lines: bytes) -> None:
+        if not _are_keys(lines):
+            self._refuse(lines)
+        if b"\r" in lines:
+            lines = lines.replace(b"\r\n", b"\n")
+        keys = lines.lower().split(b"\n")
+        keys.pop()
+        self.keys += keys
+
+    def _refuse(self, lines: bytes) -> None:
+        for number, line in enumerate(lines.split(b"\n"), len(self.keys) + 1):
+            try:
+                canonical(line.removesuffix(b"\r"))
+            except InvalidKey as error:
+                raise InvalidKey(f"line {number}: {error}") from None
