@@ -48,6 +48,12 @@ def array(items: list[bytes]) -> bytes:
     return b"*%d\r\n%b" % (len(items), b"".join(items))
 
 
+def values(items: list[bytes | None], null: bytes) -> bytes:
+    """An array of bulk strings, `null` standing for what is not there."""
+    encoded = b"".join([null if item is None else b"$%d\r\n%b\r\n" % (len(item), item) for item in items])
+    return b"*%d\r\n%b" % (len(items), encoded)
+
+
 def map_(items: list[tuple[bytes, bytes]]) -> bytes:
     """A map of encoded names and values; RESP3 only."""
     return b"%%%d\r\n%b" % (len(items), b"".join(part for item in items for part in item))

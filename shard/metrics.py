@@ -6,7 +6,8 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 
 from cluster.exposition import common_families, process_families
-from shard.state import VERSION, ShardState
+from cluster.server import VERSION
+from shard.state import ShardState
 
 
 def shard_families(state: ShardState, loop_lag: float) -> Iterator[Metric]:

@@ -11,7 +11,8 @@ from aiohttp import web
 
 from cluster.address import Address, bind
 from dataset.packed import PackedFile
-from shard.connection import Connection
+from shard.commands import COMMANDS
+from shard.connection import ShardConnection
 from shard.http import build_app
 from shard.leases import Leases
 from shard.state import ShardState
@@ -49,9 +50,9 @@ class Shard:
     def __init__(self, settings: ShardSettings, packed: PackedFile) -> None:
         store = Store(packed)
         secret = settings.secret.encode() if settings.secret else None
-        self.state = ShardState(settings.name, store, Leases(store), secret)
+        self.state = ShardState(settings.name, store, Leases(store), secret=secret)
         self._settings = settings
-        self._connections: set[Connection] = set()
+        self._connections: set[ShardConnection] = set()
         self._server: asyncio.Server | None = None
         self._http: web.AppRunner | None = None
 
@@ -75,9 +76,9 @@ class Shard:
             state.store.packed.header.keys,
         )
 
-    def connection(self) -> Connection:
+    def connection(self) -> ShardConnection:
         """The protocol of a new connection."""
-        return Connection(self.state, self._connections)
+        return ShardConnection(self.state, COMMANDS, self._connections)
 
     async def drain(self) -> None:
         """Say so in the heartbeats, and serve on until no router holds a lease."""
@@ -93,7 +94,7 @@ class Shard:
             self._server.close()
             self._settings.listen.remove()
         for connection in list(self._connections):
-            connection.close()
+            connection.finish()
         if self._http is not None:
             await self._http.cleanup()
         log.info("shard %s stopped", self.state.name)

@@ -1,42 +1,24 @@
 """What all connections of one shard process share: who it is, what it holds, whether it is leaving."""
 
-import os
-import time
-from dataclasses import dataclass, field
-from importlib.metadata import version
-from uuid import uuid4
+from dataclasses import dataclass
 
+from cluster.server import Info, Server
 from shard.leases import Lease, Leases
 from shard.store import Store
 
-VERSION = version("ringkv")
 
-
-@dataclass(eq=False, slots=True)
-class ShardState:
+@dataclass(eq=False)
+class ShardState(Server):
     name: str
     store: Store
     leases: Leases
-    secret: bytes | None = field(default=None, repr=False)
     draining: bool = False
     standalone: Lease | None = None  # everything, for a shard without a router, until the first lease comes
-    commands: int = 0
-    connections: int = 0
-    run_id: str = field(default_factory=lambda: uuid4().hex)
-    started: float = field(default_factory=time.monotonic)
 
-    def info(self) -> dict[str, dict[str, str | int]]:
-        """The sections of INFO. A router reads `name`, `run_id`, `dataset_id` and `partitions`."""
+    def info(self) -> Info:
+        """A router reads `name`, `run_id`, `dataset_id` and `partitions`."""
         header = self.store.packed.header
-        return {
-            "server": {
-                "ringkv_version": VERSION,
-                "process_id": os.getpid(),
-                "run_id": self.run_id,
-                "uptime_in_seconds": int(time.monotonic() - self.started),
-            },
-            "clients": {"connected_clients": self.connections},
-            "stats": {"total_commands_processed": self.commands},
+        return super().info() | {
             "shard": {
                 "name": self.name,
                 "draining": int(self.draining),

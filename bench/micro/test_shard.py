@@ -7,16 +7,17 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.micro.conftest import Nowhere
 from cluster import resp
-from shard.connection import Connection
+from shard.commands import COMMANDS
+from shard.connection import ShardConnection
 from shard.leases import Leases
 from shard.state import ShardState
 from shard.store import Store
 
 
 @pytest.fixture
-def connection(store: Store, nowhere: Nowhere, loop: asyncio.AbstractEventLoop) -> Connection:
-    async def connect() -> Connection:
-        made = Connection(ShardState("shard-1", store, Leases(store)), set())
+def connection(store: Store, nowhere: Nowhere, loop: asyncio.AbstractEventLoop) -> ShardConnection:
+    async def connect() -> ShardConnection:
+        made = ShardConnection(ShardState("shard-1", store, Leases(store)), COMMANDS, set())
         made.connection_made(nowhere)
         return made
 
@@ -29,12 +30,12 @@ def test_1000_lookups(benchmark: BenchmarkFixture, store: Store, keys: list[byte
 
 @pytest.mark.parametrize("pipelined", [1, 16, 128])
 def test_requests_that_arrive_together(
-    benchmark: BenchmarkFixture, connection: Connection, nowhere: Nowhere, keys: list[bytes], pipelined: int
+    benchmark: BenchmarkFixture, connection: ShardConnection, nowhere: Nowhere, keys: list[bytes], pipelined: int
 ) -> None:
     data = b"".join(map(resp.get_command, keys[:pipelined]))
     benchmark(connection.data_received, data)
     assert nowhere.written
 
 
-def test_100_keys_in_one_mget(benchmark: BenchmarkFixture, connection: Connection, keys: list[bytes]) -> None:
+def test_100_keys_in_one_mget(benchmark: BenchmarkFixture, connection: ShardConnection, keys: list[bytes]) -> None:
     benchmark(connection.data_received, resp.array([resp.bulk(arg) for arg in (b"MGET", *keys[:100])]))

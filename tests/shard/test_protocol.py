@@ -7,7 +7,7 @@ from pathlib import Path
 import hiredis
 import pytest
 
-from shard.connection import MAX_REQUEST
+from cluster.connection import MAX_REQUEST
 from tests.support.processes import SpawnedShard, Spawner, wait_for
 from tests.support.resp import Client, command
 

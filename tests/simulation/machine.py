@@ -5,7 +5,8 @@ from pathlib import Path
 
 from cluster.address import Address
 from dataset.packed import PackedFile
-from shard.connection import Connection
+from shard.commands import COMMANDS
+from shard.connection import ShardConnection
 from shard.server import Shard, ShardSettings
 from shard.state import ShardState
 
@@ -19,11 +20,11 @@ class _Process:
         self.connections: set[_StoppableConnection] = set()
 
 
-class _StoppableConnection(Connection):
+class _StoppableConnection(ShardConnection):
     """Reads nothing while its process is stopped; the kernel keeps what arrives."""
 
-    def __init__(self, process: _Process, state: ShardState, connections: set[Connection]) -> None:
-        super().__init__(state, connections)
+    def __init__(self, process: _Process, state: ShardState, connections: set[ShardConnection]) -> None:
+        super().__init__(state, COMMANDS, connections)
         self._process = process
         self._kept: list[bytes] = []
 
@@ -57,7 +58,7 @@ class _StoppableShard(Shard):
         super().__init__(settings, packed)
         self._process = process
 
-    def connection(self) -> Connection:
+    def connection(self) -> ShardConnection:
         return _StoppableConnection(self._process, self.state, self._connections)
 
 

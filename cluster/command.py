@@ -1,0 +1,48 @@
+"""A command of a RESP server: who handles it, with how many arguments, and what is said where there is none."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from cluster import resp
+from cluster.pending import Pending
+
+Args = list[bytes]
+
+ClientT_contra = TypeVar("ClientT_contra", contravariant=True)
+"""The kind of connection that the command is for."""
+
+WRITES = frozenset(
+    b"APPEND BITFIELD BITOP COPY DECR DECRBY DEL EXPIRE EXPIREAT FLUSHALL FLUSHDB GETDEL GETEX GETSET HDEL HINCRBY "
+    b"HMSET HSET HSETNX INCR INCRBY INCRBYFLOAT LINSERT LPOP LPUSH LPUSHX LREM LSET LTRIM MOVE MSET MSETNX PERSIST "
+    b"PEXPIRE PEXPIREAT PSETEX RENAME RENAMENX RESTORE RPOP RPOPLPUSH RPUSH RPUSHX SADD SET SETBIT SETEX SETNX "
+    b"SETRANGE SPOP SREM SWAPDB UNLINK XADD ZADD ZINCRBY ZREM".split()
+)
+"""Redis's commands that change something; the dataset never changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command(Generic[ClientT_contra]):
+    """As Redis's COMMAND describes it: the arity counts the name; negative means "at least"."""
+
+    handler: Callable[[ClientT_contra, Args], bytes | Pending]
+    arity: int
+    first_key: int = 0
+    last_key: int = 0
+
+    def accepts(self, count: int) -> bool:
+        return count == self.arity if self.arity >= 0 else count >= -self.arity
+
+
+def execute(commands: Mapping[bytes, Command[ClientT_contra]], client: ClientT_contra, args: Args) -> bytes | Pending:
+    """The reply to one request, `args[0]` being the command's name in any case."""
+    name = args[0].upper()
+    command = commands.get(name)
+    shown = name[:40].decode("ascii", "backslashreplace")
+    if command is None:
+        if name in WRITES:
+            return resp.error("READONLY", "the dataset is immutable: a new version of the data is a new file")
+        return resp.error("ERR", f"unknown command '{shown}'")
+    if not command.accepts(len(args)):
+        return resp.error("ERR", f"wrong number of arguments for '{shown.lower()}' command")
+    return command.handler(client, args)
