@@ -5,20 +5,24 @@ from dataclasses import asdict
 
 from aiohttp import web
 
-from cluster.errors import InvalidKey
+from cluster.errors import InvalidKey, ShardUnavailable
 from cluster.exposition import exposition
 from cluster.position import canonical
 from router.answers import SERVER, answer, plain, response
 from router.conditional import holds, holds_any, not_modified
 from router.durations import BOUNDS
+from router.explain import Explanations
+from router.layout import Layouts
 from router.lookup import Lookups
-from router.mget import Mget
 from router.metrics import router_families
+from router.mget import Mget
+from router.pages import Pages, wants_page
 from router.policy import RETRY_AFTER
 from router.reporter import Reporter
 
 LOOKUPS = web.AppKey("lookups", Lookups)
 REPORTER = web.AppKey("reporter", Reporter)
+PAGES = web.AppKey("pages", Pages)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -27,11 +31,15 @@ def build_app(lookups: Lookups, reporter: Reporter) -> web.Application:
     app = web.Application(middlewares=[one_line_errors])
     app[LOOKUPS] = lookups
     app[REPORTER] = reporter
+    app[PAGES] = Pages()
     app.on_response_prepare.append(_name_the_server)
     app.router.add_get("/", about)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
+    app.router.add_get("/page/{name}", app[PAGES].file)
     app.router.add_get("/ring", ring)
+    app.router.add_get("/ring/layout", Layouts(lookups).answer)
+    app.router.add_get("/explain/{key}", Explanations(lookups, reporter).answer)
     app.router.add_get("/stats", stats)
     app.router.add_get("/metrics", metrics)
     app.router.add_route("*", "/mget", Mget(lookups).answer)
@@ -44,6 +52,8 @@ async def one_line_errors(request: web.Request, handler: Handler) -> web.StreamR
     """Say in one plain line what was wrong, also where aiohttp is the one to say it."""
     try:
         return await handler(request)
+    except (InvalidKey, ShardUnavailable) as error:
+        return response(answer(error, None))
     except web.HTTPException as error:
         if error.status < 400:
             raise
@@ -67,8 +77,15 @@ async def value(request: web.Request) -> web.Response:
     return response(answer(outcome, dataset_id))
 
 
-async def about(_request: web.Request) -> web.Response:
-    return plain(200, "ringkv: GET /<UUID v4>, /ring, /stats, /metrics, /healthz, /readyz")
+async def about(request: web.Request) -> web.Response:
+    """The page for a browser, one line for anybody else."""
+    if wants_page(request):
+        return request.app[PAGES].front(request)
+    return plain(
+        200,
+        "ringkv: GET /<UUID v4>, /ring, /ring/layout, /explain/<UUID v4>, /stats, /metrics, /healthz, /readyz",
+        {"Vary": "Accept"},
+    )
 
 
 async def healthz(_request: web.Request) -> web.Response:

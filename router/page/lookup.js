@@ -1,0 +1,127 @@
+// The field for a key: its value as text, and its way through the cluster.
+
+import { colour } from "./colours.js";
+import { microseconds, number, percent, plural } from "./figures.js";
+import { mark } from "./ring.js";
+import { html } from "./svg.js";
+
+const SHOWN = 32 * 1024; // bytes of a value
+
+let asked = 0;
+
+/** Ask for a key as soon as it is given, by the field or by the part of the address behind #. */
+export function startLookups() {
+  const field = document.getElementById("key");
+  document.getElementById("ask").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const hash = `#${encodeURIComponent(field.value.trim())}`;
+    if (location.hash === hash) lookUp(field.value.trim());
+    else location.hash = hash;
+  });
+  const follow = () => {
+    field.value = written(location.hash.slice(1));
+    lookUp(field.value);
+  };
+  addEventListener("hashchange", follow);
+  if (location.hash.length > 1) follow();
+}
+
+function written(hash) {
+  try {
+    return decodeURIComponent(hash).trim();
+  } catch {
+    return hash;
+  }
+}
+
+async function lookUp(key) {
+  asked += 1;
+  const turn = asked;
+  const show = (way, ...parts) => {
+    // An answer that comes after the next question is not wanted any more.
+    if (turn !== asked) return;
+    mark(way);
+    document.getElementById("result").replaceChildren(...parts);
+  };
+  if (!key) {
+    show(null);
+    return;
+  }
+  try {
+    const path = encodeURIComponent(key);
+    const explained = await fetch(`explain/${path}`, { cache: "no-store", headers: { Accept: "application/json" } });
+    if (!explained.ok) {
+      show(null, refusal(explained.status, await explained.text()));
+      return;
+    }
+    const way = await explained.json();
+    const answer = await fetch(path, { cache: "no-store" });
+    show(way, steps(way), answer.ok ? await value(answer) : refusal(answer.status, await answer.text()));
+  } catch {
+    show(null, html("p", { class: "refusal" }, "The router cannot be reached; try again in a moment."));
+  }
+}
+
+/** What the router says instead of a value, in its own words. */
+function refusal(status, words) {
+  return html("p", { class: "refusal" }, html("b", {}, String(status)), ` ${words.trim()}`);
+}
+
+/** key → position → partition → shard, with the time of each step. */
+function steps(way) {
+  const took = way.microseconds;
+  const inside = Object.values(took.shard).reduce((sum, time) => sum + time, 0);
+  const owners = way.owners.map((owner) => owner.name);
+  const others = owners.filter((name) => name !== way.shard);
+  return html(
+    "ol",
+    { class: "way" },
+    step("key", way.key, microseconds(took.parse)),
+    step("position", `${percent(way.fraction)} of the ring`, `${microseconds(took.position)}, ${way.position}`),
+    step("partition", `${number(way.partition)} of ${number(way.partitions)}`, microseconds(took.route)),
+    step(
+      "shard",
+      html("span", { class: `name ${colour(way.shard)}` }, way.shard),
+      `${microseconds(took.round_trip)} there and back, ${microseconds(inside)} of it inside${others.length ? `; also on ${others.join(", ")}` : ""}`,
+    ),
+  );
+}
+
+const step = (name, what, note) => html("li", {}, html("span", { class: "step" }, name), html("b", {}, what), html("small", {}, note));
+
+/** A value, or its beginning where it is long. */
+async function value(answer) {
+  const [start, size] = await beginning(answer);
+  const [text, note] = readable(start);
+  const notes = [plural(size, "byte")];
+  if (start.length < size) notes.push(`the first ${number(start.length)} are shown`);
+  if (note) notes.push(note);
+  return html("figure", {}, html("figcaption", {}, notes.join("; ")), html("pre", { tabindex: "0", "aria-label": "Value" }, text));
+}
+
+/** The first bytes of an answer, and how many it has. */
+async function beginning(answer) {
+  const reader = answer.body.getReader();
+  const start = new Uint8Array(SHOWN);
+  let have = 0;
+  while (have < SHOWN) {
+    const { done, value: chunk } = await reader.read();
+    if (done) break;
+    const part = chunk.subarray(0, SHOWN - have);
+    start.set(part, have);
+    have += part.length;
+  }
+  await reader.cancel();
+  return [start.subarray(0, have), Number(answer.headers.get("Content-Length"))];
+}
+
+/** Bytes as text, and what is to be said about them. */
+function readable(start) {
+  try {
+    // `stream`: a character may be cut at the end.
+    return [new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(start, { stream: true }), ""];
+  } catch {
+    const shown = Array.from(start, (byte) => (byte === 92 ? "\\\\" : byte >= 32 && byte < 127 ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, "0")}`));
+    return [shown.join(""), "not UTF-8: what is not ASCII is shown as \\xNN"];
+  }
+}

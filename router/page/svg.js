@@ -1,0 +1,25 @@
+// The little that drawing and the page's elements need. Text is only ever set as text.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An element of the page, with its attributes and children; a string is text. */
+export function html(name, attributes = {}, ...children) {
+  return filled(document.createElement(name), attributes, children);
+}
+
+/** The same for a drawing. */
+export function svg(name, attributes = {}, ...children) {
+  return filled(document.createElementNS(SVG, name), attributes, children);
+}
+
+function filled(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/** Set the text of an element of the page, only where it is another one: a screen reader hears of changes. */
+export function say(id, text) {
+  const element = document.getElementById(id);
+  if (element.textContent !== text) element.textContent = text;
+}
