@@ -20,9 +20,13 @@ def reader() -> hiredis.Reader:
     return hiredis.Reader(notEnoughData=NOT_ENOUGH)
 
 
-def get_command(key: bytes) -> bytes:
-    """`GET key`, for a key of 36 bytes: the one command that is worth a template."""
-    return b"*2\r\n$3\r\nGET\r\n$36\r\n%b\r\n" % key
+_GET: Final = b"*2\r\n$3\r\nGET\r\n$36\r\n"
+_BETWEEN_GETS: Final = b"\r\n" + _GET
+
+
+def get_commands(keys: list[bytes]) -> bytes:
+    """`GET key` for each of at least one key of 36 bytes: the one command that is worth a template."""
+    return b"%b%b\r\n" % (_GET, _BETWEEN_GETS.join(keys))
 
 
 def bulk(value: bytes | str) -> bytes:

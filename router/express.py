@@ -13,7 +13,6 @@ pyproject.toml admits one minor version of aiohttp.
 import asyncio
 import re
 import time
-from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
@@ -67,6 +66,7 @@ class Lane:
     def __init__(self, lookups: Lookups) -> None:
         self.lookups = lookups
         self.tails: set[bytes] = set()
+        self._heads: dict[int, bytes] = {}  # by the size of the value: of this second, and of this topology
         self._second = 0
         self._topology: Topology | None = None
         self._before_length = self._after_length = b""
@@ -88,7 +88,11 @@ class Lane:
             self._second, self._topology = now, self.lookups.topology
             dataset_id = self._topology.dataset_id if self._topology else None
             self._before_length, self._after_length = self._around_length(answer(b"", dataset_id))
-        return b"%b%d%b" % (self._before_length, size, self._after_length)
+            self._heads.clear()
+        head = self._heads.get(size)
+        if head is None:
+            head = self._heads[size] = b"%b%d%b" % (self._before_length, size, self._after_length)
+        return head
 
     def response(self, other: Answer) -> bytes:
         """A whole response."""
@@ -148,7 +152,9 @@ class ExpressHandler(RequestHandler):
         self._kept.clear()
         if self._lookup is not None:
             self._lookup.abandon()
-            self._end_lookup()
+            self._lookup = None
+            if self._lane_idle is not None:
+                self._tell_idle(self._lane_idle)
         super().connection_lost(exc)
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's signature
@@ -174,17 +180,19 @@ class ExpressHandler(RequestHandler):
         return refusal
 
     def _start_lookup(self, lane: Lane, key: bytes) -> None:
-        lookup = lane.lookups.start(key, partial(self._answer, lane))
+        lookup = lane.lookups.start(key, self._answer)
         if lookup is None:
-            self._answer(lane, TOO_MANY)
+            self._answer(TOO_MANY)
             return
         self._lookup = lookup
         self._next_keepalive_close_time = lookup.started + self._keepalive_timeout
 
-    def _answer(self, lane: Lane, outcome: Reply) -> None:
-        self._end_lookup()
-        transport = self.transport
-        if transport is None:
+    def _answer(self, outcome: Reply) -> None:
+        self._lookup = None
+        if self._lane_idle is not None:
+            self._tell_idle(self._lane_idle)
+        transport, lane = self.transport, self._lane
+        if transport is None or lane is None:
             return
         if type(outcome) is not bytes:
             transport.write(lane.response(answer(outcome, None)))
@@ -198,10 +206,10 @@ class ExpressHandler(RequestHandler):
         elif self._kept:
             self._go_on()
 
-    def _end_lookup(self) -> None:
-        self._lookup = None
-        if self._lane_idle is not None and not self._lane_idle.done():
-            self._lane_idle.set_result(None)
+    @staticmethod
+    def _tell_idle(lane_idle: asyncio.Future[None]) -> None:
+        if not lane_idle.done():
+            lane_idle.set_result(None)
 
     def _keep(self, data: bytes) -> None:
         self._kept.append(data)

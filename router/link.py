@@ -37,7 +37,9 @@ class Link(asyncio.Protocol):
         self.open = False
         self.durations = Durations() if durations is None else durations
         self._waiters: deque[Waiter] = deque()
-        self._outgoing: list[bytes] = []
+        self._outgoing: list[bytes] = []  # commands that leave at the end of this turn of the loop
+        self._keys: list[bytes] = []  # what is asked for after them
+        self._flushing = False
         self._reader = resp.reader()
         self._retired = False
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -54,7 +56,10 @@ class Link(asyncio.Protocol):
 
     def get(self, key: bytes, waiter: Waiter) -> None:
         """Ask for the value of a canonical key. Only on an open link."""
-        self._send(resp.get_command(key), waiter)
+        self._waiters.append(waiter)
+        if not self._keys:
+            self._flush_soon()
+        self._keys.append(key)
 
     def mget(self, keys: list[bytes], waiter: Waiter) -> None:
         """Ask for the values of canonical keys, with one reply for all of them. Only on an open link."""
@@ -107,11 +112,23 @@ class Link(asyncio.Protocol):
 
     def _send(self, command: bytes, waiter: Waiter) -> None:
         self._waiters.append(waiter)
-        if not self._outgoing:
-            self._call_soon(self._flush)
+        self._flush_soon()
+        self._add_gets()
         self._outgoing.append(command)
 
+    def _add_gets(self) -> None:
+        if self._keys:
+            self._outgoing.append(resp.get_commands(self._keys))
+            self._keys.clear()
+
+    def _flush_soon(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self._call_soon(self._flush)
+
     def _flush(self) -> None:
+        self._flushing = False
+        self._add_gets()
         outgoing, self._outgoing = self._outgoing, []
         if self.open:
             self._transport.write(b"".join(outgoing))

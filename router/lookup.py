@@ -82,6 +82,7 @@ class Lookup:
             self.reason = str(reply)
             self._lookups.ask_again(self)
             return
+        self.on_reply = None
         self._lookups.answered(self, reply, link)
         on_reply(reply)
 
@@ -164,12 +165,13 @@ class Lookups:
             self._waiting.pop(lookup, None)
 
     def answered(self, lookup: Lookup, reply: Reply, link: Link) -> None:
+        """Count what has been answered; with a copy under way it was not waiting."""
+        self.unanswered -= 1
         # Of a lookup that was sent twice nobody knows which copy's time this is.
         durations = link.durations if lookup.sent == 1 else self._other_durations
         durations.observe(self._clock() - lookup.started)
         if reply is None:
             self.counters.missing += 1
-        self.finish(lookup)
 
     @property
     def waiting(self) -> int:

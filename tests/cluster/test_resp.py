@@ -43,7 +43,7 @@ def test_an_error_is_one_line_whatever_its_message(message: str) -> None:
 
 def test_a_get_is_written_as_hiredis_writes_it() -> None:
     key = b"f8a24bb8-eff8-41dc-929b-10b4c3e49e05"
-    assert resp.get_command(key) == hiredis.pack_command((b"GET", key))  # type: ignore[arg-type]
+    assert resp.get_commands([key, key]) == 2 * hiredis.pack_command((b"GET", key))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("garbage", [b"?", b"$x\r\n", b"*1\r\n$-5\r\n"])
