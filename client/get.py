@@ -129,9 +129,9 @@ class Client:
             return self._exchange(path)
         except (OSError, IncompleteRead) as error:
             reason = getattr(error, "strerror", None) or error
-            raise Unreachable(f"no answer from {self._url}: {_one_line(str(reason))}; is a router there?") from error
+            raise Unreachable(f"no answer from {self._url}: {one_line(str(reason))}; is a router there?") from error
         except HTTPException as error:
-            raise UnexpectedAnswer(f"{self._url} does not speak HTTP: {_one_line(repr(error))}") from error
+            raise UnexpectedAnswer(f"{self._url} does not speak HTTP: {one_line(repr(error))}") from error
 
     def _exchange(self, path: str) -> "_Answer":
         try:
@@ -173,8 +173,8 @@ class _Answer:
         if self.headers.get_content_type() == "text/plain":
             said = f"{said}: {self.body[:200].decode(errors='replace')}"
         if self.status == 503:
-            raise Unavailable(f"{url} is unavailable: {_one_line(said)}")
-        raise UnexpectedAnswer(f"{url} does not answer as a ringkv router: {_one_line(said)}")
+            raise Unavailable(f"{url} is unavailable: {one_line(said)}")
+        raise UnexpectedAnswer(f"{url} does not answer as a ringkv router: {one_line(said)}")
 
 
 _is_uuid4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
@@ -220,10 +220,10 @@ def print_values(arguments: Iterable[str], url: str, *, timeout: float = TIMEOUT
     except ClientError as error:
         return _fail(str(error))
     except BrokenPipeError:
-        _forget_output()
+        forget_output()
         return OUTPUT_CLOSED
     except OSError as error:
-        _forget_output()
+        forget_output()
         return _fail(f"standard input or output: {error.strerror or error}")
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -265,7 +265,7 @@ def _binary(stream: TextIO | None, name: str) -> BinaryIO:
     return stream.buffer
 
 
-def _forget_output() -> None:
+def forget_output() -> None:
     """Let the interpreter's last flush of stdout succeed, which would complain a second time."""
     with contextlib.suppress(OSError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -282,14 +282,14 @@ def _say(line: str) -> None:
         sys.stderr.write(f"{line}\n")
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """`text` in one line that cannot command a terminal: much of it comes from elsewhere."""
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
 def wrong_usage(message: str) -> NoReturn:
     """End with one line, without the usage: as every other error."""
-    sys.exit(_fail(f"{_one_line(message)} (--help tells more)"))
+    sys.exit(_fail(f"{one_line(message)} (--help tells more)"))
 
 
 class _Parser(argparse.ArgumentParser):

@@ -9,6 +9,7 @@ COMMANDS = {
     "pack": "dataset.cli",
     "verify": "dataset.cli",
     "get": "client.cli",
+    "explain": "ringkv.explain",
     "shard": "shard.cli",
     "router": "router.cli",
 }
