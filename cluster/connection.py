@@ -100,31 +100,37 @@ class Connection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Answer the requests that have arrived, until one has to wait or the client does not read."""
-        replies: list[bytes] = []
-        try:
-            self._collect(replies)
-        except hiredis.ProtocolError as error:
-            self._refuse(replies, str(error).removeprefix("Protocol error, "))
-        self._write(replies)
+        while self._answer():
+            pass
         if self._finishing:
             self.finish()
         elif self._reader.len() > MAX_REQUEST:
-            if self._free:
-                replies = []
+            if not self._free:
+                self._transport.pause_reading()
+            else:
+                replies: list[bytes] = []
                 self._refuse(replies, f"a request may have at most {MAX_REQUEST} bytes")
                 self._write(replies)
                 self.finish()
-            else:
-                self._transport.pause_reading()
 
-    def _collect(self, replies: list[bytes]) -> None:
-        """Begin requests; leave in `replies` what is to be written. Raises hiredis.ProtocolError."""
+    def _answer(self) -> bool:
+        """Write what is known at once, up to about FLUSH_BYTES; whether more requests may be there to begin."""
+        replies: list[bytes] = []
+        try:
+            more = self._collect(replies)
+        except hiredis.ProtocolError as error:
+            self._refuse(replies, str(error).removeprefix("Protocol error, "))
+            more = False
+        self._write(replies)
+        return more
+
+    def _collect(self, replies: list[bytes]) -> bool:
         gets, commands, pending = self._reader.gets, self.commands, self._pending
         size = 0
-        while self._free:
+        while self._free and size < FLUSH_BYTES:
             args: Any = gets()
             if args is resp.NOT_ENOUGH:
-                return
+                return False
             if type(args) is not list or not args:
                 raise hiredis.ProtocolError("a request is an array of bulk strings")
             for arg in args:
@@ -135,26 +141,22 @@ class Connection(asyncio.Protocol):
                 reply = command.handler(self, args)
             else:
                 reply = execute(commands, self, args)
-            if type(reply) is not bytes or pending:
-                self._wait(reply)
-                continue
-            replies.append(reply)
-            size += len(reply)
-            if size > FLUSH_BYTES:
-                self._write(replies)
-                replies.clear()
-                size = 0
+            if isinstance(reply, bytes):
+                if not pending:
+                    replies.append(reply)
+                    size += len(reply)
+                    continue
+                reply = self._known(reply)
+            pending.append(reply)
+            if len(pending) >= self._window or reply.blocks:
+                self._free = False
+        return self._free
 
-    def _wait(self, reply: bytes | Pending) -> None:
-        """Answer after all that is pending."""
-        pending = self._pending
-        if isinstance(reply, bytes):
-            known = Pending(self.notify)
-            known.reply = reply
-            reply = known
-        pending.append(reply)
-        if reply.blocks or len(pending) >= self._window:
-            self._free = False
+    def _known(self, reply: bytes) -> Pending:
+        """A reply that has to wait for nothing but its turn."""
+        known = Pending(self.notify)
+        known.reply = reply
+        return known
 
     def _write(self, replies: list[bytes]) -> None:
         self.server.commands += len(replies)
@@ -166,7 +168,7 @@ class Connection(asyncio.Protocol):
     def _refuse(self, replies: list[bytes], reason: str) -> None:
         refusal = resp.error("ERR", f"Protocol error: {reason}")
         if self._pending:
-            self._wait(refusal)
+            self._pending.append(self._known(refusal))
         else:
             replies.append(refusal)
         self.leave()
