@@ -12,6 +12,7 @@ import time
 from binascii import unhexlify
 from collections.abc import Iterable
 from math import isqrt
+from struct import Struct
 from typing import NamedTuple
 
 from cluster.errors import CorruptPartition, DatasetError, PartitionNotLoaded
@@ -29,11 +30,20 @@ POSITION_BYTES = 8
 class _Loaded(NamedTuple):
     """Where one loaded partition lies, in the units in which the lookup needs it."""
 
-    size: int  # in keys
-    reach: int  # ranks that the window extends to either side of the expected rank
     keys: int  # byte offset in the file
     offsets: int  # index into the file seen as int32
     values: int  # byte offset in the file
+    size: int  # in keys
+    reach: int  # ranks that the window extends to either side of the expected rank; 0 if it is not loaded
+
+
+_ROW = Struct("=qqqii")
+"""A _Loaded in the store's table: half a cache line, where a tuple and its numbers would lie in five or six."""
+
+_ROW_BYTES = _ROW.size
+_read_row = _ROW.unpack_from
+
+_NOT_LOADED = _Loaded(0, 0, 0, 0, 0)
 
 
 class Explanation(NamedTuple):
@@ -57,7 +67,7 @@ class Store:
     """The values of the loaded partitions of one packed file.
 
     `get` may run in one thread while another loads or unloads, one call at a time: a partition appears and
-    goes with one assignment.
+    goes with one row of the table, which is written by one call that keeps the interpreter's lock.
     """
 
     def __init__(self, packed: PackedFile) -> None:
@@ -71,7 +81,7 @@ class Store:
         self._int32 = whole[: len(whole) // OFFSET_BYTES * OFFSET_BYTES].cast("i")
         self._shift = partition_shift(packed.header.partitions)
         self._within = (1 << self._shift) - 1
-        self._table: list[_Loaded | None] = [None] * packed.header.partitions
+        self._table = bytearray(_ROW_BYTES * packed.header.partitions)
         self._corrupt: dict[int, str] = {}
 
     def get(self, key: bytes) -> bytes | None:
@@ -80,10 +90,9 @@ class Store:
         Raises PartitionNotLoaded, or CorruptPartition if the partition was refused when it was loaded.
         """
         place = position(key)
-        loaded = self._table[place >> self._shift]
-        if loaded is None:
+        keys, offsets, values, size, reach = _read_row(self._table, (place >> self._shift) * _ROW_BYTES)
+        if not reach:
             raise self._refusal(place >> self._shift)
-        size, reach, keys, offsets, values = loaded
         first = ((place & self._within) * size >> self._shift) - reach
         first = max(first, 0)
         start = keys + first * KEY_BYTES
@@ -106,11 +115,11 @@ class Store:
         partition = place >> self._shift
         hashed = clock()
         ns = {"hash": hashed - started}
-        loaded = self._table[partition]
+        loaded = self._loaded(partition)
         if loaded is None:
             refusal = str(self._refusal(partition))
             return Explanation(place, partition, False, refusal, None, None, None, None, ns)
-        size, reach, keys, offsets, values = loaded
+        keys, offsets, values, size, reach = loaded
         first = max(((place & self._within) * size >> self._shift) - reach, 0)
         start = keys + first * KEY_BYTES
         wanted = unhexlify(key.replace(b"-", b""))
@@ -145,7 +154,7 @@ class Store:
 
         One that fails its checksum stays unreadable, and `get` names it; the others are served.
         """
-        wanted = [p for p in partitions if self._table[p] is None]
+        wanted = [p for p in partitions if self._loaded(p) is None]
         self.packed.advise(wanted)
         for partition in wanted:
             try:
@@ -155,25 +164,20 @@ class Store:
                 log.error("%s", error)
                 continue
             self._corrupt.pop(partition, None)
-            loaded = _Loaded(
-                extent.count,
-                2 + 3 * isqrt(extent.count) // 2,
-                extent.keys,
-                extent.offsets // OFFSET_BYTES,
-                extent.values,
-            )
+            reach = 2 + 3 * isqrt(extent.count) // 2
+            loaded = _Loaded(extent.keys, extent.offsets // OFFSET_BYTES, extent.values, extent.count, reach)
             self.keys += loaded.size
             self.bytes += self._bytes(loaded)
             self.partitions += 1
-            self._table[partition] = loaded
+            _ROW.pack_into(self._table, partition * _ROW_BYTES, *loaded)
 
     def unload(self, partitions: Iterable[int]) -> None:
         """Forget partitions and give their pages back."""
         gone = []
         for partition in partitions:
-            loaded = self._table[partition]
+            loaded = self._loaded(partition)
             if loaded is not None:
-                self._table[partition] = None
+                _ROW.pack_into(self._table, partition * _ROW_BYTES, *_NOT_LOADED)
                 self.keys -= loaded.size
                 self.bytes -= self._bytes(loaded)
                 self.partitions -= 1
@@ -184,8 +188,12 @@ class Store:
 
     def totals(self, partitions: Iterable[int]) -> Leased:
         """What the loaded ones among `partitions` hold."""
-        held = [loaded for p in partitions if (loaded := self._table[p]) is not None]
+        held = [loaded for p in partitions if (loaded := self._loaded(p)) is not None]
         return Leased(sum(loaded.size for loaded in held), sum(map(self._bytes, held)))
+
+    def _loaded(self, partition: int) -> _Loaded | None:
+        loaded = _Loaded._make(_read_row(self._table, partition * _ROW_BYTES))
+        return loaded if loaded.reach else None
 
     def _bytes(self, loaded: _Loaded) -> int:
         """The bytes of a partition's four columns: positions, keys, offsets and values."""
