@@ -16,6 +16,9 @@ NOT_LOADED = "NOTLOADED"
 CORRUPT = "CORRUPT"
 """The key's partition does not match its checksum on this shard's disk."""
 
+TOO_LARGE = "TOOLARGE"
+"""The values asked for together are more than fits in one reply (MAX_BATCH): each of them can be had."""
+
 WRONG_DATASET = "WRONGDATASET"
 """The shard serves other data than the router asks for."""
 

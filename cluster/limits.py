@@ -24,6 +24,10 @@ MAX_PARTITION_BYTES: Final = (1 << 31) - 1
 MAX_VALUE: Final = 64 << 20
 """A value is one reply held in memory whole, at both ends of a link."""
 
+MAX_BATCH: Final = 4 << 20
+"""Bytes of the values in one reply to MGET, as long as it has more than one: what a router holds of each shard for a
+batch, whose values' sizes nobody knows beforehand. Without it 512 of them could have 32 GiB."""
+
 VIRTUAL_NODES: Final = 512
 """Points a shard on the ring: with fewer the bound is hit so often that a change moves more than it must."""
 

@@ -17,6 +17,11 @@ POSITION_BITS = 64
 is_canonical = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
 """A match for the canonical text of a UUID version 4 (RFC 9562), else None."""
 
+are_key_lines = re.compile(
+    rb"(?:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-4[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}\n)*+"
+).fullmatch
+"""A match for any number of lines that are a UUID version 4 each, in any case: a third of the time for one by one."""
+
 position = xxh3_64_intdigest
 """Canonical key, 36 bytes → its position on the ring, 0 … 2^64-1 (XXH3, 64 bits, seed 0)."""
 
@@ -28,6 +33,13 @@ def canonical(key: bytes) -> bytes:
         shown = key[:60].decode("ascii", "backslashreplace")
         raise InvalidKey(f"not a UUID version 4: {shown!r} (want xxxxxxxx-xxxx-4xxx-[89ab]xxx-xxxxxxxxxxxx)")
     return lowered
+
+
+def are_canonical(keys: list[bytes]) -> bool:
+    """Whether all keys are for sure. Rarely False although they are: where no key has a letter among its digits."""
+    lines = b"\n".join([*keys, b""])
+    # Its length tells a key with a newline inside from two keys.
+    return len(lines) == 37 * len(keys) and lines.islower() and are_key_lines(lines) is not None
 
 
 def partition_shift(partitions: int) -> int:

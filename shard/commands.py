@@ -1,14 +1,16 @@
 """The commands of a shard: from the arguments of one request to the bytes of its reply."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from cluster import protocol, resp
 from cluster.command import Args, Command
 from cluster.errors import CorruptPartition, InvalidKey, PartitionNotLoaded
-from cluster.lease import CORRUPT, DRAINING, NOT_LOADED, LeaseRequest
+from cluster.lease import CORRUPT, DRAINING, NOT_LOADED, TOO_LARGE, LeaseRequest
+from cluster.limits import MAX_BATCH
 from cluster.pending import Pending
-from cluster.position import canonical, is_canonical
+from cluster.position import are_canonical, canonical, is_canonical
 from shard.connection import ShardConnection
 from shard.store import Store
 
@@ -34,10 +36,11 @@ def get(client: ShardConnection, args: Args) -> bytes:
     return client.null if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
 
 
-def _values(store: Store, keys: Iterable[bytes], reply: Callable[[list[bytes | None]], bytes]) -> bytes:
+def _values(store: Store, keys: list[bytes], reply: Callable[[Iterator[bytes | None]], bytes]) -> bytes:
     """The reply made of the values of all keys, or the error of the first one that cannot be told."""
+    get = store.get if are_canonical(keys) else partial(value_of, store)
     try:
-        return reply([value_of(store, key) for key in keys])
+        return reply(map(get, keys))
     except PartitionNotLoaded as error:
         return resp.error(NOT_LOADED, str(error))
     except CorruptPartition as error:
@@ -45,7 +48,20 @@ def _values(store: Store, keys: Iterable[bytes], reply: Callable[[list[bytes | N
 
 
 def mget(client: ShardConnection, args: Args) -> bytes:
-    return _values(client.store, args[1:], lambda values: resp.values(values, client.null))
+    return _values(client.store, args[1:], lambda values: _bounded(values, client.null))
+
+
+def _bounded(values: Iterator[bytes | None], null: bytes) -> bytes:
+    """All values in one reply, or an error as soon as they are too large to be together in one."""
+    found = [next(values)]
+    room = MAX_BATCH - len(found[0] or b"")
+    for value in values:
+        found.append(value)
+        if value is not None:
+            room -= len(value)
+            if room < 0:
+                return resp.error(TOO_LARGE, f"the values have more than {MAX_BATCH} bytes: ask for fewer keys at once")
+    return resp.values(found, null)
 
 
 def exists(client: ShardConnection, args: Args) -> bytes:
@@ -53,7 +69,7 @@ def exists(client: ShardConnection, args: Args) -> bytes:
 
 
 def strlen(client: ShardConnection, args: Args) -> bytes:
-    return _values(client.store, args[1:], lambda values: resp.integer(len(values[0] or b"")))
+    return _values(client.store, args[1:], lambda values: resp.integer(len(next(values) or b"")))
 
 
 def explain(client: ShardConnection, args: Args) -> bytes:
