@@ -94,6 +94,8 @@ class Mget:
         sending = _Sending(self._lookups, writer, keys, form)
         try:
             await sending.send(batch)
+        except ConnectionError:
+            log.debug("the client of a POST /mget has gone")
         except (ShardUnavailable, TimeoutError) as error:
             # Without the last chunk no client takes a part for the whole.
             log.warning("POST /mget is cut off after %d of %d keys: %s", sending.sent, len(keys), error)
