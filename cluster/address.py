@@ -52,11 +52,7 @@ class Address:
 
     async def listen(self, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
         """Listen with `protocol`. Raises StartupError."""
-        listening = bind(self)
-        loop = asyncio.get_running_loop()
-        if self.port is None:
-            return await loop.create_unix_server(protocol, sock=listening, backlog=BACKLOG)
-        return await loop.create_server(protocol, sock=listening, backlog=BACKLOG)
+        return await listen(bind(self), protocol)
 
     def remove(self) -> None:
         """Remove a Unix socket's file, which stays behind otherwise."""
@@ -66,6 +62,14 @@ class Address:
 
 BACKLOG = 1024
 """Connections that wait to be accepted: a load balancer that reconnects brings hundreds in one moment."""
+
+
+async def listen(bound: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
+    """Listen with `protocol` on a socket that `bind` has made."""
+    loop = asyncio.get_running_loop()
+    if bound.family == socket.AF_UNIX:
+        return await loop.create_unix_server(protocol, sock=bound, backlog=BACKLOG)
+    return await loop.create_server(protocol, sock=bound, backlog=BACKLOG)
 
 
 def bind(address: Address) -> socket.socket:

@@ -16,17 +16,29 @@ from dataset.cli import DATA, cache_dir, packed
 @click.option("--shards", type=click.IntRange(1), default=3, show_default=True, help="Processes that share the data.")
 @click.option("--replicas", type=click.IntRange(1), default=1, show_default=True, help="Shards that hold each key.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any free one.")
+@click.option("--redis-port", type=click.IntRange(0, 65535), help="Speak the Redis protocol there too.  [default: no]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 lets other machines in.")
 @workers
 @cache_dir
-def up(data: Path, shards: int, replicas: int, port: int, host: str, workers: int, cache: Path | None) -> None:
+def up(
+    data: Path,
+    shards: int,
+    replicas: int,
+    port: int,
+    redis_port: int | None,
+    host: str,
+    workers: int,
+    cache: Path | None,
+) -> None:
     """Serve DATA, a text or a packed file, from a cluster on this machine.
 
     Packs it unless that was done before, starts shards and a router, starts again what dies, and stops all
     of it on Ctrl-C or SIGTERM. Prints one line that begins with `ringkv: ready` when the first GET will succeed.
     """
     start_logging(LogStyle("warning"))
-    sockets = bind_shared(Address(host, port), workers)
+    # Before anything that takes long: a port in use is the most frequent reason for a start to fail.
+    http = bind_shared(Address(host, port), workers)
+    redis = bind_shared(Address(host, redis_port), workers) if redis_port is not None else workers * [None]
     fork_server("deploy.local")
 
     from cluster.process import run
@@ -38,4 +50,4 @@ def up(data: Path, shards: int, replicas: int, port: int, host: str, workers: in
     # Open as long as the cluster runs: a file that no shard can read is one line here and not one of each shard,
     # and the cache keeps it for shards that are started again, also when the data has changed meanwhile.
     with PackedFile.open(path):
-        run(partial(serve, LocalSettings(path, shards, replicas), [Worker(http) for http in sockets]))
+        run(partial(serve, LocalSettings(path, shards, replicas), list(map(Worker, http, redis))))

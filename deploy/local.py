@@ -5,6 +5,7 @@ supervisor ─┬─ shard-1 … shard-N     on Unix sockets in a folder of thei
 """
 
 import asyncio
+import socket
 import tempfile
 import urllib.error
 import urllib.request
@@ -43,13 +44,12 @@ class LocalSettings:
 
 async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asyncio.Event) -> None:
     """Run the cluster until `stop`. Prints one line when the first GET will succeed. Raises StartupError."""
-    host, port = workers[0].http.getsockname()[:2]
     with tempfile.TemporaryDirectory(prefix="ringkv-") as runtime:
         supervisor = Supervisor(fork_server(__name__), settings.log_style)
         try:
             _start(supervisor, settings, workers, Path(runtime))
-            if await _ready(supervisor, host, port, stop):
-                print(f"ringkv: ready on http://{host}:{port}", flush=True)  # noqa: T201 - the command's answer
+            if await _ready(supervisor, _address(workers[0].http), stop):
+                print(f"ringkv: ready on {_where(workers[0])}", flush=True)  # noqa: T201 - the command's answer
             await stop.wait()
         finally:
             await supervisor.stop()
@@ -67,9 +67,18 @@ def _start(supervisor: Supervisor, settings: LocalSettings, workers: Sequence[Wo
     supervisor.keep(router.workers.parts(router_settings, workers, runtime))
 
 
-async def _ready(supervisor: Supervisor, host: str, port: int, stop: asyncio.Event) -> bool:
+def _where(worker: Worker) -> str:
+    redis = f", redis://{_address(worker.redis)}" if worker.redis else ""
+    return f"http://{_address(worker.http)}{redis}"
+
+
+def _address(bound: socket.socket) -> Address:
+    return Address(*bound.getsockname()[:2])
+
+
+async def _ready(supervisor: Supervisor, http: Address, stop: asyncio.Event) -> bool:
     """Wait until the router has a topology; False when `stop` came first. Raises StartupError."""
-    waiting, stopping = asyncio.create_task(_answers(host, port)), asyncio.create_task(stop.wait())
+    waiting, stopping = asyncio.create_task(_answers(http)), asyncio.create_task(stop.wait())
     first: set[asyncio.Future[Any]] = {waiting, stopping, supervisor.failed}
     await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
@@ -80,9 +89,9 @@ async def _ready(supervisor: Supervisor, host: str, port: int, stop: asyncio.Eve
     return supervisor.settled
 
 
-async def _answers(host: str, port: int) -> None:
-    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    url = f"http://{Address(loopback, port)}/readyz"
+async def _answers(http: Address) -> None:
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)
+    url = f"http://{Address(loopback, http.port)}/readyz"
     async for attempt in AsyncRetrying(wait=wait_fixed(READY_POLL), retry=retry_if_exception_type(OSError)):
         with attempt:
             await asyncio.to_thread(_fetch, url)

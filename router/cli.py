@@ -4,12 +4,12 @@ from functools import partial
 
 import click
 
-from cluster.address import Address, bind_shared
-from cluster.cli import LogStyle, OneLineCommand, listen, log_format, log_level, secret, start_logging, workers
+from cluster.address import Address
+from cluster.cli import ADDRESS, LogStyle, OneLineCommand, listen, log_format, log_level, secret, start_logging, workers
 from cluster.process import run
 from router.discovery import Discovery
-from router.server import RouterSettings, Worker, serve
-from router.workers import serve_workers
+from router.server import RouterSettings, serve
+from router.workers import bind_workers, serve_workers
 
 
 @click.command(cls=OneLineCommand)
@@ -21,6 +21,13 @@ from router.workers import serve_workers
     help="Where shards are: host:port,host:port or unix:/path, or dns://host:port, asked again every second.",
 )
 @listen("127.0.0.1:8000", "HTTP")
+@click.option(
+    "--redis-listen",
+    type=ADDRESS,
+    envvar="RINGKV_REDIS_LISTEN",
+    show_envvar=True,
+    help="Where to speak the Redis protocol: host:port or unix:/path.  [default: nowhere]",
+)
 @click.option("--replicas", type=click.IntRange(1), default=1, show_default=True, help="Owners of each key.")
 @workers
 @secret
@@ -29,6 +36,7 @@ from router.workers import serve_workers
 def router(
     shards: str,
     listen: Address,
+    redis_listen: Address | None,
     replicas: int,
     workers: int,
     secret: str | None,
@@ -46,7 +54,7 @@ def router(
     log_style = LogStyle(log_level, log_format)
     start_logging(log_style)
     settings = RouterSettings(Discovery.parse(shards), replicas, secret=secret)
-    processes = [Worker(http) for http in bind_shared(listen, workers)]
+    processes = bind_workers(workers, listen, redis_listen)
     if workers == 1:
         run(partial(serve, settings, processes[0]))
     else:

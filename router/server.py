@@ -9,11 +9,13 @@ from typing import Final
 
 from aiohttp import web
 
+from cluster.address import listen
 from router.app import build_app
 from router.controller import Controller
 from router.discovery import Discovery
 from router.express import ExpressRunner, Lane
 from router.lookup import Lookups
+from router.redis import RedisPort
 from router.reporter import Reporter
 
 log = logging.getLogger("ringkv.router")
@@ -32,12 +34,13 @@ class RouterSettings:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What one process of a router has for itself: its listening socket, and where it and the others tell figures.
+    """What one process of a router has for itself: its listening sockets, and where it and the others tell figures.
 
     One that is alone tells nobody.
     """
 
     http: socket.socket
+    redis: socket.socket | None = None
     figures: Path | None = None
     others: tuple[Path, ...] = ()
 
@@ -47,6 +50,7 @@ async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -
     lookups = Lookups()
     controller = Controller(settings.shards, settings.replicas, settings.secret, lookups)
     reporter = Reporter(lookups, controller, worker.others)
+    redis = RedisPort(lookups)
     lane = Lane(lookups) if settings.express else None
     runner = ExpressRunner(
         build_app(lookups, reporter),
@@ -61,9 +65,15 @@ async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -
             reconciling = tasks.create_task(controller.run())
             await web.SockSite(runner, worker.http).start()
             log.info("router listens on %s", worker.http.getsockname())
+            listening = None
+            if worker.redis is not None:
+                listening = await listen(worker.redis, redis.connection)
+                log.info("router speaks Redis on %s", worker.redis.getsockname())
             await stop.wait()
             log.info("router is leaving: %d requests in flight", lookups.unanswered)
-            await runner.cleanup()
+            if listening is not None:
+                listening.close()
+            await asyncio.gather(runner.cleanup(), redis.drain(DRAIN_SECONDS))
             reconciling.cancel()
     finally:
         await runner.cleanup()

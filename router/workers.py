@@ -12,12 +12,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cluster.address import Address, bind_shared
 from cluster.children import Start
 from cluster.cli import LogStyle
 from cluster.forking import fork_server
 from cluster.process import Serve
 from cluster.supervisor import Supervisor
 from router.server import RouterSettings, Worker, serve
+
+
+def bind_workers(count: int, http: Address, redis: Address | None) -> list[Worker]:
+    """The listening sockets of so many workers. Raises StartupError."""
+    redis_sockets = bind_shared(redis, count) if redis is not None else count * [None]
+    return [Worker(*sockets) for sockets in zip(bind_shared(http, count), redis_sockets, strict=True)]
 
 
 def parts(settings: RouterSettings, workers: Sequence[Worker], runtime: Path) -> dict[str, Start]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from tests.support.data import EXAMPLE, read_pairs
 from tests.support.processes import SpawnedCluster, Spawner, one_line, wait_for
@@ -121,3 +122,20 @@ def test_a_unix_socket_cannot_be_shared(spawn: Spawner) -> None:
 @pytest.mark.parametrize("count", ["0", "-1", "65", "many"])
 def test_a_wrong_number_of_workers(spawn: Spawner, count: str) -> None:
     assert "--workers" in one_line(spawn("up", EXAMPLE, "--workers", count), 2)
+
+
+def test_workers_share_the_redis_port_too(spawn: Spawner) -> None:
+    cluster = spawn.up(EXAMPLE, "--workers", "2", "--redis-port", "0")
+    assert len(listeners(cluster.redis_port)) == 2
+    wait_for_workers(cluster.port, 2)
+    before = stats(cluster.port)["counters"]["found"]
+    for _ in range(20):
+        with redis.Redis(port=cluster.redis_port) as client:
+            assert client.get(KEY) == b"1234"
+    assert stats(cluster.port)["counters"]["found"] - before == 20
+
+
+def test_a_redis_port_in_use_is_refused(spawn: Spawner) -> None:
+    cluster = spawn.up(EXAMPLE, "--redis-port", "0")
+    line = one_line(spawn("up", EXAMPLE, "--port", "0", "--redis-port", str(cluster.redis_port)))
+    assert "the address is in use" in line

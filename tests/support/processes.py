@@ -159,8 +159,9 @@ class Spawner:
         return self.cluster(self("up", data, "--port", "0", *args))
 
     def cluster(self, spawned: Spawned) -> "SpawnedCluster":
-        match = spawned.wait_for_line(r"(?m)^ringkv: ready on http://([\d.]+):(\d+)$", "out")
-        return SpawnedCluster(spawned, match[1], int(match[2]))
+        ready = r"(?m)^ringkv: ready on http://([\d.]+):(\d+)(?:, redis://[\d.]+:(\d+))?$"
+        match = spawned.wait_for_line(ready, "out")
+        return SpawnedCluster(spawned, match[1], int(match[2]), int(match[3] or 0))
 
     def close(self) -> None:
         self._stack.close()
@@ -177,10 +178,11 @@ class SpawnedShard:
 
 
 class SpawnedCluster:
-    def __init__(self, spawned: Spawned, host: str, port: int) -> None:
+    def __init__(self, spawned: Spawned, host: str, port: int, redis_port: int = 0) -> None:
         self.spawned = spawned
         self.host = host
         self.port = port
+        self.redis_port = redis_port  # 0 where it was not asked for
 
 
 def one_line(spawned: Spawned, code: int = 1) -> str:
