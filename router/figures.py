@@ -8,6 +8,7 @@ from importlib.metadata import version
 from operator import attrgetter
 from typing import Any, Final
 
+from cluster.lease import Leased
 from router.controller import Controller
 from router.durations import Durations, total
 from router.lookup import Counters, Lookups
@@ -76,8 +77,7 @@ class Figures:
 def own_figures(lookups: Lookups, controller: Controller, loop_lag: float) -> Figures:
     """Those of this process alone."""
     topology = lookups.topology
-    shards = _shards(lookups, controller)
-    replicas = topology.ring.replicas if topology else None
+    dataset = topology.dataset if topology else Leased(0, 0)
     return Figures(
         version=VERSION,
         workers=1,
@@ -85,16 +85,16 @@ def own_figures(lookups: Lookups, controller: Controller, loop_lag: float) -> Fi
         epoch=topology.epoch if topology else 0,
         dataset=topology.dataset_id if topology else None,
         ring=topology.ring.ring_id if topology else None,
-        replicas=replicas,
+        replicas=topology.ring.replicas if topology else None,
         partitions=topology.ring.partitions if topology else None,
-        keys=sum(shard.keys for shard in shards) // (replicas or 1),
-        bytes=sum(shard.bytes for shard in shards) // (replicas or 1),
+        keys=dataset.keys,
+        bytes=dataset.bytes,
         in_flight=lookups.unanswered,
         waiting=lookups.waiting,
         loop_lag=loop_lag,
         counters=_counters(lookups.counters, lookups.unanswered),
         durations=lookups.durations(),
-        shards=shards,
+        shards=_shards(lookups, controller),
         kept_out={str(address): reason for address, reason in controller.kept_out.items()},
     )
 

@@ -16,7 +16,6 @@ from cluster.position import is_canonical
 from cluster.server import Info, Server
 from router.lookup import TOO_MANY, UNREACHABLE, Lookups
 from router.reading import FEW, Encode, FewKeys, ManyKeys, OneKey, key_of, unavailable
-from router.topology import Topology
 
 
 @dataclass(eq=False)
@@ -30,7 +29,7 @@ class RedisServer(Server):
         info["stats"] |= {f"lookup_{name}": count for name, count in counters.items()}
         info["dataset"] = {
             "dataset_id": topology.dataset_id if topology else "",
-            "keys": keys_of(topology) if topology else 0,
+            "keys": topology.dataset.keys if topology else 0,
             "partitions": topology.ring.partitions if topology else 0,
         }
         info["ring"] = {
@@ -79,12 +78,6 @@ class RedisPort:
             connection.abort()
 
 
-def keys_of(topology: Topology) -> int:
-    """How many keys the dataset has: every one is loaded by as many shards as own it."""
-    copies = min(topology.ring.replicas, len(topology.ring.names))
-    return sum(leased.keys for leased in topology.leased.values()) // copies
-
-
 def get(client: RedisConnection, args: Args) -> bytes | Pending:
     arg = args[1]
     key = arg if is_canonical(arg) else key_of(arg)
@@ -120,7 +113,7 @@ def _read(client: RedisConnection, args: Args, encode: Encode) -> bytes | Pendin
 
 def dbsize(client: RedisConnection, _args: Args) -> bytes:
     topology = client.lookups.topology
-    return unavailable(ShardUnavailable(UNREACHABLE)) if topology is None else resp.integer(keys_of(topology))
+    return unavailable(ShardUnavailable(UNREACHABLE)) if topology is None else resp.integer(topology.dataset.keys)
 
 
 COMMANDS: dict[bytes, Command[RedisConnection]] = {

@@ -40,6 +40,13 @@ class Topology:
         routes = tuple(combinations[owners] for owners in ring.owners)
         return cls(epoch, dataset_id, ring, links, leased, routes, partition_shift(ring.partitions), before)
 
+    @property
+    def dataset(self) -> Leased:
+        """What the whole dataset is: every key is loaded by as many shards as own it."""
+        copies = len(self.ring.owners[0])
+        leased = self.leased.values()
+        return Leased(sum(shard.keys for shard in leased) // copies, sum(shard.bytes for shard in leased) // copies)
+
     def retire(self) -> None:
         """Let every link finish what is in flight, and close."""
         for link in self.links.values():
