@@ -10,6 +10,7 @@ COMMANDS = {
     "verify": "dataset.cli",
     "get": "client.cli",
     "explain": "ringkv.explain",
+    "stats": "ringkv.stats",
     "shard": "shard.cli",
     "router": "router.cli",
 }

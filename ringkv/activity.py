@@ -1,0 +1,105 @@
+"""What a cluster has done between two looks at its figures: rates and quantiles, which no single look can tell."""
+
+from dataclasses import dataclass
+
+from router.durations import Durations
+from router.figures import Figures, ShardFigures
+
+RESULTS = ("found", "missing", "unavailable", "refused", "abandoned")
+OTHERS = ("batched", "hedged", "retried", "waited")
+
+
+@dataclass(frozen=True, slots=True)
+class ShardActivity:
+    """One shard; `requests` a second, `p50` and `p99` in seconds, None where there were no requests."""
+
+    name: str
+    address: str
+    state: str
+    partitions: int
+    keys: int
+    bytes: int
+    in_flight: int
+    requests: float
+    p50: float | None
+    p99: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """A cluster over `seconds`: `rates` by what happened, a second; the rest is the state at the end."""
+
+    seconds: float
+    version: str
+    workers: int
+    uptime: float
+    dataset: str | None
+    epoch: int
+    replicas: int | None
+    partitions: int | None
+    keys: int
+    bytes: int
+    in_flight: int
+    waiting: int
+    loop_lag: float
+    requests: float
+    rates: dict[str, float]
+    p50: float | None
+    p99: float | None
+    shards: tuple[ShardActivity, ...]
+    kept_out: dict[str, str]
+
+    @classmethod
+    def between(cls, before: Figures, after: Figures, seconds: float) -> "Activity":
+        """Counters that went down belong to a process that was started again: they count as nothing."""
+        rates = {name: max(0, after.counters[name] - before.counters[name]) / seconds for name in (*RESULTS, *OTHERS)}
+        grown = _grown(before.durations, after.durations)
+        shards_before = {(shard.name, shard.address): shard for shard in before.shards}
+        return cls(
+            seconds=seconds,
+            version=after.version,
+            workers=after.workers,
+            uptime=after.uptime,
+            dataset=after.dataset,
+            epoch=after.epoch,
+            replicas=after.replicas,
+            partitions=after.partitions,
+            keys=after.keys,
+            bytes=after.bytes,
+            in_flight=after.in_flight,
+            waiting=after.waiting,
+            loop_lag=after.loop_lag,
+            requests=sum(rates[name] for name in RESULTS),
+            rates=rates,
+            p50=_quantile(grown, 0.5),
+            p99=_quantile(grown, 0.99),
+            shards=tuple(
+                _shard(shards_before.get((shard.name, shard.address)), shard, seconds) for shard in after.shards
+            ),
+            kept_out=after.kept_out,
+        )
+
+
+def _shard(before: ShardFigures | None, after: ShardFigures, seconds: float) -> ShardActivity:
+    grown = _grown(before.durations, after.durations) if before else Durations()
+    return ShardActivity(
+        name=after.name,
+        address=after.address,
+        state=after.state,
+        partitions=after.partitions,
+        keys=after.keys,
+        bytes=after.bytes,
+        in_flight=after.unanswered,
+        requests=grown.count / seconds,
+        p50=_quantile(grown, 0.5),
+        p99=_quantile(grown, 0.99),
+    )
+
+
+def _grown(before: Durations, after: Durations) -> Durations:
+    difference = after.since(before)
+    return Durations([max(0, count) for count in difference.counts], max(0.0, difference.seconds))
+
+
+def _quantile(durations: Durations, share: float) -> float | None:
+    return durations.quantile(share) if durations.count else None
