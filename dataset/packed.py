@@ -166,6 +166,11 @@ class PackedFile:
                 raise self._corrupt(partition, "its bytes do not match their checksum")
         return located.extent
 
+    def weigh(self, partition: int) -> tuple[int, int]:
+        """How many keys a partition has, and how many bytes its columns, by its header alone. CorruptPartition."""
+        located = self._locate(partition)
+        return located.extent.count, sum(located.sizes)
+
     def release(self, partitions: Iterable[int]) -> None:
         """Let the partitions' pages go, apart from those that they share with one that stays."""
         for partition in partitions:

@@ -11,6 +11,7 @@ COMMANDS = {
     "get": "client.cli",
     "explain": "ringkv.explain",
     "stats": "ringkv.stats",
+    "plan": "ringkv.plan",
     "shard": "shard.cli",
     "router": "router.cli",
 }

@@ -1,0 +1,111 @@
+"""What a change of the cluster would move, and how even it is before and after: computed, not done."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from cluster.ring import Ring, build_ring, moved_partitions
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What each partition weighs: its keys and its bytes. Without data a partition is all that is known."""
+
+    keys: Sequence[int]
+    bytes: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one shard of a ring holds, all copies counted; keys and bytes are None without data."""
+
+    name: str
+    partitions: int
+    keys: int | None
+    bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """One ring: `largest` is the largest shard's load as a multiple of the mean, by keys where they are known."""
+
+    shards: int
+    largest: float
+    loads: tuple[Load, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """From one number of shards to another: copies of partitions that get a new owner, and the least that must.
+
+    `share` is the part of all copies that moves, by keys where they are known; `ratio` is moved / least, None
+    where nothing has to move. `keys` and `bytes` move too; None without data.
+    """
+
+    before: Balance
+    after: Balance
+    moved: int
+    least: int
+    ratio: float | None
+    share: float
+    keys: int | None
+    bytes: int | None
+
+
+def rings(pattern: str, counts: Sequence[int], replicas: int, partitions: int) -> list[Ring]:
+    """The ring of each number of shards; `pattern` makes their names, from 1 on."""
+    return [
+        build_ring((pattern.replace("{n}", str(n)) for n in range(1, count + 1)), replicas, partitions)
+        for count in counts
+    ]
+
+
+def changes(steps: Sequence[Ring], weights: Weights | None) -> list[Change]:
+    """Each step from one ring to the next, and from the first to the last if that is another change."""
+    pairs = list(pairwise(steps))
+    if len(pairs) > 1:
+        pairs.append((steps[0], steps[-1]))
+    return [change(before, after, weights) for before, after in pairs]
+
+
+def change(before: Ring, after: Ring, weights: Weights | None) -> Change:
+    moved, least = moved_partitions(before, after)
+    gained = [
+        len(set(new).difference(old)) if new != old else 0 for old, new in zip(before.owners, after.owners, strict=True)
+    ]
+    weighed = weights.keys if weights and sum(weights.keys) else [1] * after.partitions
+    copies = min(after.replicas, len(after.names))
+    return Change(
+        before=balance(before, weights),
+        after=balance(after, weights),
+        moved=moved,
+        least=least,
+        ratio=moved / least if least else None,
+        share=_dot(gained, weighed) / (copies * sum(weighed)),
+        keys=_dot(gained, weights.keys) if weights else None,
+        bytes=_dot(gained, weights.bytes) if weights else None,
+    )
+
+
+def balance(ring: Ring, weights: Weights | None) -> Balance:
+    owned = {name: [0, 0, 0] for name in ring.names}
+    for partition, owners in enumerate(ring.owners):
+        for name in owners:
+            load = owned[name]
+            load[0] += 1
+            if weights:
+                load[1] += weights.keys[partition]
+                load[2] += weights.bytes[partition]
+    known = weights is not None
+    loads = tuple(
+        Load(name, count, keys if known else None, size if known else None)
+        for name, (count, keys, size) in sorted(owned.items(), key=lambda item: (len(item[0]), item[0]))
+    )
+    amounts = [load.keys or 0 for load in loads]
+    if not any(amounts):
+        amounts = [load.partitions for load in loads]
+    return Balance(len(loads), max(amounts) * len(loads) / sum(amounts), loads)
+
+
+def _dot(counts: Sequence[int], weights: Sequence[int]) -> int:
+    return sum(count * weight for count, weight in zip(counts, weights, strict=True) if count)
