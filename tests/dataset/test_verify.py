@@ -1,13 +1,8 @@
 """`ringkv verify` finds every damage, names it, and finds nothing wrong with what is whole."""
 
-import os
-import pty
 import shutil
 import struct
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from itertools import accumulate
 from pathlib import Path
 from uuid import UUID
@@ -20,6 +15,7 @@ from dataset.verify import damages
 from tests.support.damage import flip_value_byte
 from tests.support.data import EXAMPLE, random_keys
 from tests.support.processes import Spawner, one_line
+from tests.support.terminal import terminal
 
 PARTITIONS = 256
 Row = tuple[int, bytes, bytes]
@@ -165,25 +161,9 @@ def test_without_a_file_the_usage_is_one_line(spawn: Spawner) -> None:
     assert "FILE" in one_line(spawn("verify"), code=2)
 
 
-def read_all(terminal: int) -> Iterator[bytes]:
-    with suppress(OSError):  # EIO: nobody has the other end any more
-        while block := os.read(terminal, 1 << 16):
-            yield block
-
-
 def test_a_terminal_sees_the_progress_and_then_the_result(whole: Path) -> None:
     flip_value_byte(whole, 3)
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "ringkv", "verify", whole],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env=os.environ | {"TERM": "xterm-256color", "COLUMNS": "200"},
-    ) as process:
-        os.close(theirs)
-        shown = b"".join(read_all(ours)).decode()
-    os.close(ours)
-    assert process.returncode == 1
-    assert "verifying whole.arrow" in shown
-    assert "partition 3 is corrupt" in shown
+    with terminal("verify", str(whole), columns=400) as shown:
+        assert shown.end() == 1
+    assert "verifying whole.arrow" in shown.text
+    assert f"Error: {whole}: partition 3 is corrupt" in shown.text
