@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from cluster.address import Address, bind_shared
-from cluster.cli import LogStyle, OneLineCommand, start_logging, workers
+from cluster.cli import LogStyle, OneLineCommand, log_format, start_logging, workers
 from cluster.forking import fork_server
 from dataset.cli import DATA, cache_dir, packed
 
@@ -19,6 +19,7 @@ from dataset.cli import DATA, cache_dir, packed
 @click.option("--redis-port", type=click.IntRange(0, 65535), help="Speak the Redis protocol there too.  [default: no]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 lets other machines in.")
 @workers
+@log_format
 @cache_dir
 def up(
     data: Path,
@@ -28,6 +29,7 @@ def up(
     redis_port: int | None,
     host: str,
     workers: int,
+    log_format: str,
     cache: Path | None,
 ) -> None:
     """Serve DATA, a text or a packed file, from a cluster on this machine.
@@ -35,7 +37,9 @@ def up(
     Packs it unless that was done before, starts shards and a router, starts again what dies, and stops all
     of it on Ctrl-C or SIGTERM. Prints one line that begins with `ringkv: ready` when the first GET will succeed.
     """
-    start_logging(LogStyle("warning"))
+    # What a person at a terminal wants to read of a cluster that works: nothing.
+    log_style = LogStyle("warning", log_format)
+    start_logging(log_style)
     # Before anything that takes long: a port in use is the most frequent reason for a start to fail.
     http = bind_shared(Address(host, port), workers)
     redis = bind_shared(Address(host, redis_port), workers) if redis_port is not None else workers * [None]
@@ -50,4 +54,4 @@ def up(
     # Open as long as the cluster runs: a file that no shard can read is one line here and not one of each shard,
     # and the cache keeps it for shards that are started again, also when the data has changed meanwhile.
     with PackedFile.open(path):
-        run(partial(serve, LocalSettings(path, shards, replicas), list(map(Worker, http, redis))))
+        run(partial(serve, LocalSettings(path, shards, replicas, log_style), list(map(Worker, http, redis))))

@@ -30,16 +30,13 @@ from shard.server import ShardSettings
 
 READY_POLL: Final = 0.02
 
-QUIET: Final = LogStyle("warning")
-"""What a person at a terminal wants to read of a cluster that works: nothing."""
-
 
 @dataclass(frozen=True, slots=True)
 class LocalSettings:
     packed: Path
-    shards: int = 3
-    replicas: int = 1
-    log_style: LogStyle = QUIET
+    shards: int
+    replicas: int
+    log_style: LogStyle
 
 
 async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asyncio.Event) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import signal
 import sys
 from datetime import datetime
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from cluster.cli import LogStyle, start_logging
+from tests.e2e.test_lifecycle import shard_pids
 from tests.support.data import EXAMPLE
 from tests.support.processes import Spawned, Spawner, one_line
 
@@ -42,6 +45,17 @@ def test_a_shard_and_a_router_log_json(spawn: Spawner) -> None:
     assert messages(shard, "ringkv.shard")[0].startswith(f"shard one ready on {address}: dataset ")
     assert messages(shard, "ringkv.shard")[-1] == "shard one stopped"
     assert messages(router, "ringkv.router")[-1] == "router stopped"
+
+
+def test_a_whole_cluster_logs_json(spawn: Spawner) -> None:
+    cluster = spawn.up(EXAMPLE, "--log-format", "json", "--shards", "2")
+    os.kill(shard_pids(cluster)["shard-2"], signal.SIGKILL)
+    cluster.spawned.wait_for_line("shard-2 ended with code -9")
+    cluster.spawned.wait_for_line("ringkv.router")  # which runs in another process
+    cluster.spawned.process.terminate()
+    assert cluster.spawned.wait() == 0
+    assert {event["level"] for event in events(cluster.spawned)} == {"WARNING"}
+    assert any("shard-2 ended with code -9" in event["message"] for event in events(cluster.spawned))
 
 
 def test_text_is_the_default(spawn: Spawner) -> None:
