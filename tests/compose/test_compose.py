@@ -115,6 +115,24 @@ def _published(container: dict[str, Any]) -> dict[str, list[str]]:
     return {port: [binding["HostIp"] for binding in bindings] for port, bindings in ports.items() if bindings}
 
 
+def test_prometheus_would_find_every_shard_and_every_router_once(cluster: Project) -> None:
+    cluster.up(routers=2)
+    cluster.wait_until_serving(1, 2, 3, port=cluster.port(2))
+    scrape = """
+import socket
+from urllib.request import urlopen
+for name, port in (("router", 8000), ("shard", 7380)):
+    for address in sorted({found[4][0] for found in socket.getaddrinfo(name, port)}):
+        with urlopen(f"http://{address}:{port}/metrics", timeout=10) as response:
+            infos = [line for line in response.read().decode().splitlines() if line.startswith("ringkv_shard_info")]
+            print(name, *infos)
+"""
+    # A shard is on the one network that Prometheus shares with routers and shards.
+    lines = docker("exec", f"{cluster.name}-shard-1", "python", "-c", scrape).splitlines()
+    shards = [f'shard ringkv_shard_info{{shard="{cluster.name}-shard-{number}"}} 1.0' for number in (1, 2, 3)]
+    assert sorted(lines) == ["router", "router", *shards]
+
+
 def test_compose_stop_ends_every_process_with_code_0_before_it_is_killed(cluster: Project) -> None:
     started = time.monotonic()
     cluster.compose("stop")
