@@ -55,6 +55,12 @@ def expression(text: str) -> str:
     return text.replace("$__rate_interval", "20s")
 
 
+def raised(prometheus: Prometheus) -> dict[str, str]:
+    """The alerts that something has set off, apart from those that a busy machine may."""
+    rules = {rule["name"]: rule["state"] for rule in prometheus.rules() if rule["state"] != "inactive"}
+    return {name: state for name, state in rules.items() if name not in {"RingkvEventLoopLag", "RingkvSlow"}}
+
+
 @pytest.fixture
 def observed(spawn: Spawner, tmp_path: Path) -> Observed:
     """The configuration as it stands, but for the addresses and a shorter interval, on a cluster of this machine."""
@@ -148,7 +154,7 @@ def test_a_real_prometheus_answers_every_query_of_dashboard_and_alerts(observed:
     jobs = sorted(target["labels"]["job"] for target in prometheus.targets())
     assert jobs == ["ringkv-router", *["ringkv-shard"] * 3]
     # Before the first scrape there is no router to be seen.
-    wait_for(lambda: {(rule["health"], rule["state"]) for rule in prometheus.rules()} == {("ok", "inactive")})
+    wait_for(lambda: {rule["health"] for rule in prometheus.rules()} == {"ok"} and not raised(prometheus))
     queries = {rule["query"] for rule in prometheus.rules() if rule["name"] != "RingkvNoRouter"}
     assert not prometheus.query("absent(up)")
     queries |= {annotation["expr"] for annotation in DASHBOARD["annotations"]["list"]}
@@ -180,11 +186,8 @@ def test_a_shard_that_is_killed_raises_the_alarm(observed: Observed) -> None:
     wait_for(lambda: prometheus.query("max_over_time(sum(ringkv_shard_up)[15m:5s]) == 3"))
     shards[1].spawned.process.kill()
 
-    def raised() -> dict[str, str]:
-        return {rule["name"]: rule["state"] for rule in prometheus.rules() if rule["state"] != "inactive"}
-
     # They would fire after half a minute or more.
     expected = {"RingkvShardLost": "pending", "RingkvFewerShards": "pending", "RingkvShardDown": "pending"}
-    wait_for(lambda: raised() == expected, "the alerts do not come")
+    wait_for(lambda: raised(prometheus) == expected, "the alerts do not come")
     (lost,) = prometheus.query("ringkv_shard_up == 0")
     assert lost["metric"]["shard"] == "b"

@@ -17,7 +17,7 @@ from dataset.packed import PackedFile
 from ringkv.change import Weights, balance, change, changes, rings
 from ringkv.drawing import CENTRES, MIDDLE, drawing
 from tests.support.data import EXAMPLE
-from tests.support.processes import Spawner, one_line
+from tests.support.processes import Spawner, one_line, wait_for
 from tests.support.terminal import SEQUENCE, terminal
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -45,8 +45,8 @@ def get_ring(port: int) -> Any:
 def test_a_real_cluster_is_placed_as_planned(spawn: Spawner, planned: Planned, replicas: str) -> None:
     (plan,) = planned(EXAMPLE, "--shards", "3", "--replicas", replicas)["rings"]
     cluster = spawn.up(EXAMPLE, "--shards", "3", "--replicas", replicas)
+    wait_for(lambda: get_ring(cluster.port)["ring"] == plan["ring"])
     real = get_ring(cluster.port)
-    assert plan["ring"] == real["ring"]
     assert {load["name"]: (load["partitions"], load["keys"]) for load in plan["loads"]} == {
         shard["name"]: (shard["partitions"], shard["keys"]) for shard in real["shards"]
     }

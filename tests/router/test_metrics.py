@@ -1,5 +1,6 @@
 """What a router tells Prometheus is what it has done, and in the form that Prometheus expects."""
 
+import asyncio
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,9 +12,11 @@ from router.durations import BOUNDS, Durations
 from router.figures import Figures, ShardFigures
 from router.metrics import RESULTS, router_families
 from tests.support.data import EXAMPLE, random_keys
-from tests.support.http import Response, ask_for_all, fetch
+from tests.support.fake_shard import silence
+from tests.support.http import Response, ask_for_all, fetch, request_bytes
 from tests.support.metrics import OPENMETRICS, Metrics, check_conventions
-from tests.support.processes import SpawnedCluster, Spawner
+from tests.support.processes import SpawnedCluster, Spawner, eventually
+from tests.support.router import Serve
 
 KEY = "f8a24bb8-eff8-41dc-929b-10b4c3e49e05"
 COUNTERS = dict.fromkeys((*RESULTS, "requests", "hedged", "retried", "waited", "batched"), 0)
@@ -180,6 +183,32 @@ async def test_counters_agree_with_what_was_sent(cluster: SpawnedCluster, exampl
     assert sum(after.value("ringkv_shard_keys", shard=shard) for shard in shards) == after["ringkv_keys"] == 10_000
     assert sum(after.value("ringkv_shard_bytes", shard=shard) for shard in shards) == after["ringkv_bytes"]
     assert sum(after.value("ringkv_shard_partitions", shard=shard) for shard in shards) == 256
+
+
+async def test_what_goes_wrong_is_counted_by_how_it_ended(
+    serve: Serve, short_deadline: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert short_deadline
+    router = await serve(silence)
+
+    async def results() -> dict[str, float]:
+        metrics = Metrics.parse(await router("/metrics"))
+        return {result: metrics.value("ringkv_requests_total", result=result) for result in RESULTS}
+
+    _, writer = await asyncio.open_connection("127.0.0.1", router.port)
+    writer.write(request_bytes(f"/{KEY}"))
+    await router.shards[0].arrived(1)
+    assert Metrics.parse(await router("/metrics"))["ringkv_requests_in_flight"] == 1
+    writer.transport.abort()
+    await eventually(lambda: not router.lookups.unanswered)
+    assert await results() == dict.fromkeys(RESULTS, 0) | {"abandoned": 1}
+    assert (await router(f"/{KEY}")).status == 503
+    assert await results() == dict.fromkeys(RESULTS, 0) | {"abandoned": 1, "unavailable": 1}
+    monkeypatch.setattr("router.lookup.MAX_UNANSWERED", 0)
+    assert (await router(f"/{KEY}")).status == 503
+    assert await results() == dict.fromkeys(RESULTS, 0) | {"abandoned": 1, "unavailable": 1, "refused": 1}
+    assert (await router(f"/{KEY}", headers='If-None-Match: "dataset-1"\r\n')).status == 304
+    assert sum((await results()).values()) == 3
 
 
 async def test_a_shard_that_is_lost_and_comes_back_is_told_of(spawn: Spawner) -> None:
