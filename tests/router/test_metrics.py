@@ -185,6 +185,24 @@ async def test_counters_agree_with_what_was_sent(cluster: SpawnedCluster, exampl
     assert sum(after.value("ringkv_shard_partitions", shard=shard) for shard in shards) == 256
 
 
+async def test_whichever_worker_answers_tells_of_all(spawn: Spawner, example_pairs: dict[bytes, bytes]) -> None:
+    cluster = spawn.up(EXAMPLE, "--workers", "2")
+
+    async def told_by_somebody() -> Metrics:
+        return Metrics.parse(await scrape(cluster))
+
+    async with asyncio.timeout(30):
+        while (await told_by_somebody())["ringkv_workers"] < 2:
+            pass
+    pairs: list[tuple[bytes, bytes | None]] = list(example_pairs.items())[:500]
+    assert await ask_for_all(cluster.host, cluster.port, pairs) == (500, [])
+    for _ in range(8):  # on connections of their own, among which the kernel chooses
+        metrics = await told_by_somebody()
+        check_conventions(metrics)
+        assert metrics.value("ringkv_requests_total", result="found") == 500
+        assert metrics["ringkv_request_duration_seconds_count"] == 500
+
+
 async def test_what_goes_wrong_is_counted_by_how_it_ended(
     serve: Serve, short_deadline: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
