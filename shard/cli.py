@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from cluster.address import Address
-from cluster.cli import LogStyle, ADDRESS, OneLineCommand, listen, log_format, log_level, secret, start_logging
+from cluster.cli import ADDRESS, LogStyle, OneLineCommand, listen, log_format, log_level, secret, start_logging
 from cluster.process import run
 from dataset.cli import DATA, cache_dir, packed
 from shard.name import checked, default_name
