@@ -193,15 +193,14 @@ class _Sending:
 
     async def _drain(self) -> None:
         """Wait until the client has read nearly all. Raises TimeoutError when it reads nothing at all."""
+        draining = asyncio.create_task(self._writer.drain())
         unread = float("inf")
-        while True:
-            try:
-                async with asyncio.timeout(MGET_SILENCE):
-                    await self._writer.drain()
-            except TimeoutError:
+        try:
+            while not (await asyncio.wait([draining], timeout=MGET_SILENCE))[0]:
                 transport = self._writer.transport
                 before, unread = unread, transport.get_write_buffer_size() if transport else 0
                 if unread >= before:
-                    raise TimeoutError(f"the client has read nothing for {MGET_SILENCE:.0f} s") from None
-            else:
-                return
+                    raise TimeoutError(f"the client has read nothing for {MGET_SILENCE:.0f} s")
+            await draining
+        finally:
+            draining.cancel()

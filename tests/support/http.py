@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support.processes import PATIENCE
@@ -14,6 +14,7 @@ class Response:
     status: int
     headers: dict[str, str]
     body: bytes
+    trailers: dict[str, str] = field(default_factory=dict)
 
     @property
     def json(self) -> Any:
@@ -25,19 +26,37 @@ def request_bytes(target: str, method: str = "GET", headers: str = "") -> bytes:
 
 
 async def read_response(reader: asyncio.StreamReader, *, head: bool = False) -> Response:
-    """The next response of the connection; one to HEAD has no body."""
+    """The next response of the connection; one to HEAD has no body. Raises IncompleteReadError if it is cut off."""
     status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
+    if headers.get("Transfer-Encoding") == "chunked" and not head:
+        chunks = [chunk async for chunk in read_chunks(reader)]
+        trailers = dict(line.split(": ", 1) for line in chunks.pop().decode().splitlines())
+        return Response(int(status.split(" ")[1]), headers, b"".join(chunks), trailers)
     body = b"" if head else await reader.readexactly(int(headers.get("Content-Length", "0")))
     return Response(int(status.split(" ")[1]), headers, body)
 
 
-async def fetch(host: str, port: int, target: str, method: str = "GET", headers: str = "") -> Response:
+async def read_chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """The chunks of a body, and then the lines of its trailers. Raises IncompleteReadError if it is cut off."""
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        yield await reader.readexactly(size)
+        assert await reader.readexactly(2) == b"\r\n"
+    trailers = b""
+    while (line := await reader.readuntil(b"\r\n")) != b"\r\n":
+        trailers += line
+    yield trailers
+
+
+async def fetch(  # noqa: PLR0917 - as a request is written
+    host: str, port: int, target: str, method: str = "GET", headers: str = "", body: bytes = b""
+) -> Response:
     """One request on a connection of its own."""
     async with asyncio.timeout(PATIENCE):
         reader, writer = await asyncio.open_connection(host, port)
         try:
-            writer.write(request_bytes(target, method, headers))
+            length = f"Content-Length: {len(body)}\r\n" if body else ""
+            writer.write(request_bytes(target, method, length + headers) + body)
             return await read_response(reader, head=method == "HEAD")
         finally:
             writer.close()
