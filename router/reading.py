@@ -33,7 +33,7 @@ def unavailable(outcome: ShardUnavailable) -> bytes:
     Those of Redis Cluster wait and try again by themselves on either word (redis-py, ioredis), and go-redis does
     in any mode. LOADING would make redis-py close the connection, with all else that is on its way there.
     """
-    return resp.error("TRYAGAIN" if outcome is TOO_MANY else "CLUSTERDOWN", str(outcome))
+    return resp.error("TRYAGAIN" if str(outcome) == str(TOO_MANY) else "CLUSTERDOWN", str(outcome))
 
 
 def key_of(arg: bytes) -> bytes | None:
