@@ -124,7 +124,7 @@ class _Asking:
                 await asyncio.wait([self._done], timeout=BATCH_PATIENCE)
         finally:
             for part in self._parts:
-                part.wanted = False
+                part.end()
         failed = self._nobodys + [place for part in self._parts for place in part.left()]
         failed.sort()
         return failed
@@ -138,46 +138,50 @@ class _Asking:
 class _Part:
     """The keys that one link is asked for: BATCH_KEYS a command, the next one when the last is answered."""
 
-    __slots__ = ("_answered", "_asking", "_link", "_places", "wanted")
+    __slots__ = ("_answered", "_asking", "_link", "_places")
 
     def __init__(self, asking: _Asking, link: Link, places: list[int]) -> None:
-        self.wanted = True
-        self._asking = asking
+        self._asking: _Asking | None = asking
         self._link = link
         self._places = places
         self._answered = 0
 
     def ask(self) -> None:
-        keys, places = self._asking.keys, self._places
-        if len(places) > BATCH_KEYS:
-            places = places[self._answered : self._answered + BATCH_KEYS]
-        self._link.mget([keys[place] for place in places], self)
+        if self._asking is not None:
+            keys = self._asking.keys
+            self._link.mget([keys[place] for place in self._next_places()], self)
+
+    def end(self) -> None:
+        """Nobody wants the reply any more; and without this cycle the values need not wait for the collector."""
+        self._asking = None
 
     def left(self) -> list[int]:
         return self._places[self._answered :]
 
     def answered(self, reply: Any, _link: Link) -> None:
-        if not self.wanted:
+        asking = self._asking
+        if asking is None:
             return
-        places = self._places[self._answered : self._answered + BATCH_KEYS]
+        places = self._next_places()
         if type(reply) is not list or len(reply) != len(places):
-            self._asking.part_ended()
+            asking.part_ended()
             return
-        values = self._asking.values
+        values = asking.values
         for place, value in zip(places, reply, strict=True):
             values[place] = value
-        self._asking.progress += 1
+        asking.progress += 1
         self._answered += len(places)
-        if self._answered == len(self._places):
-            self._asking.part_ended()
-        elif self._link.open:
+        if self._answered < len(self._places) and self._link.open:
             self.ask()
         else:
-            self._asking.part_ended()
+            asking.part_ended()
 
     def lost(self, _link: Link) -> None:
-        if self.wanted:
+        if self._asking is not None:
             self._asking.part_ended()
+
+    def _next_places(self) -> list[int]:
+        return self._places[self._answered : self._answered + BATCH_KEYS]
 
 
 async def _look_up(lookups: Lookups, keys: Sequence[bytes], places: list[int], values: Values, room: float) -> int:
