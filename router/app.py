@@ -108,12 +108,12 @@ async def ring(request: web.Request) -> web.Response:
 
 async def stats(request: web.Request) -> web.Response:
     """What all workers have done, as JSON: counts since their start."""
-    return web.json_response({"bounds": BOUNDS, **asdict(await request.app[REPORTER].all())})
+    return web.json_response({"bounds": BOUNDS, **asdict(request.app[REPORTER].all())})
 
 
 async def metrics(request: web.Request) -> web.Response:
     """The same for Prometheus."""
-    families = router_families(await request.app[REPORTER].all())
+    families = router_families(request.app[REPORTER].all())
     body, content_type = exposition(families, request.headers.get("Accept", ""))
     return web.Response(body=body, headers={"Content-Type": content_type})
 

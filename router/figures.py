@@ -1,11 +1,9 @@
-"""What a router tells of itself and its cluster: plain values, which those of its other workers are added to."""
+"""What a router tells of itself and its cluster: plain values, to which those of its other workers are added."""
 
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
-from operator import attrgetter
 from typing import Any, Final
 
 from cluster.lease import Leased
@@ -78,6 +76,7 @@ def own_figures(lookups: Lookups, controller: Controller, loop_lag: float) -> Fi
     """Those of this process alone."""
     topology = lookups.topology
     dataset = topology.dataset if topology else Leased(0, 0)
+    durations = lookups.durations()
     return Figures(
         version=VERSION,
         workers=1,
@@ -92,46 +91,48 @@ def own_figures(lookups: Lookups, controller: Controller, loop_lag: float) -> Fi
         in_flight=lookups.unanswered,
         waiting=lookups.waiting,
         loop_lag=loop_lag,
-        counters=_counters(lookups.counters, lookups.unanswered),
-        durations=lookups.durations(),
+        counters=_counters(lookups.counters, durations),
+        durations=durations,
         shards=_shards(lookups, controller),
         kept_out={str(address): reason for address, reason in controller.kept_out.items()},
     )
 
 
-def merge(own: Figures, others: Sequence[Figures]) -> Figures:
-    """The state as one worker sees it, with what all of them have done."""
-    everyone = [own, *others]
-    counters = Counter[str]()
-    for figures in everyone:
-        counters.update(figures.counters)
+def add(own: Figures, other: Figures) -> Figures:
+    """The state as one worker sees it, with what two have done."""
+    theirs = {shard.name: shard for shard in other.shards}
     return replace(
         own,
-        workers=len(everyone),
-        uptime=max(map(attrgetter("uptime"), everyone)),
-        in_flight=sum(map(attrgetter("in_flight"), everyone)),
-        waiting=sum(map(attrgetter("waiting"), everyone)),
-        loop_lag=max(map(attrgetter("loop_lag"), everyone)),
-        counters=dict(counters),
-        durations=total(map(attrgetter("durations"), everyone)),
-        shards=tuple(_merged(shard, others) for shard in own.shards),
+        workers=own.workers + other.workers,
+        uptime=max(own.uptime, other.uptime),
+        in_flight=own.in_flight + other.in_flight,
+        waiting=own.waiting + other.waiting,
+        loop_lag=max(own.loop_lag, other.loop_lag),
+        counters={name: count + other.counters[name] for name, count in own.counters.items()},
+        durations=total([own.durations, other.durations]),
+        shards=tuple(
+            replace(
+                shard,
+                unanswered=shard.unanswered + their.unanswered,
+                durations=total([shard.durations, their.durations]),
+            )
+            if (their := theirs.get(shard.name))
+            else shard
+            for shard in own.shards
+        ),
     )
 
 
-def _merged(shard: ShardFigures, others: Sequence[Figures]) -> ShardFigures:
-    same = [shard, *(their for other in others for their in other.shards if their.name == shard.name)]
-    return replace(
-        shard,
-        unanswered=sum(map(attrgetter("unanswered"), same)),
-        durations=total(map(attrgetter("durations"), same)),
-    )
+def past(figures: Figures) -> Figures:
+    """What is left of a process that has ended: what it has done, and nothing of what it was doing."""
+    shards = tuple(replace(shard, unanswered=0) for shard in figures.shards)
+    return replace(figures, workers=0, uptime=0.0, in_flight=0, waiting=0, loop_lag=0.0, shards=shards)
 
 
-def _counters(counters: Counters, unanswered: int) -> dict[str, int]:
+def _counters(counters: Counters, durations: Durations) -> dict[str, int]:
     found = {field.name: getattr(counters, field.name) for field in fields(counters)}
-    # Nobody counts what nearly all requests are.
-    others = sum(found[name] for name in ("missing", "unavailable", "refused", "abandoned"))
-    return {**found, "found": found["requests"] - others - unanswered}
+    # Nobody counts what nearly all requests are; but every one that is answered is timed.
+    return {**found, "found": durations.count - counters.missing - counters.unavailable}
 
 
 def _shards(lookups: Lookups, controller: Controller) -> tuple[ShardFigures, ...]:

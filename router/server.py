@@ -36,7 +36,7 @@ class RouterSettings:
 class Worker:
     """What one process of a router has for itself: its listening sockets, and where it and the others tell figures.
 
-    One that is alone tells nobody.
+    `figures` and `others` are files; one that is alone has none.
     """
 
     http: socket.socket
@@ -49,7 +49,7 @@ async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -
     """Serve until `stop`, then until what is in flight is answered."""
     lookups = Lookups()
     controller = Controller(settings.shards, settings.replicas, settings.secret, lookups)
-    reporter = Reporter(lookups, controller, worker.others)
+    reporter = Reporter(lookups, controller, worker.figures, worker.others)
     redis = RedisPort(lookups)
     lane = Lane(lookups) if settings.express else None
     runner = ExpressRunner(
@@ -61,7 +61,7 @@ async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -
     )
     await runner.setup()
     try:
-        async with reporter.telling(worker.figures), asyncio.TaskGroup() as tasks:
+        async with reporter.telling(), asyncio.TaskGroup() as tasks:
             reconciling = tasks.create_task(controller.run())
             await web.SockSite(runner, worker.http).start()
             log.info("router listens on %s", worker.http.getsockname())

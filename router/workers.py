@@ -35,7 +35,7 @@ def parts(settings: RouterSettings, workers: Sequence[Worker], runtime: Path) ->
     """
     if len(workers) == 1:
         return {"router": partial(_worker, settings, workers[0])}
-    paths = [runtime / f"router-{number}.sock" for number, _ in enumerate(workers, 1)]
+    paths = [runtime / f"router-{number}.json" for number, _ in enumerate(workers, 1)]
     return {
         path.stem: partial(_worker, settings, replace(worker, figures=path, others=_without(paths, path)))
         for path, worker in zip(paths, workers, strict=True)

@@ -197,11 +197,17 @@ async def test_whichever_worker_answers_tells_of_all(spawn: Spawner, example_pai
             pass
     pairs: list[tuple[bytes, bytes | None]] = list(islice(example_pairs.items(), 500))
     assert await ask_for_all(cluster.host, cluster.port, pairs) == (500, [])
-    for _ in range(8):  # on connections of their own, among which the kernel chooses
-        metrics = await told_by_somebody()
-        check_conventions(metrics)
-        assert metrics.value("ringkv_requests_total", result="found") == 500
-        assert metrics["ringkv_request_duration_seconds_count"] == 500
+    # On connections of their own, among which the kernel chooses. What one worker has done reaches the other
+    # within half a second, and the sum never falls.
+    told, all_told = 0.0, 0
+    async with asyncio.timeout(30):
+        while all_told < 8:
+            metrics = await told_by_somebody()
+            check_conventions(metrics)
+            before, told = told, metrics.value("ringkv_requests_total", result="found")
+            assert before <= told <= 500
+            assert metrics["ringkv_request_duration_seconds_count"] == told
+            all_told += told == 500
 
 
 async def test_what_goes_wrong_is_counted_by_how_it_ended(
