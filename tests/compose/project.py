@@ -48,7 +48,7 @@ class Project:
     def compose(self, *args: str, patience: float = COMMAND_PATIENCE) -> str:
         ours = ("RINGKV_", "COMPOSE_", "DATA")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        chosen = {"RINGKV_BIND": "127.0.0.1:0", "RINGKV_IMAGE": self.name}
+        chosen = {"RINGKV_BIND": "127.0.0.1:0", "RINGKV_REDIS_BIND": "127.0.0.1:0", "RINGKV_IMAGE": self.name}
         env = inherited | chosen | self.variables
         return docker("compose", "--project-name", self.name, *args, env=env, patience=patience)
 
@@ -76,13 +76,20 @@ class Project:
         found: list[dict[str, Any]] = json.loads(docker("inspect", *mine.split())) if mine else []
         return sorted(found, key=lambda container: str(container["Name"]))
 
-    def port(self, router: int = 1) -> int:
-        """The port on which a router is published now; each start takes another one."""
-        return int(self.compose("port", "--index", str(router), "router", "8000").strip().rpartition(":")[2])
+    def port(self, router: int = 1, inside: int = 8000) -> int:
+        """Where a router's port is published now; each start takes another one."""
+        return int(self.compose("port", "--index", str(router), "router", str(inside)).strip().rpartition(":")[2])
 
     def ring(self, port: int) -> dict[str, Any]:
         """The router's topology, empty as long as it does not answer."""
-        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/ring", timeout=5) as response:
+        return self._json(port, "ring")
+
+    def told(self, port: int) -> dict[str, Any]:
+        """The router's figures, as `ring`."""
+        return self._json(port, "stats")
+
+    def _json(self, port: int, page: str) -> dict[str, Any]:
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=5) as response:
             found: dict[str, Any] = json.load(response)
             return found
         return {}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from tests.compose.load import unharmed
 from tests.compose.project import Project, docker
@@ -30,6 +31,23 @@ async def test_compose_up_serves_every_pair_of_the_example(cluster: Project, exa
     assert [shard["name"] for shard in ring["shards"]] == [f"{cluster.name}-shard-{n}" for n in (1, 2, 3)]
     assert {shard["state"] for shard in ring["shards"]} == {"serving"}
     assert sum(shard["keys"] for shard in ring["shards"]) == 10_000
+    key, value = next(iter(example_pairs.items()))
+    with redis.Redis(port=cluster.port(inside=6380)) as client:
+        assert client.get(key) == value
+
+
+def test_workers_share_the_ports_of_a_container(cluster: Project, example_pairs: dict[bytes, bytes]) -> None:
+    cluster.variables["RINGKV_WORKERS"] = "2"
+    try:
+        cluster.up()
+        wait_for(lambda: cluster.told(cluster.port()).get("workers") == 2, "no two workers")
+        key, value = next(iter(example_pairs.items()))
+        for _ in range(8):  # on connections of their own, among which the kernel chooses
+            with redis.Redis(port=cluster.port(inside=6380)) as client:
+                assert client.get(key) == value
+    finally:
+        del cluster.variables["RINGKV_WORKERS"]
+        cluster.up()
 
 
 def test_scaling_under_load_fails_no_request_and_moves_little(cluster: Project, tmp_path: Path) -> None:
