@@ -15,6 +15,7 @@ from bench.figures import Figures
 from bench.lookup import look_up
 from bench.machine import load_average, machine
 from bench.memory import hold
+from bench.mget import batches
 from bench.pack import pack, pack_large
 from bench.peers.all import PEERS
 from bench.quiet import Quiet
@@ -23,8 +24,8 @@ from bench.scaling import grow
 from bench.serving import Scale, serve
 from bench.startup import start_up
 
-NEEDS_WRK: Final = ("serve", "scaling")
-STEPS: Final = ("memory", "lookup", "startup", "pack", "serve")
+NEEDS_WRK: Final = ("serve", "mget", "scaling")
+STEPS: Final = ("memory", "lookup", "startup", "pack", "serve", "mget")
 OPTIONAL_STEPS: Final = ("large", "scaling")
 
 
@@ -83,6 +84,7 @@ def main(  # noqa: PLR0913, PLR0917 - click passes by name
                 "startup": lambda found: start_up(data, rounds, folder, quiet, found),
                 "pack": lambda found: pack(data, rounds, folder, quiet, found),
                 "serve": lambda found: serve(peers, data, scale, folder, quiet, found),
+                "mget": lambda found: batches(data, scale, folder, quiet, found),
                 "large": lambda found: pack_large(data, prepare(work, 10 * pairs), quiet, found),
                 "scaling": lambda found: grow(work, folder, pairs, scale, quiet, found),
             }

@@ -1,11 +1,11 @@
-"""One measurement: wrk asks an endpoint for random keys for some seconds, while the kernel counts what that costs."""
+"""One measurement: a client asks for random keys for some seconds, while the kernel counts what that costs."""
 
 import json
 import resource
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from bench.usage import busy_seconds, cpu_seconds
 SCRIPT: Final = Path(__file__).with_name("load.lua")
 
 PATIENCE: Final = 60.0
-"""Seconds that wrk may take longer than it was asked to."""
+"""Seconds that a client may take longer than it was asked to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +60,28 @@ def installed() -> bool:
 def measure(  # noqa: PLR0913 - where, what, how many, how long, of whom, and the seed
     endpoint: Endpoint, keys: Path, *, connections: int, seconds: float, pids: Callable[[], list[int]], seed: int = 1
 ) -> Measured:
-    """Load the endpoint. Raises BenchmarkFailed when nothing comes back."""
+    """Load the endpoint with wrk. Raises BenchmarkFailed when nothing comes back."""
     # One thread for every peer: on two processors a second one would take what the server needs.
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{max(1, round(seconds))}s"]
     command += ["--timeout", "10s", "--script", str(SCRIPT), f"http://127.0.0.1:{endpoint.port}/"]
     command += ["--", str(keys), endpoint.prefix, endpoint.suffix, str(seed)]
+    return measure_with(command, connections=connections, seconds=seconds, pids=pids)
+
+
+def measure_with(
+    command: Sequence[str], *, connections: int, seconds: float, pids: Callable[[], list[int]]
+) -> Measured:
+    """Let a client load the servers `pids`; its last line is what load.lua's is. Raises BenchmarkFailed."""
     watched = pids()
     load, server, machine, clock = _children_seconds(), cpu_seconds(watched), busy_seconds(), time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + PATIENCE, check=False)
     clock, machine = time.monotonic() - clock, busy_seconds() - machine
     server, load = cpu_seconds(watched) - server, _children_seconds() - load
     if done.returncode != 0 or not done.stdout.rstrip().endswith("}"):
-        raise BenchmarkFailed(f"wrk failed on port {endpoint.port}: {done.stdout}{done.stderr}")
+        raise BenchmarkFailed(f"{' '.join(command)} failed: {done.stdout}{done.stderr}")
     told: dict[str, Any] = json.loads(done.stdout.rstrip().rpartition("\n")[2])
     if not told["requests"]:
-        raise BenchmarkFailed(f"nothing came back from port {endpoint.port}: {done.stdout}")
+        raise BenchmarkFailed(f"nothing came back: {' '.join(command)}: {done.stdout}")
     return Measured(
         connections=connections,
         requests=told["requests"],
