@@ -144,10 +144,8 @@ class _Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
         while (args := cast("Any", self._reader.gets())) is not resp.NOT_ENOUGH:
-            if args[0] == b"MGET":
-                reply = self._shard._mget(args[1:])  # noqa: SLF001
-            else:
-                reply = self._shard._get(args[-1])  # noqa: SLF001
+            shard = self._shard
+            reply = shard._mget(args[1:]) if args[0] == b"MGET" else shard._get(args[-1])  # noqa: SLF001
             if reply is not None:
                 self._transport.write(reply)
 
