@@ -11,8 +11,9 @@ export const between = (before, after) => after.counts.map((count, at) => growth
 
 /** Within how many seconds this share of the requests was answered; null where there were none. */
 export function quantile(bounds, counts, share) {
-  const wanted = share * total(counts);
-  if (!wanted) return null;
+  const all = total(counts);
+  if (!all) return null;
+  const wanted = share * all;
   let below = 0;
   for (let at = 0; at < bounds.length; at += 1) {
     if (counts[at] && below + counts[at] >= wanted) {
