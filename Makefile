@@ -17,7 +17,7 @@ BENCH ?=
 bin := .venv/bin
 code := bench client cluster dataset deploy ringkv router shard tests
 
-.PHONY: help run test check format million chaos bench bench-micro clean
+.PHONY: help run test check format million chaos bench bench-micro screenshots clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench-micro: .venv/.dev ## the hot functions by themselves, beside all runs befo
 	$(bin)/python -m pytest bench/micro -p no:randomly -p no:xdist --benchmark-only --benchmark-autosave \
 		--benchmark-storage build/bench/micro --benchmark-quiet
 	$(bin)/pytest-benchmark --storage build/bench/micro compare --group-by fullname --columns median,iqr,ops,rounds
+
+screenshots: .venv/.dev ## the page's pictures in docs/, made with chromium
+	$(bin)/python -m tests.browser.screenshots
 
 check: .venv/.dev ## lint, types, import rules
 	$(bin)/ruff format --check $(code)
