@@ -19,13 +19,14 @@ from bench.mget import batches
 from bench.pack import pack, pack_large
 from bench.peers.all import PEERS
 from bench.quiet import Quiet
+from bench.redis import pipeline
 from bench.report import report
 from bench.scaling import grow
 from bench.serving import Scale, serve
 from bench.startup import start_up
 
-NEEDS_WRK: Final = ("serve", "mget", "scaling")
-STEPS: Final = ("memory", "lookup", "startup", "pack", "serve", "mget")
+NEEDS_WRK: Final = ("serve", "redis", "mget", "scaling")
+STEPS: Final = ("memory", "lookup", "startup", "pack", "serve", "redis", "mget")
 OPTIONAL_STEPS: Final = ("large", "scaling")
 
 
@@ -84,6 +85,7 @@ def main(  # noqa: PLR0913, PLR0917 - click passes by name
                 "startup": lambda found: start_up(data, rounds, folder, quiet, found),
                 "pack": lambda found: pack(data, rounds, folder, quiet, found),
                 "serve": lambda found: serve(peers, data, scale, folder, quiet, found),
+                "redis": lambda found: pipeline(data, scale, folder, quiet, found),
                 "mget": lambda found: batches(data, scale, folder, quiet, found),
                 "large": lambda found: pack_large(data, prepare(work, 10 * pairs), quiet, found),
                 "scaling": lambda found: grow(work, folder, pairs, scale, quiet, found),

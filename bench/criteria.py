@@ -8,6 +8,7 @@ from bench.figures import RINGKV, Figures
 from bench.memory import REDIS
 from bench.pack import REDIS as REDIS_PIPE
 from bench.pack import SORT
+from bench.redis import CONNECTIONS, HTTP, REDIS_PORT
 
 NGINX: Final = "nginx + 3 memcached"
 WEBDIS: Final = "webdis + Redis"
@@ -91,6 +92,16 @@ CRITERIA: Final = (
     Criterion(f"requests/s against {HAPROXY}, 64 connections", _against(HAPROXY, "rate", 64), least=2.0),
     Criterion(f"requests/s against {PROXY}, 64 connections", _against(PROXY, "rate", 64), least=8.0),
     Criterion(f"requests/s against {FLOOR}, 256 connections", _against(FLOOR, "rate", 256), least=0.55),
+    Criterion(
+        "pipelined GETs/s over the Redis port against HTTP, 64 connections",
+        lambda figures: figures.ratio("port rate", REDIS_PORT, HTTP, CONNECTIONS),
+        least=3.0,
+    ),
+    Criterion(
+        "keys/s in batches of 1,000 against single GETs, 64 connections",
+        lambda figures: figures.ratio("keys a second", BATCHES, SINGLE),
+        least=5.0,
+    ),
     # How to count what forked processes share is a choice that decides: so all three are shown.
     Criterion("packed file and anonymous memory of all shards (PSS) against Redis", _memory("held"), most=0.8),
     Criterion("the same, pages that processes share counted in each shard", _memory("held, each"), most=0.8),

@@ -18,10 +18,17 @@ class Ringkv:
         self._shards = shards
 
     def start(self, data: Data, processes: Processes) -> Endpoint:
-        command = [sys.executable, "-m", "ringkv", "up", str(data.packed), "--port", "0"]
+        return self._start(data, processes, "")[0]
+
+    def start_with_redis(self, data: Data, processes: Processes) -> tuple[Endpoint, int]:
+        """As `start`, and the number of its Redis port."""
+        endpoint, ready = self._start(data, processes, r", redis://127\.0\.0\.1:(\d+)", "--redis-port", "0")
+        return endpoint, int(ready[2])
+
+    def _start(self, data: Data, processes: Processes, told: str, *options: str) -> tuple[Endpoint, re.Match[str]]:
+        command = [sys.executable, "-m", "ringkv", "up", str(data.packed), "--port", "0", *options]
         processes.start("ringkv", *command, "--shards", str(self._shards))
         log = processes.folder / "ringkv.log"
-        ready = processes.wait_for(
-            lambda: re.search(r"ready on http://127\.0\.0\.1:(\d+)\n", log.read_text()), "ringkv did not start"
-        )
-        return Endpoint(int(ready[1]))
+        pattern = rf"ready on http://127\.0\.0\.1:(\d+){told}\n"
+        ready = processes.wait_for(lambda: re.search(pattern, log.read_text()), "ringkv did not start")
+        return Endpoint(int(ready[1])), ready

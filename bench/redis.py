@@ -1,0 +1,79 @@
+"""The Redis port with pipelines, beside HTTP: the same cluster, the same keys, in turn."""
+
+import socket
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import click
+
+from bench.data import Data
+from bench.errors import BenchmarkFailed
+from bench.figures import Figures
+from bench.load import Measured, measure, measure_with
+from bench.peers.ringkv import Ringkv
+from bench.processes import Processes
+from bench.quiet import Quiet
+from bench.serving import CHECKED, Scale
+from cluster import resp
+
+CONNECTIONS: Final = 64
+DEPTH: Final = 16
+
+HTTP: Final = "GET over HTTP"
+REDIS_PORT: Final = f"GET over Redis, pipelines of {DEPTH}"
+
+
+def pipeline(data: Data, scale: Scale, folder: Path, quiet: Quiet, figures: Figures) -> None:
+    """Measure both in turn. Raises BenchmarkFailed."""
+    with Processes(folder / "redis") as processes:
+        endpoint, port = Ringkv().start_with_redis(data, processes)
+        _check(port, data)
+        for number in range(1, scale.rounds + 1):
+            http = partial(
+                measure,
+                endpoint,
+                data.keys,
+                connections=CONNECTIONS,
+                seconds=scale.seconds,
+                pids=processes.pids,
+                seed=number,
+            )
+            asked = (port, data.keys, CONNECTIONS, DEPTH, scale.seconds, number)
+            redis = partial(
+                measure_with,
+                [sys.executable, "-m", "bench.pipelines", *map(str, asked)],
+                connections=CONNECTIONS,
+                seconds=scale.seconds,
+                pids=processes.pids,
+            )
+            for subject, once in ((HTTP, http), (REDIS_PORT, redis)):
+                _keep(number, subject, quiet.measured(once), figures)
+    click.echo(f"ratio {figures.ratio('port rate', REDIS_PORT, HTTP, CONNECTIONS):.2f}")
+
+
+def _keep(number: int, subject: str, found: Measured, figures: Figures) -> None:
+    for quantity in ("rate", "p50", "p99", "cpu", "others", "failed"):
+        figures.add(subject, f"port {quantity}", getattr(found, quantity), CONNECTIONS)
+    click.echo(
+        f"round {number}: {subject:30} {found.rate:9,.0f}/s"
+        f"  p50 {1e3 * found.p50:6.2f} ms  p99 {1e3 * found.p99:6.2f} ms"
+        f"  {1e6 * found.cpu:5.1f} us CPU  others {found.others:.2f}"
+        + (f"  FAILED {found.failed}" if found.failed else "")
+    )
+
+
+def _check(port: int, data: Data) -> None:
+    """Does it answer with the values' own bytes? Raises BenchmarkFailed."""
+    pairs = data.first(CHECKED)
+    reader = resp.reader()
+    found: list[object] = []
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(resp.get_commands([key for key, _ in pairs]))
+        while len(found) < len(pairs):
+            reader.feed(connection.recv(1 << 20))
+            while (reply := reader.gets()) is not resp.NOT_ENOUGH:
+                found.append(reply)
+    if found != [value for _, value in pairs]:
+        raise BenchmarkFailed(f"the Redis port answers {found!r} instead of the values of {pairs!r}")
