@@ -33,9 +33,7 @@ async function follow() {
       await followRing(stats);
       connected(stats);
     } catch {
-      say("connection", "The router cannot be reached; trying again");
-      document.getElementById("connection").dataset.state = "lost";
-      document.body.classList.add("stale");
+      disconnected();
     }
     await new Promise((resolve) => setTimeout(resolve, Math.max(0, INTERVAL - (performance.now() - began))));
   }
@@ -45,6 +43,15 @@ function connected(stats) {
   document.body.classList.remove("stale");
   document.getElementById("connection").dataset.state = stats.dataset ? "live" : "waiting";
   say("connection", stats.dataset ? "Live" : "No shard yet");
+}
+
+function disconnected() {
+  say("connection", "The router cannot be reached; trying again");
+  document.getElementById("connection").dataset.state = "lost";
+  document.body.classList.add("stale");
+  // What answers next may be another process, whose counters have nothing to do with these.
+  answers.length = 0;
+  samples.push({ at: performance.now() / 1000, rate: null, failed: 0 });
 }
 
 /** Draw the ring again when it has changed. */

@@ -135,6 +135,7 @@ def test_it_lives_through_a_restart_of_the_router(visit: Visiting, cluster: Clus
     visiting = visit(cluster.url)
     page = visiting.open()
     serves(page, "ada", "bob")
+    expect(page.locator("#chart .line")).to_have_count(1)
     cluster.router.process.terminate()
     expect(page.locator("#connection")).to_have_text("The router cannot be reached; trying again")
     cluster.router.wait()
