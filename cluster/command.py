@@ -23,9 +23,12 @@ WRITES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Command(Generic[ClientT_contra]):
-    """As Redis's COMMAND describes it: the arity counts the name; negative means "at least"."""
+    """As Redis's COMMAND describes it: the arity counts the name; negative means "at least".
 
-    handler: Callable[[ClientT_contra, Args], bytes | Pending]
+    A handler returns the reply, or None where that is part of the latest pending one.
+    """
+
+    handler: Callable[[ClientT_contra, Args], bytes | Pending | None]
     arity: int
     first_key: int = 0
     last_key: int = 0
@@ -34,7 +37,9 @@ class Command(Generic[ClientT_contra]):
         return count == self.arity if self.arity >= 0 else count >= -self.arity
 
 
-def execute(commands: Mapping[bytes, Command[ClientT_contra]], client: ClientT_contra, args: Args) -> bytes | Pending:
+def execute(
+    commands: Mapping[bytes, Command[ClientT_contra]], client: ClientT_contra, args: Args
+) -> bytes | Pending | None:
     """The reply to one request, `args[0]` being the command's name in any case."""
     name = args[0].upper()
     command = commands.get(name)

@@ -48,6 +48,7 @@ class Connection(asyncio.Protocol):
         self._call_soon = asyncio.get_running_loop().call_soon
         self._reader = resp.reader()
         self._pending: deque[Pending] = deque()
+        self._waiting = 0  # requests that have not been answered
         self._window = FIRST_WINDOW
         self._free = True  # to begin another request
         self._writable = True
@@ -110,7 +111,7 @@ class Connection(asyncio.Protocol):
             else:
                 replies: list[bytes] = []
                 self._refuse(replies, f"a request may have at most {MAX_REQUEST} bytes")
-                self._write(replies)
+                self._write(replies, len(replies))
                 self.finish()
 
     def _answer(self) -> bool:
@@ -121,10 +122,10 @@ class Connection(asyncio.Protocol):
         except hiredis.ProtocolError as error:
             self._refuse(replies, str(error).removeprefix("Protocol error, "))
             more = False
-        self._write(replies)
+        self._write(replies, len(replies))
         return more
 
-    def _collect(self, replies: list[bytes]) -> bool:
+    def _collect(self, replies: list[bytes]) -> bool:  # noqa: C901 - the hottest loop: calls would cost more than they clear
         gets, commands, pending = self._reader.gets, self.commands, self._pending
         size = 0
         while self._free and size < FLUSH_BYTES:
@@ -147,8 +148,10 @@ class Connection(asyncio.Protocol):
                     size += len(reply)
                     continue
                 reply = self._known(reply)
-            pending.append(reply)
-            if len(pending) >= self._window or reply.blocks:
+            if reply is not None:
+                pending.append(reply)
+            self._waiting += 1
+            if self._waiting >= self._window or pending[-1].blocks:
                 self._free = False
         return self._free
 
@@ -158,8 +161,8 @@ class Connection(asyncio.Protocol):
         known.reply = reply
         return known
 
-    def _write(self, replies: list[bytes]) -> None:
-        self.server.commands += len(replies)
+    def _write(self, replies: list[bytes], answered: int) -> None:
+        self.server.commands += answered
         if len(replies) == 1:
             self._transport.write(replies[0])
         elif replies:
@@ -169,6 +172,7 @@ class Connection(asyncio.Protocol):
         refusal = resp.error("ERR", f"Protocol error: {reason}")
         if self._pending:
             self._pending.append(self._known(refusal))
+            self._waiting += 1
         else:
             replies.append(refusal)
         self.leave()
@@ -178,13 +182,17 @@ class Connection(asyncio.Protocol):
         self._flushing = False
         pending = self._pending
         replies: list[bytes] = []
+        answered, largest = 0, 1
         while pending and (reply := pending[0].reply) is not None:
+            count = pending.popleft().count
             replies.append(reply)
-            pending.popleft()
+            answered += count
+            largest = max(largest, len(reply) // count)
         if not replies:
             return
-        self._window = max(1, min(MAX_UNSENT // max(map(len, replies)), 2 * self._window, MAX_WINDOW))
-        self._write(replies)
+        self._waiting -= answered
+        self._window = max(1, min(MAX_UNSENT // largest, 2 * self._window, MAX_WINDOW))
+        self._write(replies, answered)
         self._resume()
 
     def _resume(self) -> None:
@@ -193,7 +201,7 @@ class Connection(asyncio.Protocol):
             self.finish()
         elif not self._free and self._writable:
             pending = self._pending
-            if len(pending) < self._window and not (pending and pending[-1].blocks):
+            if self._waiting < self._window and not (pending and pending[-1].blocks):
                 self._free = True
                 self._transport.resume_reading()
                 self._go_on()

@@ -85,6 +85,27 @@ async def _ask_shards(lookups: Lookups, topology: Topology, keys: Sequence[bytes
         lookups.unanswered -= 1
 
 
+def places_by_link(topology: Topology, keys: Sequence[bytes]) -> tuple[dict[Link, list[int]], list[int]]:
+    """Which link to ask for which keys, by their places in `keys`, and those of the keys that nobody can be asked for.
+
+    It is, of each key's owners, the least busy of those that can be reached.
+    """
+    routes, shift = topology.routes, topology.shift
+    by_owners: defaultdict[tuple[Link, ...], list[int]] = defaultdict(list)
+    for place, owners in enumerate([routes[position(key) >> shift] for key in keys]):
+        by_owners[owners].append(place)
+    by_link: dict[Link, list[int]] = {}
+    nobodys: list[int] = []
+    for owners, places in by_owners.items():
+        links = [link for link in owners if link.open]
+        if links:
+            link = min(links, key=lambda link: (link.unanswered, len(by_link.get(link, ())))) if links[1:] else links[0]
+            by_link.setdefault(link, []).extend(places)
+        else:
+            nobodys += places
+    return by_link, nobodys
+
+
 class _Asking:
     """Each link asked for its part of the keys."""
 
@@ -92,26 +113,10 @@ class _Asking:
         self.keys = keys
         self.values = values
         self.progress = 0
-        self._nobodys: list[int] = []
-        self._parts = [_Part(self, link, places) for link, places in self._places_by_link(topology).items()]
+        by_link, self._nobodys = places_by_link(topology, keys)
+        self._parts = [_Part(self, link, places) for link, places in by_link.items()]
         self._asking = len(self._parts)
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def _places_by_link(self, topology: Topology) -> dict[Link, list[int]]:
-        """Which link to ask for which keys: of each key's owners the least busy of those that can be reached."""
-        routes, shift = topology.routes, topology.shift
-        by_owners: defaultdict[tuple[Link, ...], list[int]] = defaultdict(list)
-        for place, owners in enumerate([routes[position(key) >> shift] for key in self.keys]):
-            by_owners[owners].append(place)
-        by_link: dict[Link, list[int]] = {}
-        for owners, places in by_owners.items():
-            links = [link for link in owners if link.open]
-            if links:
-                link = min(links, key=lambda link: (link.unanswered, len(by_link.get(link, ()))))
-                by_link.setdefault(link, []).extend(places)
-            else:
-                self._nobodys += places
-        return by_link
 
     async def failed(self) -> list[int]:
         """Wait until every part has ended or none goes on; the places of the keys without an answer, ascending."""

@@ -1,4 +1,4 @@
-"""Replies of the router's Redis port that shards have to be asked for: one key, a few, or many."""
+"""Replies of the router's Redis port that are made of the values of a few keys, or of many."""
 
 import asyncio
 import logging
@@ -54,31 +54,6 @@ def dataset_of(lookups: Lookups) -> str | None:
 def replaced(before: str | None, now: str | None) -> ShardUnavailable:
     """Why values that were read one after the other are no answer."""
     return ShardUnavailable(f"dataset {before} was replaced by {now} meanwhile; try again")
-
-
-class OneKey(Pending):
-    """The reply to GET."""
-
-    __slots__ = ("_null", "lookup")
-
-    lookup: Lookup
-
-    def __init__(self, notify: Callable[[], None], null: bytes) -> None:
-        self._notify = notify
-        self._null = null
-        self.reply = None
-
-    def take(self, outcome: Reply) -> None:
-        if isinstance(outcome, bytes):
-            self.reply = b"$%d\r\n%b\r\n" % (len(outcome), outcome)
-        elif outcome is None:
-            self.reply = self._null
-        else:
-            self.reply = unavailable(outcome)
-        self._notify()
-
-    def abandon(self) -> None:
-        self.lookup.abandon()
 
 
 class FewKeys(Pending):

@@ -1,7 +1,8 @@
 """The router's Redis port: the whole dataset as one read-only Redis, for clients in any language.
 
-GET, a few keys ──► lookups (router/lookup.py) ──┐
-many keys ────────► batches (router/batch.py) ───┴──► replies in the order of the requests
+one GET, a few keys ─────► lookups (router/lookup.py) ──────┐
+GETs that come together ─► pipelines (router/pipeline.py) ──┼──► replies in the order of the requests
+many keys ───────────────► batches (router/batch.py) ───────┘
 """
 
 import asyncio
@@ -14,8 +15,9 @@ from cluster.errors import ShardUnavailable
 from cluster.pending import Pending
 from cluster.position import is_canonical
 from cluster.server import Info, Server
-from router.lookup import TOO_MANY, UNREACHABLE, Lookups
-from router.reading import FEW, Encode, FewKeys, ManyKeys, OneKey, key_of, unavailable
+from router.lookup import UNREACHABLE, Lookups
+from router.pipeline import Pipeline
+from router.reading import FEW, Encode, FewKeys, ManyKeys, key_of, unavailable
 
 
 @dataclass(eq=False)
@@ -44,7 +46,7 @@ class RedisConnection(Connection):
     def __init__(self, server: RedisServer, connections: set["RedisConnection"]) -> None:
         super().__init__(server, COMMANDS)
         self.lookups = server.lookups
-        self.told = self.notify  # bound once, for all lookups
+        self._pipeline: Pipeline | None = None  # the latest pending one, if GETs can still join it
         self._connections = connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -54,6 +56,25 @@ class RedisConnection(Connection):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._connections.remove(self)
+
+    def get(self, key: bytes) -> Pending | None:
+        """Ask for a canonical key together with those of the GETs right before and behind it."""
+        pipeline = self._pipeline
+        if pipeline is not None:
+            if self._pending[-1] is pipeline:
+                pipeline.join(key)
+                return None
+            pipeline.send()
+        self._pipeline = pipeline = Pipeline(self.notify, self.lookups, self.null, key)
+        return pipeline
+
+    def _collect(self, replies: list[bytes]) -> bool:
+        try:
+            return super()._collect(replies)
+        finally:
+            if self._pipeline is not None:
+                self._pipeline.send()
+                self._pipeline = None
 
 
 class RedisPort:
@@ -78,17 +99,10 @@ class RedisPort:
             connection.abort()
 
 
-def get(client: RedisConnection, args: Args) -> bytes | Pending:
+def get(client: RedisConnection, args: Args) -> bytes | Pending | None:
     arg = args[1]
     key = arg if is_canonical(arg) else key_of(arg)
-    if key is None:
-        return client.null
-    reply = OneKey(client.told, client.null)
-    lookup = client.lookups.start(key, reply.take)
-    if lookup is None:
-        return unavailable(TOO_MANY)
-    reply.lookup = lookup
-    return reply
+    return client.null if key is None else client.get(key)
 
 
 def mget(client: RedisConnection, args: Args) -> bytes | Pending:
@@ -107,8 +121,8 @@ def strlen(client: RedisConnection, args: Args) -> bytes | Pending:
 def _read(client: RedisConnection, args: Args, encode: Encode) -> bytes | Pending:
     keys = [key_of(arg) for arg in args[1:]]
     if len(keys) > FEW:
-        return ManyKeys(client.told, client.lookups, keys, encode)
-    return FewKeys(client.told, client.lookups, encode).start(keys)
+        return ManyKeys(client.notify, client.lookups, keys, encode)
+    return FewKeys(client.notify, client.lookups, encode).start(keys)
 
 
 def dbsize(client: RedisConnection, _args: Args) -> bytes:

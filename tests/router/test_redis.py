@@ -16,7 +16,19 @@ from cluster.connection import FIRST_WINDOW, MAX_REQUEST, MAX_UNSENT, MAX_WINDOW
 from router.lookup import Lookups
 from router.reading import FEW
 from tests.support.data import random_keys
-from tests.support.fake_shard import FakeShard, Start, close, corrupt, nothing, silence, topology_of, value
+from tests.support.fake_shard import (
+    FakeShard,
+    Start,
+    close,
+    corrupt,
+    garbage,
+    half_then_close,
+    not_loaded,
+    nothing,
+    silence,
+    topology_of,
+    value,
+)
 from tests.support.processes import eventually, short_directory
 from tests.support.redis_port import ServedPort
 from tests.support.resp import command
@@ -46,6 +58,11 @@ async def serve() -> AsyncIterator[Serve]:
 def told(reply: object) -> str:
     assert isinstance(reply, hiredis.ReplyError), reply
     return str(reply)
+
+
+def together(shard: FakeShard, keys: list[bytes]) -> bytes:
+    """The reply to one MGET, which GETs that arrive together become."""
+    return resp.array([value(shard, key) for key in keys])
 
 
 async def test_replies_keep_the_order_of_the_requests_however_late_each_is(start: Start, serve: Serve) -> None:
@@ -79,7 +96,7 @@ async def test_what_is_known_in_one_turn_leaves_in_one_write(start: Start, serve
     connection.data_received(command("PING") * 3 + resp.get_commands(KEYS[:20]) + command("PING"))
     assert written == [b"+PONG\r\n" * 3]
     await shard.arrived(20)
-    shard.write(b"".join(value(shard, key) for key in KEYS[:20]))
+    shard.write(together(shard, KEYS[:20]))
     await eventually(lambda: port.lookups.unanswered == 0)
     await asyncio.sleep(0)
     assert written[1:] == [b"".join(value(shard, key) for key in KEYS[:20]) + b"+PONG\r\n"]
@@ -116,12 +133,12 @@ async def test_a_client_that_does_not_read_is_not_read_from_and_holds_few_large_
     other = await port.connect()
     for _ in range(20):
         assert await other("PING") == b"PONG"
-    assert len(shard.asked) <= FIRST_WINDOW
+    assert len(set(shard.asked)) <= FIRST_WINDOW
     assert port.lookups.unanswered == 0
     asked = []
     for _ in KEYS[:200]:
         assert await client.read() == large
-        asked.append(len(shard.asked))
+        asked.append(len(set(shard.asked)))
     ahead = [count - number for number, count in enumerate(asked) if number > 60]
     assert max(ahead) <= 8 * MAX_UNSENT // len(large)
 
@@ -195,7 +212,7 @@ async def test_too_many_requests_are_told_to_try_again(
     monkeypatch.setattr(router.batch, "MAX_UNANSWERED", 20)
     name, *keys = request_
     assert told(await client(name, KEYS[0], *keys)).startswith("TRYAGAIN ")
-    shard.write(b"".join(value(shard, key) for key in KEYS[:20]))
+    shard.write(together(shard, KEYS[:20]))
     for key in KEYS[:20]:
         assert await waiting.read() == b"%b of a" % key
     assert port.lookups.unanswered == 0
@@ -284,7 +301,7 @@ async def test_quit_and_garbage_wait_for_what_came_before_them(start: Start, ser
         client = await port.connect()
         client.send(resp.get_commands(KEYS[:9]), last, resp.get_commands(KEYS[9:12]))
         await shard.arrived(9 * number)
-        shard.write(b"".join(value(shard, key) for key in KEYS[:9]))
+        shard.write(together(shard, KEYS[:9]))
         assert [await client.read() for _ in range(9)] == [b"%b of a" % key for key in KEYS[:9]]
         assert str(await client.read()).startswith(reply)
         with pytest.raises(ConnectionError):
@@ -340,7 +357,7 @@ async def test_a_drain_answers_what_was_begun_and_closes(start: Start, serve: Se
     busy.send(resp.get_commands(KEYS[9:12]))
     await asyncio.sleep(0)
     assert not draining.done()
-    shard.write(b"".join(value(shard, key) for key in KEYS[:9]))
+    shard.write(together(shard, KEYS[:9]))
     assert [await busy.read() for _ in range(9)] == [b"%b of a" % key for key in KEYS[:9]]
     with pytest.raises(ConnectionError):
         await busy.read()
@@ -358,4 +375,77 @@ async def test_a_drain_cuts_off_who_does_not_end(start: Start, serve: Serve) -> 
     await port.drain(0.05)
     with pytest.raises(ConnectionError):
         await client.read()
+    assert port.lookups.unanswered == 0
+
+
+def few_together(shard: FakeShard, keys: list[bytes]) -> bytes:
+    return together(shard, keys[1:])
+
+
+@pytest.mark.parametrize("fault", [silence, not_loaded, corrupt, close, half_then_close, garbage])
+async def test_gets_that_come_together_survive_the_fault_of_one_owner(
+    start: Start, serve: Serve, fault: Callable[[FakeShard, bytes], bytes | None]
+) -> None:
+    shards = await start(a=fault, b=value)
+    port = await serve(*shards, replicas=2)
+    client = await port.connect()
+    for _ in range(3):
+        client.send(resp.get_commands(KEYS[:30]), command("PING"))
+        assert [await client.read() for _ in range(30)] == [b"%b of b" % key for key in KEYS[:30]]
+        assert await client.read() == b"PONG"
+    assert shards[0].batches or shards[1].batches
+    assert port.lookups.unanswered == 0
+    assert port.lookups.counters.requests == 90
+
+
+async def test_a_reply_with_too_few_values_is_asked_for_again_key_by_key(start: Start, serve: Serve) -> None:
+    (shard,) = await start(a=value)
+    shard.answer_batch = few_together
+    port = await serve(shard)
+    client = await port.connect()
+    client.send(resp.get_commands(KEYS[:30]))
+    assert [await client.read() for _ in range(30)] == [b"%b of a" % key for key in KEYS[:30]]
+    assert shard.asked == KEYS[:30] * 2
+
+
+async def test_with_one_owner_gets_that_come_together_wait_for_the_next_topology(start: Start, serve: Serve) -> None:
+    dying, heir = await start(a=silence, b=value)
+    port = await serve(dying)
+    client = await port.connect()
+    client.send(resp.get_commands(KEYS[:30]))
+    await dying.arrived(30)
+    dying.abort()
+    await eventually(lambda: port.lookups.waiting == 30)
+    port.lookups.swap(await topology_of([heir], 1, epoch=2))
+    assert [await client.read() for _ in range(30)] == [b"%b of b" % key for key in KEYS[:30]]
+
+
+async def test_gets_that_come_together_are_counted_one_by_one(start: Start, serve: Serve) -> None:
+    shards = await start(a=value, b=nothing)
+    port = await serve(*shards)
+    client = await port.connect()
+    client.send(resp.get_commands(KEYS[:30]), command("MGET", *KEYS[:3]))
+    found = [await client.read() for _ in range(30)]
+    counters = port.lookups.counters
+    assert await client.read() == found[:3]
+    assert counters.requests == 33
+    assert (
+        counters.missing
+        == (found + found[:3]).count(None)
+        == sum(key in shards[1].asked for key in KEYS[:30]) + (found[:3].count(None))
+    )
+    assert port.lookups.durations().count == 0  # those of links that no controller has made are kept by the links
+    assert port.port.server.commands == 31
+
+
+async def test_a_late_reply_to_gets_that_were_looked_up_meanwhile_is_dropped(start: Start, serve: Serve) -> None:
+    (shard,) = await start(a=silence)
+    port = await serve(shard)
+    client = await port.connect()
+    client.send(resp.get_commands(KEYS[:10]))
+    await shard.arrived(20)
+    assert shard.batches == [10]
+    others = resp.array([resp.bulk(b"late")] * 10)
+    shard.write(others + b"".join(value(shard, key) for key in KEYS[:10]))
+    assert [await client.read() for _ in range(10)] == [b"%b of a" % key for key in KEYS[:10]]
     assert port.lookups.unanswered == 0
