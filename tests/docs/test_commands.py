@@ -1,0 +1,143 @@
+"""Every command in README.md and docs/ does what the document says."""
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.docs.documents import Command, UnknownForm, blocks, documents
+from tests.docs.reader import Failed, Reader
+from tests.support.data import ROOT
+from tests.support.processes import Spawner
+
+DOCUMENTS: Final = documents(ROOT)
+
+EXCEPTIONS: Final[dict[str, tuple[Callable[[str], str], str]]] = {
+    r"(\w+=\S+ )*docker .*": (lambda _: ":", "tests/compose/test_documents.py has an engine"),
+    r"make (test|check|chaos|million|bench|bench-micro)\b.*": (
+        lambda text: text.replace("make", "make -n", 1),
+        "minutes, and tests within tests: the target is there and expands",
+    ),
+}
+"""What is not run as it is written: what is run instead, and why."""
+
+
+def changed(command: Command) -> Command:
+    for form, (change, _) in EXCEPTIONS.items():
+        if re.fullmatch(form, command.text, re.DOTALL):
+            return replace(command, text=change(command.text), shown="")
+    return command
+
+
+@pytest.fixture
+def reader(spawn: Spawner, tmp_path: Path) -> Iterator[Reader]:
+    if os.geteuid() or not all(map(shutil.which, ("unshare", "nsenter", "ip"))):
+        if os.environ.get("CI") == "true":
+            pytest.fail("network namespaces need root and iproute2, and CI must not skip its tests")
+        pytest.skip("network namespaces need root and iproute2")
+    reader = Reader(spawn, tmp_path)
+    yield reader
+    reader.end_servers()
+
+
+@pytest.fixture
+def follow(reader: Reader, tmp_path: Path) -> Callable[[str], None]:
+    """Follows a document of this text."""
+
+    def follow(text: str) -> None:
+        document = tmp_path / "small.md"
+        document.write_text(text)
+        for block in blocks(document):
+            reader.follow(block)
+
+    return follow
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_the_commands_of_a_document_work_as_they_stand(document: Path, reader: Reader) -> None:
+    for block in blocks(document):
+        reader.follow(tuple(map(changed, block)))
+
+
+def test_each_exception_is_needed() -> None:
+    commands = [command.text for document in DOCUMENTS for block in blocks(document) for command in block]
+    idle = [form for form in EXCEPTIONS if not any(re.fullmatch(form, text, re.DOTALL) for text in commands)]
+    assert not idle
+
+
+def test_a_document_is_followed_like_a_user_would(follow: Callable[[str], None]) -> None:
+    follow("""
+```sh
+# A comment
+export GREETING='good
+morning'
+cd docs
+ringkv up ../example.data --redis-port 6380 &
+cat <<END \\
+    >../build.txt
+$GREETING
+END
+```
+
+```console
+$ cat ../build.txt      # a comment
+good
+morning
+$ curl -s localhost:8000/f8a24bb8-eff8-41dc-929b-10b4c3e49e05
+1234
+$ redis-cli -p 6380 INFO server
+# Server
+…
+redis_mode:…
+…
+```
+
+```console
+$ cd ..
+$ make run PORT=8000
+ringkv: ready on http://127.0.0.1:8000
+```
+""")
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ("```sh\ntrue\nfalse\n```", r"small\.md:3: false\nended with 1"),
+        ("```sh\nfalse | cat\n```", r"ended with 1"),
+        ("```console\n$ echo one two\none\n```", r"small\.md:2: .*\nprints:\none two\n\nand not:\none$"),
+        ("```console\n$ echo one\n… two\n```", r"prints:\none\n"),
+        ("```console\n$ make run\nringkv: ready on another port\n```", r"and not:\nringkv: ready on another port"),
+        ("```sh\nringkv up missing.data\n```", r"small\.md:2: .*missing\.data"),
+        (
+            "```sh\nringkv up example.data\n```\n\n```sh\nringkv up example.data --port 1\ncurl -s localhost:8000\n```",
+            r"small\.md:7: .*\nended with 7",
+        ),
+    ],
+    ids=["fails", "fails in a pipe", "differs", "differs from the pattern", "server differs", "no server", "ended"],
+)
+def test_a_document_that_is_wrong_fails(follow: Callable[[str], None], block: str, message: str) -> None:
+    with pytest.raises(Failed, match=message):
+        follow(block)
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ("```bash\nls\n```", r"small\.md:1: a block of 'bash'"),
+        ("```\n$ ls\n```", r"small\.md:1: commands in a block"),
+        ("Text\n\n    ls\n", r"small\.md:3: an indented block"),
+        ("```console\nls\n$ ls\n```", r"small\.md:2: 'ls' before the first"),
+        ("```sh\nls\necho 'one\n```", r"small\.md:3: a command without an end"),
+        ("```sh\nsleep 9 &\n```", r"small\.md:2: sleep 9 &\nis started in the background"),
+    ],
+    ids=["language", "unmarked", "indented", "no prompt", "no end", "unknown server"],
+)
+def test_a_form_that_nobody_knows_to_run_fails(follow: Callable[[str], None], block: str, message: str) -> None:
+    with pytest.raises(UnknownForm, match=message):
+        follow(block)
