@@ -107,9 +107,13 @@ def test_who_watches_may_no_more_than_who_serves(name: str) -> None:
 
 def test_the_addresses_are_those_of_the_project() -> None:
     services = project("observe")
-    for name, option in (("router", "--listen"), ("shard", "--http")):
-        command = services[name]["command"]
-        port = command[command.index(option) + 1].removeprefix("0.0.0.0:")
+    command = services["shard"]["command"]
+    listens = {
+        "router": services["router"]["environment"]["RINGKV_LISTEN"],
+        "shard": command[command.index("--http") + 1],
+    }
+    for name, address in listens.items():
+        port = address.removeprefix("0.0.0.0:")
         assert f"dns_sd_configs: [{{names: [{name}], type: A, port: {port}," in CONFIG.read_text()
         assert "shards" in services[name]["networks"]
     # On a second network of the routers each of them would be found twice.
