@@ -83,7 +83,8 @@ async def about(request: web.Request) -> web.Response:
         return request.app[PAGES].front(request)
     return plain(
         200,
-        "ringkv: GET /<UUID v4>, POST /mget, /ring, /ring/layout, /explain/<UUID v4>, /stats, /metrics, /healthz, /readyz",
+        "ringkv: GET /<UUID v4>, POST /mget,"
+        " GET /ring, /ring/layout, /explain/<UUID v4>, /stats, /metrics, /healthz, /readyz",
         {"Vary": "Accept"},
     )
 
