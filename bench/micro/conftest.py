@@ -29,6 +29,9 @@ class Nowhere(asyncio.Transport):
     def is_closing(self) -> bool:
         return False
 
+    def resume_reading(self) -> None:
+        """Nothing was paused."""
+
     def close(self) -> None:
         """Nothing is open."""
 
