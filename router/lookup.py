@@ -96,8 +96,7 @@ class Lookup:
 class Lookups:
     """All lookups of a router, and the topology by which they are sent.
 
-    `clock` counts seconds as the loop's clock does, but uvloop's stands still during a turn of the loop, and
-    shows no more than milliseconds.
+    `clock` counts seconds as the loop's clock does; uvloop's shows no more than milliseconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
