@@ -13,7 +13,6 @@ from cluster.command import Args, Command
 from cluster.connection import Connection
 from cluster.errors import ShardUnavailable
 from cluster.pending import Pending
-from cluster.position import is_canonical
 from cluster.server import Info, Server
 from router.lookup import UNREACHABLE, Lookups
 from router.pipeline import Pipeline
@@ -57,15 +56,15 @@ class RedisConnection(Connection):
         super().connection_lost(exc)
         self._connections.remove(self)
 
-    def get(self, key: bytes) -> Pending | None:
-        """Ask for a canonical key together with those of the GETs right before and behind it."""
+    def get(self, args: Args) -> Pending | None:
+        """Ask for a key together with those of the GETs right before and behind it."""
         pipeline = self._pipeline
         if pipeline is not None:
             if self._pending[-1] is pipeline:
-                pipeline.join(key)
+                pipeline.keys.append(args[1])
                 return None
             pipeline.send()
-        self._pipeline = pipeline = Pipeline(self.notify, self.lookups, self.null, key)
+        self._pipeline = pipeline = Pipeline(self.notify, self.lookups, self.null, args[1])
         return pipeline
 
     def _collect(self, replies: list[bytes]) -> bool:
@@ -99,12 +98,6 @@ class RedisPort:
             connection.abort()
 
 
-def get(client: RedisConnection, args: Args) -> bytes | Pending | None:
-    arg = args[1]
-    key = arg if is_canonical(arg) else key_of(arg)
-    return client.null if key is None else client.get(key)
-
-
 def mget(client: RedisConnection, args: Args) -> bytes | Pending:
     null = client.null
     return _read(client, args, lambda values: resp.values(values, null))
@@ -132,7 +125,7 @@ def dbsize(client: RedisConnection, _args: Args) -> bytes:
 
 COMMANDS: dict[bytes, Command[RedisConnection]] = {
     **protocol.PROTOCOL,
-    b"GET": Command(get, 2, 1, 1),
+    b"GET": Command(RedisConnection.get, 2, 1, 1),
     b"MGET": Command(mget, -2, 1, -1),
     b"EXISTS": Command(exists, -2, 1, -1),
     b"STRLEN": Command(strlen, 2, 1, 1),
