@@ -17,7 +17,7 @@ import redis
 from filelock import FileLock
 
 from cluster import resp
-from tests.support.data import EXAMPLE, ROOT, random_keys
+from tests.support.data import EXAMPLE, ROOT, random_keys, write_pairs
 from tests.support.http import fetch
 from tests.support.processes import PATIENCE, SpawnedCluster, SpawnedShard, Spawner
 from tests.support.redis_port import AsyncClient
@@ -361,3 +361,29 @@ async def test_stopping_a_cluster_answers_what_is_on_its_way(spawn: Spawner) -> 
     assert cluster.spawned.wait() == 0
     assert "Traceback" not in cluster.spawned.err
     assert whole_answers
+
+
+def own_memory(pid: int) -> int:
+    """Bytes that no file stands behind."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(fields["RssAnon"].split()[0]) * 1024
+
+
+def test_large_values_come_whole_and_a_slow_reader_costs_bounded_memory(spawn: Spawner) -> None:
+    keys = random_keys(40, seed=41)
+    pairs = {key: key * (1 << 15) for key in keys}  # 1.1 MiB each
+    cluster = spawn.up(write_pairs(spawn.directory() / "data", pairs), "--redis-port", "0")
+    with (
+        redis.Redis(port=cluster.redis_port) as watcher,
+        closing(socket.create_connection((cluster.host, cluster.redis_port), timeout=PATIENCE)) as connected,
+    ):
+        assert watcher.mget(keys) == list(pairs.values())
+        pid = watcher.info("server")["process_id"]
+        before = own_memory(pid)
+        client = Client(connected)
+        for _ in range(10):
+            client.send(resp.get_commands(keys))
+        most = max(own_memory(pid) for _ in range(300) if watcher.ping())
+        assert most - before < 150 << 20
+        for key in keys * 10:
+            assert client.read() == pairs[key]
