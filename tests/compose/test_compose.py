@@ -121,7 +121,7 @@ def test_containers_can_do_no_more_than_they_must(cluster: Project) -> None:
 
 def test_only_the_router_can_be_reached_and_only_from_this_machine(cluster: Project) -> None:
     (router,) = cluster.inspect("router")
-    assert _published(router) == {"8000/tcp": ["127.0.0.1"]}
+    assert _published(router) == {"8000/tcp": ["127.0.0.1"], "6380/tcp": ["127.0.0.1"]}
     for container in [*cluster.inspect("shard"), *cluster.inspect("pack")]:
         assert _published(container) == {}
     (network,) = cluster.inspect("shard")[0]["NetworkSettings"]["Networks"]
