@@ -1,15 +1,15 @@
 """What the outcome of a lookup is in HTTP: the one table that both lanes answer by."""
 
 from dataclasses import dataclass
-from importlib.metadata import version
 
 from aiohttp import web
 
 from cluster.errors import InvalidKey, ShardUnavailable
+from cluster.server import VERSION
 from router.lookup import Reply
 from router.policy import RETRY_AFTER
 
-SERVER = f"ringkv/{version('ringkv')}"
+SERVER = f"ringkv/{VERSION}"
 CONTENT_TYPE = "text/plain; charset=utf-8"
 
 

@@ -3,17 +3,15 @@
 import time
 from collections import Counter
 from dataclasses import dataclass, fields, replace
-from importlib.metadata import version
 from typing import Any, Final
 
 from cluster.lease import Leased
+from cluster.server import VERSION
 from router.controller import Controller
 from router.durations import Durations, total
 from router.lookup import Counters, Lookups
 from router.member import Member
 from router.topology import Topology
-
-VERSION: Final = version("ringkv")
 
 _STARTED: Final = time.monotonic()
 
