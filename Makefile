@@ -13,11 +13,12 @@ HOST ?= 127.0.0.1
 ROUNDS ?= 5
 SECONDS ?= 4
 BENCH ?=
+PAIRS ?= 10M
 
 bin := .venv/bin
-code := bench client cluster dataset deploy ringkv router shard tests
+code := bench client cluster dataset deploy process resp ringkv router shard tests
 
-.PHONY: help run test check format million chaos bench bench-micro screenshots clean
+.PHONY: help run test check format million chaos bench large bench-micro screenshots clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +44,10 @@ chaos: .venv/.dev ## kill, hang and cut off shards under load; writes docs/chaos
 # Lasts about a quarter of an hour. Peers that are not installed are left out, and named with their Debian package.
 bench: .venv/.dev ## compare with nginx + memcached and others: ROUNDS=5 SECONDS=4 BENCH="--large --scaling"; writes docs/bench.md
 	$(bin)/python -m bench --rounds $(ROUNDS) --seconds $(SECONDS) $(BENCH)
+
+# Its dataset stays: `python -m bench disk build/bench/10000000.dataset` measures reads from the disk.
+large: .venv/.dev ## pack, start, look up and lose a shard of PAIRS=10M; 100M take half an hour and 30 GB; writes docs/bench.md
+	$(bin)/python -m bench large --pairs $(PAIRS)
 
 bench-micro: .venv/.dev ## the hot functions by themselves, beside all runs before
 	$(bin)/python -m pytest bench/micro -p no:randomly -p no:xdist --benchmark-only --benchmark-autosave \

@@ -2,8 +2,8 @@
 
 import signal
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +11,9 @@ import click
 
 from bench import load
 from bench.data import prepare
+from bench.disk import Disk, measure_disk
 from bench.figures import Figures
+from bench.large import Large, measure_large
 from bench.lookup import look_up
 from bench.machine import load_average, machine
 from bench.memory import hold
@@ -21,33 +23,123 @@ from bench.peers.all import PEERS
 from bench.quiet import Quiet
 from bench.redis import pipeline
 from bench.report import report
+from bench.sample import Sampler
 from bench.scaling import grow
 from bench.serving import Scale, serve
 from bench.startup import start_up
 
 NEEDS_WRK: Final = ("serve", "redis", "mget", "scaling")
 STEPS: Final = ("memory", "lookup", "startup", "pack", "serve", "redis", "mget")
-OPTIONAL_STEPS: Final = ("large", "scaling")
+OPTIONAL_STEPS: Final = ("growth", "scaling")
+DATASET_STEPS: Final = ("disk", "large")
+"""Commands of their own: they are about one dataset, which is large."""
 
+UNITS: Final = {"k": 1_000, "M": 1_000_000}
 
-@click.command()
-@click.argument("steps", nargs=-1, type=click.Choice([*STEPS, *OPTIONAL_STEPS, "report"]))
-@click.option("--pairs", type=click.IntRange(100), default=1_000_000, show_default=True)
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, envvar="ROUNDS")
-@click.option("--seconds", type=click.FloatRange(1), default=4, show_default=True, envvar="SECONDS")
-@click.option("--peer", "chosen", multiple=True, help="Only peers whose name contains this, beside ringkv.")
-@click.option("--large", is_flag=True, help="Also pack ten times the pairs.")
-@click.option("--scaling", is_flag=True, help="Also a hundredth to ten times the pairs, and 1 to 16 shards.")
-@click.option(
+rounds_option = click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, envvar="ROUNDS")
+few_rounds_option = click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, envvar="ROUNDS")
+seconds_option = click.option(
+    "--seconds", type=click.FloatRange(1), default=4, show_default=True, envvar="SECONDS", help="Of each load."
+)
+patience_option = click.option(
     "--patience",
     type=click.FloatRange(0),
     default=300,
     show_default=True,
     help="Seconds that may be waited in all until nobody else uses the machine.",
 )
-@click.option("--work", type=click.Path(path_type=Path), default=Path("build/bench"), show_default=True)
-@click.option("--docs", type=click.Path(path_type=Path), default=Path("docs"), show_default=True)
-def main(  # noqa: PLR0913, PLR0917 - click passes by name
+work_option = click.option(
+    "--work", type=click.Path(path_type=Path), default=Path("build/bench"), show_default=True, help="Data and results."
+)
+docs_option = click.option(
+    "--docs", type=click.Path(path_type=Path), default=Path("docs"), show_default=True, help="Where the report goes."
+)
+
+
+class Pairs(click.ParamType[int]):
+    """A number of pairs, as 200k or 100M."""
+
+    name = "pairs"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value)
+        digits, factor = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1)
+        if not digits.isdecimal() or not int(digits):
+            self.fail(f"{text!r} is no number of pairs, as 200k or 100M", param, ctx)
+        return int(digits) * factor
+
+
+class Program(click.Group):
+    """A group whose command `compare` need not be named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        named = args and (args[0] in self.commands or args[0] == "--help")
+        return super().parse_args(ctx, args if named else ["compare", *args])
+
+
+@click.group(cls=Program)
+def main() -> None:
+    """Measure ringkv. `compare`, beside its peers, is what is done if no command is named."""
+    # Both signals end what was started. A shell has its background processes ignore the first, so it is set here.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+
+
+@main.command("disk")
+@click.argument("dataset", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@few_rounds_option
+@seconds_option
+@patience_option
+@work_option
+@docs_option
+def disk_command(dataset: Path, rounds: int, seconds: float, patience: float, work: Path, docs: Path) -> None:  # noqa: PLR0913, PLR0917 - click passes by name
+    """Measure what a shard does when DATASET, a packed one, is on the disk, beside the disk itself and others."""
+    quiet, sampler = Quiet(patience), Sampler(dataset.resolve())
+    work.mkdir(parents=True, exist_ok=True)
+    # Sockets need short paths; what others store belongs on the disk that is measured.
+    with _sockets() as folder, tempfile.TemporaryDirectory(prefix="disk-", dir=work) as store:
+
+        def run(found: Figures) -> None:
+            measure_disk(Disk(sampler, rounds, seconds, folder, Path(store).resolve(), quiet, found))
+
+        _measure("disk", run, quiet, work / "results")
+    _report(work, docs)
+
+
+@main.command("large")
+@click.option("--pairs", type=Pairs(), default="10M", show_default=True, help="As 200k or 100M.")
+@few_rounds_option
+@patience_option
+@work_option
+@docs_option
+def large_command(pairs: int, rounds: int, patience: float, work: Path, docs: Path) -> None:
+    """Pack many pairs, start a cluster of them, look some up, and lose a shard.
+
+    With 100M pairs this takes half an hour and 30 GB of disk. The dataset stays, for `python -m bench disk`.
+    """
+    work = work.resolve()
+    quiet = Quiet(patience)
+    with _sockets() as folder:
+
+        def run(found: Figures) -> None:
+            measure_large(Large(pairs, rounds, work, folder, quiet, found))
+
+        _measure("large", run, quiet, work / "results")
+    _report(work, docs)
+
+
+@main.command()
+@click.argument("steps", nargs=-1, type=click.Choice([*STEPS, *OPTIONAL_STEPS, "report"]))
+@click.option("--pairs", type=click.IntRange(100), default=1_000_000, show_default=True)
+@rounds_option
+@seconds_option
+@click.option("--peer", "chosen", multiple=True, help="Only peers whose name contains this, beside ringkv.")
+@click.option("--large", is_flag=True, help="Also pack ten times the pairs.")
+@click.option("--scaling", is_flag=True, help="Also a hundredth to ten times the pairs, and 1 to 16 shards.")
+@patience_option
+@work_option
+@docs_option
+def compare(  # noqa: PLR0913, PLR0917 - click passes by name
     steps: tuple[str, ...],
     pairs: int,
     rounds: int,
@@ -63,16 +155,12 @@ def main(  # noqa: PLR0913, PLR0917 - click passes by name
 
     What each step has measured stays in WORK/results, and the report is always about all that is there.
     """
-    # Both end what was started. Who was started in the background by a shell would not even hear of the first.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    wanted = [*(steps or STEPS), *(["large"] if large else []), *(["scaling"] if scaling else [])]
+    wanted = [*(steps or STEPS), *(["growth"] if large else []), *(["scaling"] if scaling else [])]
     work, scale = work.resolve(), Scale(rounds, seconds)
     peers = tuple(peer for peer in PEERS if peer.name == "ringkv" or not chosen or any(c in peer.name for c in chosen))
     quiet = Quiet(patience)
     data = prepare(work, pairs) if wanted != ["report"] else None
-    with tempfile.TemporaryDirectory(prefix="rkv-bench-") as name:
-        folder = Path(name)
+    with _sockets() as folder:
         for step in dict.fromkeys(wanted):
             if data is None or step == "report":
                 continue
@@ -87,12 +175,22 @@ def main(  # noqa: PLR0913, PLR0917 - click passes by name
                 "serve": lambda found: serve(peers, data, scale, folder, quiet, found),
                 "redis": lambda found: pipeline(data, scale, folder, quiet, found),
                 "mget": lambda found: batches(data, scale, folder, quiet, found),
-                "large": lambda found: pack_large(data, prepare(work, 10 * pairs), quiet, found),
+                "growth": lambda found: pack_large(data, prepare(work, 10 * pairs), quiet, found),
                 "scaling": lambda found: grow(work, folder, pairs, scale, quiet, found),
             }
             _measure(step, run[step], quiet, work / "results")
+    _report(work, docs)
+
+
+@contextmanager
+def _sockets() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="rkv-bench-") as name:
+        yield Path(name)
+
+
+def _report(work: Path, docs: Path) -> None:
     figures = Figures()
-    for step in (*STEPS, *OPTIONAL_STEPS):
+    for step in (*STEPS, *OPTIONAL_STEPS, *DATASET_STEPS):
         with suppress(FileNotFoundError):
             figures.read(work / "results" / f"{step}.json")
     report(figures, docs)

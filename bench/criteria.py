@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from bench.figures import RINGKV, Figures
+from bench.fio import FIO
+from bench.large import HANG, HANG_2, KILL
+from bench.large import SORT as SORT_LARGE
 from bench.memory import REDIS
 from bench.mget import BATCHES, SINGLES
 from bench.pack import REDIS as REDIS_PIPE
@@ -82,6 +85,26 @@ def _growth(quantity: str) -> Callable[[Figures], float | None]:
     return figure
 
 
+def _lost(trouble: str, quantity: str) -> Callable[[Figures], float | None]:
+    """What was suffered when a shard was lost, at the largest size."""
+
+    def figure(figures: Figures) -> float | None:
+        return figures.median(trouble, f"lost {quantity}", max(figures.points(trouble, f"lost {quantity}"), default=0))
+
+    return figure
+
+
+def _misses(which: Callable[[list[int]], int]) -> Callable[[Figures], float | None]:
+    """A miss against a hit at one of the sizes that were looked up."""
+
+    def figure(figures: Figures) -> float | None:
+        points = figures.points(RINGKV, "hot hits")
+        hit, miss = (figures.median(RINGKV, f"hot {kind}", which(points or [0])) for kind in ("hits", "misses"))
+        return miss / hit if hit and miss else None
+
+    return figure
+
+
 CRITERIA: Final = (
     Criterion(f"requests/s against {NGINX}, 16 connections", _against(NGINX, "rate", 16), least=1.0),
     Criterion(f"requests/s against {NGINX}, 64 connections", _against(NGINX, "rate", 64), least=1.4),
@@ -103,7 +126,7 @@ CRITERIA: Final = (
         lambda figures: figures.ratio("keys a second", BATCHES, SINGLES),
         least=5.0,
     ),
-    # How to count what forked processes share is a choice that decides: so all three are shown.
+    # The result depends on how memory that forked processes share is counted: all three ways are shown.
     Criterion("packed file and anonymous memory of all shards (PSS) against Redis", _memory("held"), most=0.8),
     Criterion("the same, pages that processes share counted in each shard", _memory("held, each"), most=0.8),
     Criterion("the same of the whole cluster, the router too (PSS)", _memory("held by the whole cluster"), most=0.8),
@@ -114,6 +137,22 @@ CRITERIA: Final = (
     Criterion("packing against `redis-cli --pipe`", _beside(REDIS_PIPE, "pack"), most=0.6),
     Criterion("packing ten times the pairs (10M against 1M)", _growth("pack growth"), most=11),
     Criterion("resident while packing ten times the pairs", _own("pack resident", 1e9), most=1.5, unit=" GB"),
+    Criterion(f"keys from disk a second against {FIO}", _beside(FIO, "cold rate"), least=0.6),
+    Criterion("keys from disk a second", _own("cold rate"), least=15_000, unit="/s"),
+    Criterion("p99 of hot keys beside keys from disk", _own("hot p99", 1e-3), most=5, unit=" ms"),
+    Criterion("first answer of a large dataset, warm", _own("large start warm"), most=1.5, unit=" s"),
+    Criterion("first answer of a large dataset, from disk", _own("large start cold"), most=1.5, unit=" s"),
+    Criterion("requests that fail when a shard is killed, from disk, R=1", _lost(KILL, "failed"), most=0, unit=""),
+    Criterion("longest wait when a shard is killed, from disk, R=1", _lost(KILL, "longest"), most=0.5, unit=" s"),
+    Criterion("longest wait when a shard hangs, from disk, R=1", _lost(HANG, "longest"), most=1.5, unit=" s"),
+    Criterion("longest wait when a shard hangs, from disk, R=2", _lost(HANG_2, "longest"), most=0.1, unit=" s"),
+    Criterion("a hot lookup, the large dataset against a small one", _growth("hot hits"), most=1.5),
+    Criterion("a hot miss against a hot hit, the small dataset", _misses(min), most=2),
+    Criterion("a hot miss against a hot hit, the large dataset", _misses(max), most=2),
+    Criterion("bytes a key beside its value, the large dataset", _own("large bytes a key"), most=22, unit=" B"),
+    Criterion("anonymous memory of a shard, the large dataset", _own("large anonymous", 1e6), most=120, unit=" MB"),
+    Criterion(f"packing the large dataset against `{SORT_LARGE}`", _beside(SORT_LARGE, "large pack"), most=0.7),
+    Criterion("resident while packing the large dataset", _own("large resident", 1e9), most=0.5, unit=" GB"),
     Criterion("a lookup, 10M pairs against 10k", _growth("lookup growth"), most=1.5),
     Criterion("CPU a request, 10M pairs against 10k", _growth("cpu by pairs"), most=1.5),
     Criterion("time a request, 10M pairs against 10k", _growth("p50 by pairs"), most=1.5),

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import pyarrow as pa
-
 from bench.processes import run
+from bench.sample import Sampler
 
 KEY_BYTES: Final = 36
 
@@ -19,7 +17,7 @@ SAMPLE: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """`text` holds `pairs` pairs; `packed` is made of it, and `keys` has a random sample of its keys, one a line."""
+    """`text` holds `pairs` pairs; `packed` is a dataset of them, and `keys` a random sample of its keys, one a line."""
 
     pairs: int
     text: Path
@@ -40,15 +38,15 @@ class Data:
         """What all values have together: each line has its key, a space and a newline beside it."""
         return self.text.stat().st_size - self.pairs * (KEY_BYTES + 2)
 
+    def packed_bytes(self) -> int:
+        """What all files of the dataset have together."""
+        return sum(path.stat().st_size for path in self.packed.iterdir())
+
 
 def prepare(folder: Path, pairs: int) -> Data:
     """Generate and pack, unless that was done before."""
-    folder.mkdir(parents=True, exist_ok=True)
-    data = Data(pairs, folder / f"{pairs}.data", folder / f"{pairs}.arrow", folder / f"{pairs}.keys")
-    if not data.text.exists():
-        building = data.text.with_suffix(".new")
-        run(sys.executable, "-m", "dataset.generate", "--pairs", str(pairs), "--output", building)
-        building.rename(data.text)
+    text = generate(folder, pairs)
+    data = Data(pairs, text, folder / f"{pairs}.dataset", folder / f"{pairs}.keys")
     if not data.packed.exists():
         run(sys.executable, "-m", "ringkv", "pack", data.text, data.packed)
     if not data.keys.exists():
@@ -56,14 +54,17 @@ def prepare(folder: Path, pairs: int) -> Data:
     return data
 
 
+def generate(folder: Path, pairs: int) -> Path:
+    """The text file of so many pairs, made unless it is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = folder / f"{pairs}.data"
+    if not text.exists():
+        building = text.with_suffix(".new")
+        run(sys.executable, "-m", "ringkv.dataset.generate", "--pairs", str(pairs), "--output", building)
+        building.rename(text)
+    return text
+
+
 def sample_keys(packed: Path, count: int, seed: int = 1) -> list[bytes]:
-    """Up to `count` different keys of a packed file, drawn evenly, in random order."""
-    with pa.memory_map(str(packed)) as file:
-        column = pa.ipc.open_file(file).read_all().column("key").combine_chunks()
-        rows = np.frombuffer(column.storage.buffers()[1], np.uint8).reshape(-1, 16)
-        chosen = np.random.default_rng(seed).permutation(len(rows))[:count]
-        return [_text(row.tobytes().hex()) for row in rows[chosen]]
-
-
-def _text(digits: str) -> bytes:
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}".encode()
+    """Up to `count` different keys of a dataset, drawn evenly, in random order."""
+    return [key for key, _ in Sampler(packed).any(count, seed)]

@@ -1,4 +1,4 @@
-"""What one lookup costs: `Store.get` in the packed file, and a dict that holds the same pairs.
+"""What one lookup costs: `Store.get` in a dataset, and a dict that holds the same pairs.
 
 python -m bench.lookup PACKED [TEXT]      in a process of its own; prints nanoseconds a lookup, one JSON object
 """
@@ -18,8 +18,8 @@ import click
 from bench.data import Data, sample_keys
 from bench.errors import BenchmarkFailed
 from bench.figures import RINGKV, Figures
-from dataset.packed import PackedFile
-from shard.store import Store
+from bench.hot import leased, warm
+from ringkv.dataset.dataset import Dataset
 
 DICT: Final = "dict.get"
 LOOKUPS: Final = 1_000_000
@@ -46,9 +46,9 @@ def main(packed: Path, text: Path | None) -> None:
     keys = sample_keys(packed, LOOKUPS)
     keys = list(islice(cycle(keys), LOOKUPS))
     found: dict[str, list[float]] = {}
-    with PackedFile.open(packed) as opened:
-        store = Store(opened)
-        store.load(range(opened.header.partitions))
+    with Dataset.open(packed) as dataset:
+        store = leased(dataset)
+        warm(store, keys)
         ways: dict[str, Callable[[bytes], bytes | None]] = {RINGKV: store.get}
         if text is not None:
             ways[DICT] = dict(Data(0, text, packed, packed).lines()).get

@@ -1,4 +1,4 @@
-"""Memory for the same pairs: the packed file and what the shards hold beside it, against Redis and memcached."""
+"""Memory for the same pairs: the packed dataset and what the shards hold beside it, against Redis and memcached."""
 
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ MEMCACHED: Final = "memcached"
 
 
 def hold(data: Data, folder: Path, figures: Figures) -> None:
-    packed = data.packed.stat().st_size
+    packed, segments = data.packed_bytes(), sorted(data.packed.glob("segment-*"))
     figures.add(RINGKV, "packed file", packed)
     figures.add(RINGKV, "packed beyond values", (packed - data.value_bytes()) / data.pairs)
     figures.add(RINGKV, "values", data.value_bytes())
@@ -28,8 +28,9 @@ def hold(data: Data, folder: Path, figures: Figures) -> None:
         if load.installed():
             load.measure(endpoint, data.keys, connections=64, seconds=2, pids=processes.pids)
         everything = processes.pids()
-        # The supervisor looks into the file too, before it starts them.
-        holders = [pid for pid in set(everything).difference(processes.roots()) if maps_file(pid, data.packed)]
+        # The supervisor looks into the dataset too, before it starts them.
+        others = set(everything).difference(processes.roots())
+        holders = [pid for pid in others if any(maps_file(pid, segment) for segment in segments)]
         shards, whole = memory(holders), memory(everything)
         figures.add(RINGKV, "shards", len(holders))
         figures.add(RINGKV, "shards anonymous", shards.anonymous_share)

@@ -1,6 +1,7 @@
 """Packing: against `sort` of the same file, against loading Redis, and ten times as much of it."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Final
@@ -57,13 +58,13 @@ def pack_large(small: Data, large: Data, quiet: Quiet, figures: Figures) -> None
 
 
 def pack_once(data: Data) -> float:
-    """Seconds of a fresh process; the packed file does not stay."""
-    out = data.text.with_name("packed.arrow")
-    out.unlink(missing_ok=True)
+    """Seconds of a fresh process; the dataset does not stay."""
+    out = data.text.with_name("packed")
+    shutil.rmtree(out, ignore_errors=True)
     try:
         return run(sys.executable, "-m", "ringkv", "pack", data.text, out)
     finally:
-        out.unlink(missing_ok=True)
+        shutil.rmtree(out, ignore_errors=True)
 
 
 def peak_of_this_process() -> int:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import click
 
-from cluster import resp
+from ringkv.resp import codec
 
 DISTINCT: Final = 4000
 """Pipelines made beforehand, with their replies: to make one, or to parse its replies, costs more than to send it."""
@@ -23,22 +23,22 @@ READ: Final = 1 << 16
 
 
 class Pipeline:
-    """GETs and their replies, as they were when somebody had looked at each of them."""
+    """GETs, and the replies to them that were checked once, one by one."""
 
     def __init__(self, keys: list[bytes]) -> None:
-        self.requests = resp.get_commands(keys)
+        self.requests = codec.get_commands(keys)
         self.replies = b""
         self._count = len(keys)
 
     def learn(self, connection: socket.socket) -> int:
         """Ask for the replies; how many were no value."""
-        reader, wrong, left = resp.reader(), 0, self._count
+        reader, wrong, left = codec.reader(), 0, self._count
         connection.sendall(self.requests)
         while left:
             data = connection.recv(READ)
             self.replies += data
             reader.feed(data)
-            while (reply := reader.gets()) is not resp.NOT_ENOUGH:
+            while (reply := reader.gets()) is not codec.NOT_ENOUGH:
                 wrong += type(reply) is not bytes
                 left -= 1
         return wrong

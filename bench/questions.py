@@ -14,35 +14,39 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from bench.figures import RINGKV, Figures
-from cluster.limits import LOAD_BOUND
-from cluster.position import partition_count
+from ringkv.cluster.limits import LOAD_BOUND
+from ringkv.cluster.position import block_count, partition_count
 
 FLOOR: Final = "nginx return 200"
 VALUE: Final = 60
 LINE: Final = 36 + 1 + VALUE + 1
 """Bytes of a line of the data file: key, space, value, newline."""
 
-COLUMNS: Final = 8 + 16 + 4
-PARTITION: Final = 440
-"""Bytes beside a value in the packed file: of a key, and of a partition (docs/design.md)."""
+COLUMNS: Final = 16 + 4
+BLOCK: Final = 260
+PARTITION: Final = 32
+FIXED: Final = 3000
+"""Bytes beside the values in a dataset: of a key, of a block, of a partition (docs/design.md), and of the whole."""
 
 
 def packed_bytes(pairs: int) -> int:
-    """The size of the packed file of so many pairs with values of VALUE bytes."""
-    return pairs * (VALUE + COLUMNS) + PARTITION * partition_count(pairs, pairs * VALUE)
+    """The size of the dataset of so many pairs with values of VALUE bytes."""
+    blocks = block_count(pairs, pairs * VALUE)
+    return pairs * (VALUE + COLUMNS) + BLOCK * blocks + PARTITION * partition_count(blocks) + FIXED
 
 
 def size(work: Path, _docs: Path) -> Figure | None:
-    """The file and a shard's part of it, computed; the files that `python -m bench` has packed, measured."""
+    """The file and a shard's part of it, computed; the datasets that `python -m bench` has packed, measured."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     axes = figure.subplots()
     pairs = [10**exponent for exponent in range(4, 11)]
     axes.plot(pairs, [at * LINE / 1e9 for at in pairs], "--", color="tab:gray", label="data file")
-    axes.plot(pairs, [packed_bytes(at) / 1e9 for at in pairs], color="tab:red", label="packed file")
+    axes.plot(pairs, [packed_bytes(at) / 1e9 for at in pairs], color="tab:red", label="dataset")
     for shards, colour in ((3, "tab:blue"), (10, "tab:green"), (100, "tab:purple")):
         held = [LOAD_BOUND * packed_bytes(at) / shards / 1e9 for at in pairs]
         axes.plot(pairs, held, color=colour, linewidth=1, label=f"largest of {shards} shards, one replica")
-    measured = sorted((int(path.stem), path.stat().st_size) for path in work.glob("*.arrow") if path.stem.isdigit())
+    packed = [path for path in work.glob("*.dataset") if path.stem.isdigit()]
+    measured = sorted((int(path.stem), sum(file.stat().st_size for file in path.iterdir())) for path in packed)
     if measured:
         axes.plot(
             *zip(*((at, found / 1e9) for at, found in measured), strict=True), "o", color="black", label="measured"

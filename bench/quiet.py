@@ -21,7 +21,7 @@ QUIET: Final = 0.3
 
 
 class Quiet:
-    """Spends up to `patience` seconds in all, however often it is asked; then figures are as good as they get."""
+    """Waits up to `patience` seconds in all for a quiet machine; after that, what is measured is taken as it is."""
 
     def __init__(self, patience: float) -> None:
         self.repeated = 0

@@ -16,7 +16,7 @@ from bench.peers.ringkv import Ringkv
 from bench.processes import Processes
 from bench.quiet import Quiet
 from bench.serving import CHECKED, Scale
-from cluster import resp
+from ringkv.resp import codec
 
 CONNECTIONS: Final = 64
 DEPTH: Final = 16
@@ -67,13 +67,13 @@ def _keep(number: int, subject: str, found: Measured, figures: Figures) -> None:
 def _check(port: int, data: Data) -> None:
     """Does it answer with the values' own bytes? Raises BenchmarkFailed."""
     pairs = data.first(CHECKED)
-    reader = resp.reader()
+    reader = codec.reader()
     found: list[object] = []
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-        connection.sendall(resp.get_commands([key for key, _ in pairs]))
+        connection.sendall(codec.get_commands([key for key, _ in pairs]))
         while len(found) < len(pairs):
             reader.feed(connection.recv(1 << 20))
-            while (reply := reader.gets()) is not resp.NOT_ENOUGH:
+            while (reply := reader.gets()) is not codec.NOT_ENOUGH:
                 found.append(reply)
     if found != [value for _, value in pairs]:
         raise BenchmarkFailed(f"the Redis port answers {found!r} instead of the values of {pairs!r}")

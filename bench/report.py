@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.criteria import promises
+from bench.extent import at_size, from_disk
 from bench.figures import RINGKV, Figures
 from bench.peers.all import PEERS
 from bench.pictures import write_pictures
@@ -61,13 +62,15 @@ def _sections(figures: Figures) -> Iterable[tuple[str, Rows]]:
         ("Memory for the same pairs", _memory(figures)),
         ("Start, pack, look up", _times(figures)),
         ("Growth", _growth(figures)),
+        ("From disk", from_disk(figures)),
+        ("Large", at_size(figures)),
     ):
         if len(rows) > 1:
             yield title, rows
     yield "Who was measured", [("peer", "how it was set up"), *((peer.name, peer.setup) for peer in PEERS)]
     if figures.missing:
         missing = [(name, ", ".join(packages)) for name, packages in figures.missing.items()]
-        yield "Not installed", [("peer", "Debian packages that bring it"), *missing]
+        yield "Not installed", [("peer", "packages that bring it, Debian's where nothing else is said"), *missing]
     yield "The machine", [("what", "which"), *figures.notes.items()]
 
 

@@ -19,7 +19,7 @@ CONNECTIONS: Final = 64
 SHARDS: Final = (1, 2, 4, 8, 16)
 
 MAX_ROUNDS: Final = 3
-"""Each starts nine clusters, up to ten million pairs: more would take longer than they teach."""
+"""Rounds: each starts nine clusters of up to ten million pairs, so that there is no time for many."""
 
 
 def sizes(pairs: int) -> tuple[int, ...]:

@@ -22,20 +22,19 @@ def start_up(data: Data, rounds: int, folder: Path, quiet: Quiet, figures: Figur
         shutil.rmtree(cache, ignore_errors=True)
         quiet.wait()
         for quantity in ("start cold", "start warm"):
-            seconds = first_answer(data, cache, folder)
+            seconds = first_answer(data.text, data.first(1)[0], folder, "--cache", cache)
             figures.add(RINGKV, quantity, seconds)
             click.echo(f"round {number + 1}: {quantity}: {seconds:.2f} s")
     shutil.rmtree(cache, ignore_errors=True)
 
 
-def first_answer(data: Data, cache: Path, folder: Path) -> float:
-    """Seconds. Raises BenchmarkFailed."""
+def first_answer(source: Path, pair: tuple[bytes, bytes], folder: Path, *options: str | Path) -> float:
+    """Seconds until the cluster of `source` answers with this pair's value. Raises BenchmarkFailed."""
     port = free_port()
-    key, value = data.first(1)[0]
+    key, value = pair
     with Processes(folder / "start") as processes:
         start = time.perf_counter()
-        command = [sys.executable, "-m", "ringkv", "up", str(data.text), "--port", str(port), "--cache", str(cache)]
-        processes.start("ringkv", *command)
+        processes.start("ringkv", sys.executable, "-m", "ringkv", "up", source, "--port", str(port), *options)
         while time.perf_counter() - start < PATIENCE:
             with suppress(OSError, HTTPException):
                 if _ask(port, key) == value:

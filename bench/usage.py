@@ -62,7 +62,7 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def busy_seconds() -> float:
-    """What all processors of the machine have worked so far, for whomever."""
+    """What all processors of the machine have worked so far, for any process."""
     user, nice, system, _idle, _iowait, irq, softirq, steal = map(
         int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
     )
@@ -82,13 +82,14 @@ def maps_file(pid: int, path: Path) -> bool:
 
 
 class PeakResident:
-    """The largest sum of the resident memory of all processes below this one, sampled while the body runs.
+    """The largest sum of the resident memory of all processes below this one, sampled `every` so many seconds.
 
     Pages that several of them share count in each, so the true figure is lower.
     """
 
-    def __init__(self, roots: Callable[[], Iterable[int]]) -> None:
+    def __init__(self, roots: Callable[[], Iterable[int]], every: float = SAMPLE_SECONDS) -> None:
         self.bytes = 0
+        self._every = every
         self._roots = roots
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
@@ -104,7 +105,7 @@ class PeakResident:
     def _sample(self) -> None:
         while not self._done.is_set():
             self.bytes = max(self.bytes, sum(_resident(pid) for pid in descendants(self._roots())))
-            time.sleep(SAMPLE_SECONDS)
+            time.sleep(self._every)
 
 
 def _stat(pid: int) -> list[str] | None:

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from client.get import DEFAULT_URL, EXAMPLES, SUMMARY, URL_VARIABLE, print_values, wrong_usage
+from ringkv.client.get import DEFAULT_URL, EXAMPLES, SUMMARY, URL_VARIABLE, print_values, wrong_usage
 
 
 class _OneLineUsage(click.Command):

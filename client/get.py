@@ -12,9 +12,8 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection, IncompleteRead
-from typing import BinaryIO, Final, NoReturn, Self, TextIO
+from typing import BinaryIO, Final, NamedTuple, NoReturn, TextIO
 from urllib.parse import quote, urlsplit
 
 DEFAULT_URL: Final = "http://localhost:8000"
@@ -24,14 +23,14 @@ TIMEOUT: Final = 10.0
 """Seconds without a byte from the router. It answers within 5, if only with 503."""
 
 RETRIES: Final = 2
-"""After a 503. The router has waited for its shards each time: three times 5 s is longer than starting one takes."""
+"""After a 503, for which the router waits up to 5 s. Three times that is longer than the start of a shard takes."""
 
 RETRY_AFTER_MAX: Final = 10
-"""Seconds. Who asks for a longer pause is not about to recover, and a command should say so at once."""
+"""Seconds. A router that asks for a longer pause will not recover soon, and a command should say so at once."""
 
 FOUND, MISSING, FAILED = 0, 1, 2
 INTERRUPTED, OUTPUT_CLOSED = 130, 141
-"""128 + SIGINT and 128 + SIGPIPE, as a shell reports it of `cat`: neither may be taken for a missing key."""
+"""128 + SIGINT and 128 + SIGPIPE, as a shell reports them of `cat`: neither may look like a missing key."""
 
 SUMMARY: Final = f"""\
 Print the value of each KEY: its bytes, unchanged, and a newline.
@@ -73,7 +72,7 @@ class UnexpectedAnswer(ClientError):
     """What answered is not a ringkv router, or one that is broken."""
 
 
-class Client:
+class Client(contextlib.AbstractContextManager["Client"]):
     """One keep-alive connection to a router, opened when it is needed; not to be shared by threads.
 
         with Client("http://localhost:8000") as client:
@@ -100,18 +99,14 @@ class Client:
     def close(self) -> None:
         self._connection.close()
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def _answer(self, path: str) -> "_Answer":
-        """The final answer to `path`, which a passing 503 is not."""
+        """The answer to `path`, asked for again after a 503 that says when to come back."""
         answer = self._ask(f"{self._prefix}/{path}")
         for _ in range(RETRIES):
-            pause = answer.pause()
-            if pause is None:
+            if (pause := answer.pause()) is None:
                 break
             time.sleep(pause)
             answer = self._ask(f"{self._prefix}/{path}")
@@ -144,8 +139,7 @@ class Client:
             raise
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(NamedTuple):
     status: int
     reason: str
     headers: HTTPMessage
@@ -154,14 +148,13 @@ class _Answer:
     def pause(self) -> int | None:
         """Seconds to wait before asking again, or None when this answer is final (also with a date to wait for)."""
         seconds = self.headers.get("Retry-After", "").strip()
-        if self.status != 503 or not re.fullmatch("[0-9]{1,9}", seconds):
-            return None
-        return int(seconds) if int(seconds) <= RETRY_AFTER_MAX else None
+        told = self.status == 503 and re.fullmatch("[0-9]{1,9}", seconds)
+        return int(seconds) if told and int(seconds) <= RETRY_AFTER_MAX else None
 
     def value(self, url: str) -> bytes | None:
         """The value, or None. Raises Unavailable, UnexpectedAnswer."""
         # Any web server says 404 to a wrong path; that a key is absent, only ringkv can say.
-        if self.status == 404 and self.body.startswith(b"no such key"):
+        if self.status == 404 and "Ringkv-Missing" in self.headers:
             return None
         return self.content(url)
 
@@ -183,8 +176,7 @@ _is_uuid4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-
 def canonical(key: str) -> str:
     """`key` in lower case. Raises InvalidKey.
 
-    The router checks keys too, but not all that could be written here would reach it as a key: `ring` and
-    `healthz` are other pages of it, and an empty key is its front page.
+    The router checks keys too, but `ring` and `healthz` are other pages of it, and an empty key is its front page.
     """
     lowered = key.lower()
     if not _is_uuid4(lowered):
@@ -219,12 +211,10 @@ def print_values(arguments: Iterable[str], url: str, *, timeout: float = TIMEOUT
             return _print_values(client, _keys(arguments), _binary(sys.stdout, "output"))
     except ClientError as error:
         return _fail(str(error))
-    except BrokenPipeError:
-        forget_output()
-        return OUTPUT_CLOSED
     except OSError as error:
         forget_output()
-        return _fail(f"standard input or output: {error.strerror or error}")
+        closed = isinstance(error, BrokenPipeError)
+        return OUTPUT_CLOSED if closed else _fail(f"standard input or output: {error.strerror or error}")
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -266,7 +256,7 @@ def _binary(stream: TextIO | None, name: str) -> BinaryIO:
 
 
 def forget_output() -> None:
-    """Let the interpreter's last flush of stdout succeed, which would complain a second time."""
+    """Let the interpreter's flush of stdout at its exit succeed: it would report the same error a second time."""
     with contextlib.suppress(OSError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -277,7 +267,7 @@ def _fail(message: str) -> int:
 
 
 def _say(line: str) -> None:
-    # Who closed stderr does not want to know; the exit code still tells.
+    # A closed stderr is no reason to fail: the exit code still tells.
     with contextlib.suppress(OSError, AttributeError):
         sys.stderr.write(f"{line}\n")
 

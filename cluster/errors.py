@@ -11,12 +11,14 @@ RingkvError
 │   │   └── DuplicateKey    a key that stands on two lines
 │   ├── PackingFailed       the packed file could not be written (disk full, no permission)
 │   ├── PackedFileError     not a packed dataset, truncated, or of another version
-│   ├── CorruptPartition    one partition's bytes do not match its checksum; the others can be served
-│   └── PartitionNotLoaded  the key's partition is not loaded here: whether the key exists is for an owner to say
+│   │   └── PackedFileChanged   it was one, and was overwritten while it was served
+│   ├── CorruptBlock        one block's bytes do not match its checksum, or cannot be read; the others can be served
+│   └── PartitionNotLeased  the key's partition is not leased here: whether the key exists is for an owner to say
 ├── ClusterError
-│   ├── PeerError           an address answers, but not as a shard should
+│   ├── PeerError           an address answers, but not as a shard should, or it refuses what was asked
 │   ├── LeaseRefused        a shard will not serve the ring that a router asks for
 │   └── ShardUnavailable    no owner of a key could be reached before the deadline
+│       └── TooManyRequests the router has no room for another request
 └── StartupError            a process cannot start: port in use, missing permission, bad setting
 """
 
@@ -57,11 +59,15 @@ class PackedFileError(DatasetError):
     pass
 
 
-class CorruptPartition(DatasetError):
+class PackedFileChanged(PackedFileError):
     pass
 
 
-class PartitionNotLoaded(DatasetError):
+class CorruptBlock(DatasetError):
+    pass
+
+
+class PartitionNotLeased(DatasetError):
     pass
 
 
@@ -78,6 +84,10 @@ class LeaseRefused(ClusterError):
 
 
 class ShardUnavailable(ClusterError):
+    pass
+
+
+class TooManyRequests(ShardUnavailable):
     pass
 
 

@@ -1,23 +1,26 @@
 """What a router asks of a shard: the LEASE command and its errors, read and written in one place.
 
-    LEASE <dataset id> <ring id> <replicas> <name> <name> …     → +OK <keys loaded> <bytes loaded>
+    LEASE <dataset id> <ring id> <replicas> <name> <name> …     → +OK <keys> <bytes>
 
 The names are all shards of the ring, in any order. The shard finds its own partitions from them, so that
 there is no list of partitions on the wire that could be wrong; the ring id proves that both sides computed
-with the same rules. The connection is the lease: it ends when the connection does.
+with the same rules. A lease reads no data: the shard answers at once, and reads a block when its first key is asked
+for. The connection is the lease: it ends when the connection does.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-NOT_LOADED = "NOTLOADED"
-"""The key's partition is not loaded here: the key may well exist. Never to be read as "not found"."""
+from ringkv.cluster.errors import CorruptBlock, PartitionNotLeased, PeerError, RingkvError
+
+NOT_LEASED = "NOTLEASED"
+"""The key's partition is not leased here: the key may well exist. Never to be read as "not found"."""
 
 CORRUPT = "CORRUPT"
-"""The key's partition does not match its checksum on this shard's disk."""
+"""The key's block does not match its checksum on this shard's disk, or cannot be read from it."""
 
 TOO_LARGE = "TOOLARGE"
-"""The values asked for together are more than fits in one reply (MAX_BATCH): each of them can be had."""
+"""The values of this MGET are together larger than one reply may be (MAX_BATCH): ask for fewer keys at once."""
 
 WRONG_DATASET = "WRONGDATASET"
 """The shard serves other data than the router asks for."""
@@ -25,9 +28,19 @@ WRONG_DATASET = "WRONGDATASET"
 WRONG_RING = "WRONGRING"
 """The shard computes another ring, or is not part of it."""
 
-PONG = "PONG"
+SERVING = "SERVING"
 DRAINING = "DRAINING"
-"""The reply to PING of a shard that was told to stop: give its partitions to others, then let go of it."""
+"""How a shard's reply to HEARTBEAT begins: DRAINING once it was told to stop. A router then leases the shard's
+partitions on others, and closes its connections to it."""
+
+_TYPES: Final[dict[str, type[RingkvError]]] = {NOT_LEASED: PartitionNotLeased, CORRUPT: CorruptBlock}
+
+
+def refusal(reply: str) -> RingkvError:
+    """The error that the text of a shard's error reply stands for, told by its first word: PeerError for any other."""
+    code, _, reason = reply.partition(" ")
+    kind = _TYPES.get(code)
+    return kind(reason) if kind is not None else PeerError(reply)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +67,27 @@ class LeaseRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What a shard tells of itself a few times a second; `checked` are bytes of blocks that it has read and checked."""
+
+    draining: bool
+    checked: int
+
+    def reply(self) -> str:
+        return f"{DRAINING if self.draining else SERVING} {self.checked}"
+
+    @classmethod
+    def parse(cls, reply: Any) -> "Heartbeat":
+        """Read the reply to HEARTBEAT. Raises PeerError."""
+        words = reply.decode("ascii", "replace").split() if isinstance(reply, bytes) else []
+        if len(words) != 2 or words[0] not in {SERVING, DRAINING} or not words[1].isdigit():
+            raise PeerError(f"not a reply to HEARTBEAT: {reply!r}"[:100])
+        return cls(words[0] == DRAINING, int(words[1]))
+
+
+@dataclass(frozen=True, slots=True)
 class Leased:
-    """What a shard has loaded for a lease: keys, and the bytes of the packed file that hold them."""
+    """What a shard may read under a lease: keys, and the bytes of the blocks that hold them."""
 
     keys: int
     bytes: int

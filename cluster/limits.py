@@ -1,35 +1,55 @@
 """Limits and policies that every process shares, each with the reason for its value.
 
-They stand together because they are one calculation: how many keys a partition holds decides how many
+They stand together because they are one calculation: how many keys a block holds decides how many blocks and
 partitions there are, and that decides how even the placement can be and what one change moves.
 """
 
 from typing import Final
 
-KEYS_PER_PARTITION: Final = 256
-"""A lookup then looks at about 800 bytes, and Arrow's 440 bytes a partition are less than 2 bytes a key."""
+KEYS_PER_BLOCK: Final = 256
+"""At this size a lookup searches about 800 bytes, and Arrow's 230 bytes a block are less than a byte a key."""
 
-MIN_PARTITIONS: Final = 256
-"""Enough for the load bound to be met with a few shards, also by a small dataset."""
+BLOCK_BYTES: Final = 64 << 10
+"""Datasets of larger values get more blocks than their keys call for: a block is read and checked as a whole, and a
+disk reads this much about as quickly as a page."""
 
-MAX_PARTITIONS: Final = 65_536
-"""A placement is one tuple a partition, computed by every process at every change: under a second at this size."""
+MIN_KEYS_PER_BLOCK: Final = 4
+"""Where single values are larger than a block should be, blocks of fewer keys would be none but empty ones."""
 
-PARTITION_BYTES: Final = 16 << 20
-"""Datasets of large values get more partitions than their keys call for, so that one stays quick to load."""
+MIN_BLOCKS: Final = 256
+"""So that there are as many partitions: with fewer, a small dataset could not be shared out among a few shards as
+evenly as LOAD_BOUND asks."""
 
-MAX_PARTITION_BYTES: Final = (1 << 31) - 1
+MAX_BLOCKS: Final = 1 << 26
+"""As many as 17 billion keys need."""
+
+MAX_BLOCK_BYTES: Final = (1 << 31) - 1
 """Arrow's `binary` counts a batch's value bytes with 32-bit offsets."""
+
+SEGMENT_BYTES: Final = 256 << 20
+"""A segment is what one task packs, and what is uploaded: small enough to be done again, large enough to be few."""
+
+MAX_SEGMENT_BYTES: Final = (1 << 32) - 1
+"""The table of blocks counts a segment's bytes with 32 bits. Segments are cut between partitions, so this is also about
+the most that a partition may have: datasets of up to 64 TiB."""
 
 MAX_VALUE: Final = 64 << 20
 """A value is one reply held in memory whole, at both ends of a link."""
 
 MAX_BATCH: Final = 4 << 20
-"""Bytes of the values in one reply to MGET, as long as it has more than one: what a router holds of each shard for a
-batch, whose values' sizes nobody knows beforehand. Without it 512 of them could have 32 GiB."""
+"""Bytes of all values in a reply to MGET that has more than one. A router holds a whole reply of each shard, and
+cannot know its size when it asks: without this limit 512 values of MAX_VALUE would be 32 GiB."""
+
+SCAN_KEYS: Final = 1000
+"""Keys that one SCAN looks at, at most: 1 ms of a process's time, for which its other clients wait. COUNT is a hint."""
+
+KEYS_LIMIT: Final = 100_000
+"""Keys of the largest dataset whose names KEYS looks through: their reply is held whole, and takes 5 MB. For more there
+is SCAN, whose replies are small."""
 
 VIRTUAL_NODES: Final = 512
-"""Points a shard on the ring: with fewer the bound is hit so often that a change moves more than it must."""
+"""Points of each shard on the ring: with fewer, shards reach LOAD_BOUND so often that a change moves more partitions
+than it must."""
 
 LOAD_BOUND: Final = 1.05
 """No shard owns more than this times the mean number of partitions."""

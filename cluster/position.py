@@ -1,18 +1,36 @@
-"""A key's place on the ring: the one function that the packer, the shards and the routers must share.
+"""A key's place on the ring: the functions that the packer, the shards and the routers must share.
 
 key (lower-case canonical UUID text, 36 ASCII bytes)
-  └─ xxh3_64 ──► position, 0 … 2^64-1
-       └─ position >> (64 - log2 Q) ──► partition, 0 … Q-1
+  ├─ CRC16 ──► slot, 14 bits ─┐
+  └─ xxh3_64 ──► upper 50 bits┴─► position, 64 bits
+       │  its upper q bits ──► partition: what is owned, leased and moved. q ≤ 14, so it is a run of whole slots
+       └─ its upper b bits ──► block: what is read, checked and searched at once. b ≥ q
+
+The slot is that of Redis Cluster, so that its clients can find the owner of a key by themselves. Who wants a partition
+needs the slot alone: positions, which are too large for Python's small integers, are for those who sort.
+
+Source of the slot: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/ (CRC16-XMODEM mod 16384)
 """
 
 import re
+from binascii import crc_hqx
+from typing import Final
 
 from xxhash import xxh3_64_intdigest
 
-from cluster.errors import InvalidKey
-from cluster.limits import KEYS_PER_PARTITION, MAX_PARTITIONS, MIN_PARTITIONS, PARTITION_BYTES
+from ringkv.cluster.errors import InvalidKey
+from ringkv.cluster.limits import (
+    BLOCK_BYTES,
+    KEYS_PER_BLOCK,
+    MAX_BLOCKS,
+    MIN_BLOCKS,
+    MIN_KEYS_PER_BLOCK,
+)
 
-POSITION_BITS = 64
+POSITION_BITS: Final = 64
+SLOT_BITS: Final = 14
+SLOTS: Final = 1 << SLOT_BITS
+"""Also the largest number of partitions."""
 
 is_canonical = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
 """A match for the canonical text of a UUID version 4 (RFC 9562), else None."""
@@ -20,38 +38,66 @@ is_canonical = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]
 are_key_lines = re.compile(
     rb"(?:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-4[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}\n)*+"
 ).fullmatch
-"""A match for any number of lines that are a UUID version 4 each, in any case: a third of the time for one by one."""
+"""A match for any number of lines that are a UUID version 4 each, in any case; a third of the time of one by one."""
 
-position = xxh3_64_intdigest
-"""Canonical key, 36 bytes → its position on the ring, 0 … 2^64-1 (XXH3, 64 bits, seed 0)."""
+digest = xxh3_64_intdigest
+"""Canonical key, 36 bytes → 0 … 2^64-1 (XXH3, 64 bits, seed 0): the upper 50 bits order the keys of a slot."""
+
+
+def slot(key: bytes) -> int:
+    """Canonical key, 36 bytes → its slot, 0 … SLOTS-1."""
+    return crc_hqx(key, 0) & (SLOTS - 1)
+
+
+def position(key: bytes) -> int:
+    """Canonical key, 36 bytes → its position on the ring, 0 … 2^64-1."""
+    return slot(key) << (POSITION_BITS - SLOT_BITS) | digest(key) >> SLOT_BITS
+
+
+def slot_at(position: int) -> int:
+    """The slot of a position."""
+    return position >> (POSITION_BITS - SLOT_BITS)
 
 
 def canonical(key: bytes) -> bytes:
     """The canonical text of `key`, which may be in upper case. Raises InvalidKey."""
     lowered = key.lower()
     if not is_canonical(lowered):
-        shown = key[:60].decode("ascii", "backslashreplace")
-        raise InvalidKey(f"not a UUID version 4: {shown!r} (want xxxxxxxx-xxxx-4xxx-[89ab]xxx-xxxxxxxxxxxx)")
+        shown = repr(bytes(key[:60])).removeprefix("b")
+        raise InvalidKey(f"not a UUID version 4: {shown} (want xxxxxxxx-xxxx-4xxx-[89ab]xxx-xxxxxxxxxxxx)")
     return lowered
 
 
 def are_canonical(keys: list[bytes]) -> bool:
-    """Whether all keys are for sure. Rarely False although they are: where no key has a letter among its digits."""
+    """True proves that all keys are canonical; False proves nothing: check them one by one.
+
+    Canonical keys lead to False only where none of them has a letter among its digits.
+    """
     lines = b"\n".join([*keys, b""])
-    # Its length tells a key with a newline inside from two keys.
+    # The length is compared because one key with a newline in it would pass for two.
     return len(lines) == 37 * len(keys) and lines.islower() and are_key_lines(lines) is not None
 
 
-def partition_shift(partitions: int) -> int:
-    """The shift that turns a position into its partition; `partitions` is a power of two."""
-    return POSITION_BITS - (partitions.bit_length() - 1)
+def shift_to(arcs: int) -> int:
+    """The shift that turns a position into its arc, a partition or a block; `arcs` is a power of two."""
+    return POSITION_BITS - (arcs.bit_length() - 1)
 
 
-def partition_count(keys: int, size: int) -> int:
-    """How many partitions a dataset of `keys` keys in `size` bytes gets: a power of two."""
-    wanted = max(keys / KEYS_PER_PARTITION, size / PARTITION_BYTES)
-    count = MIN_PARTITIONS
+def slot_shift(partitions: int) -> int:
+    """The shift that turns a slot into its partition; `partitions` is a power of two up to SLOTS."""
+    return SLOT_BITS - (partitions.bit_length() - 1)
+
+
+def block_count(keys: int, size: int) -> int:
+    """How many blocks a dataset of `keys` keys and `size` bytes of values gets: a power of two."""
+    wanted = max(keys / KEYS_PER_BLOCK, min(size / BLOCK_BYTES, keys / MIN_KEYS_PER_BLOCK))
+    count = MIN_BLOCKS
     # The nearest power of two by ratio: 256 · √2 and below stay 256.
-    while count < MAX_PARTITIONS and wanted > count * 2**0.5:
+    while count < MAX_BLOCKS and wanted > count * 2**0.5:
         count *= 2
     return count
+
+
+def partition_count(blocks: int) -> int:
+    """How many partitions a dataset of so many blocks gets: one a block, as far as there are slots."""
+    return min(blocks, SLOTS)

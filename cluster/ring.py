@@ -13,8 +13,8 @@ from itertools import islice
 from uhashring import HashRing
 from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 
-from cluster.limits import LOAD_BOUND, VIRTUAL_NODES
-from cluster.position import partition_shift
+from ringkv.cluster.limits import LOAD_BOUND, VIRTUAL_NODES
+from ringkv.cluster.position import shift_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,14 @@ class Ring:
 
 
 def ring_id(names: Iterable[str], replicas: int, partitions: int) -> str:
-    """The digest that proves that two processes mean the same ring: 32 hex digits."""
+    """The digest, 32 hex digits, by which two processes know that they mean the same ring."""
     inputs = (LOAD_BOUND, VIRTUAL_NODES, partitions, replicas, *sorted(names))
     return xxh3_128_hexdigest("\n".join(map(str, inputs)).encode())
 
 
 def points(names: Iterable[str]) -> HashRing:
     """The virtual nodes of `names` as uhashring keeps them, hashed by name and never by address."""
-    # Sorted, because of two equal points uhashring keeps the one that was added last.
+    # Sorted, because where two points are equal uhashring keeps the later one, and all processes must keep the same.
     return HashRing(nodes=sorted(names), vnodes=VIRTUAL_NODES, hash_fn=_point)
 
 
@@ -68,7 +68,7 @@ def _build(names: tuple[str, ...], replicas: int, partitions: int) -> Ring:
     copies = min(replicas, len(names))
     bound = math.ceil(LOAD_BOUND * partitions * copies / len(names))
     walk = _Walk(names, bound, copies)
-    shift = partition_shift(partitions)
+    shift = shift_to(partitions)
     # Equal owners are one tuple: there are far fewer combinations than partitions.
     combinations: dict[tuple[str, ...], tuple[str, ...]] = {}
     placed = (walk.place(p << shift) for p in range(partitions))

@@ -1,4 +1,4 @@
-"""The text format, the packed file, and the way from one to the other."""
+"""The text format, the packed dataset, and the way from one to the other."""
 
 import os
 

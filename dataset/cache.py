@@ -1,68 +1,210 @@
-"""The cache of packed files: a data file is packed once, however many processes of however many runs need it.
+"""The cache of datasets: data are packed once, however many processes of however many runs need them.
 
-<cache>/<digest of the path>-<digest of the file's identity>.arrow      and one .lock for each path
+    <cache>/<what>-<how>-<state>/           what: digest of the paths; how: of version and policy; state: of the files
+            <what>.json                     the paths themselves, for people
+            <what>.lock                     held by whoever packs
+
+What comes from a stream is not kept, because nothing could find it again: it goes with the process that serves it.
 """
 
 import fcntl
+import json
+import logging
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 from xxhash import xxh3_64_hexdigest
 
-from cluster.errors import PackedFileError, PackingFailed
-from dataset.merge import DuplicatePolicy
-from dataset.pack import pack
-from dataset.packed import MAGIC, VERSION, PackedFile
-from dataset.source import identity, open_source
+from ringkv.cluster.errors import PackedFileError, PackingFailed, SourceError
+from ringkv.dataset.dataset import Dataset
+from ringkv.dataset.format import VERSION
+from ringkv.dataset.packing.local import pack
+from ringkv.dataset.packing.memory import Budget
+from ringkv.dataset.packing.merge import DuplicatePolicy
+from ringkv.dataset.packing.workspace import remove_unused, workspace
+from ringkv.dataset.source.file import RegularFile, digest_of
+from ringkv.dataset.source.find import STDIN, find, is_dataset
+from ringkv.dataset.source.protocol import Source
+from ringkv.dataset.source.table import Table
+
+Progress = Callable[[int, int], None]
+
+log = logging.getLogger("ringkv.dataset")
 
 
-def packed_path(
-    source: Path,
+@contextmanager
+def packed_dataset(
+    data: Sequence[Path],
     *,
     on_duplicate: DuplicatePolicy = "error",
     cache_dir: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Path:
-    """The packed file of `source`: `source` itself if it is one, else one in the cache, made now if it has to be.
+    progress: Progress | None = None,
+) -> Iterator[Path]:
+    """The dataset of `data` for as long as it is needed: as `dataset_path`, and of streams one that goes then.
 
-    Processes that ask for the same source at once wait for the first to make it. Raises as `pack` does.
+    Raises as `pack` does.
     """
-    with open_source(source) as opened:
-        if opened.begins_with(MAGIC):
-            return source
-        version = f"{VERSION} {on_duplicate} {identity(opened.status)}"
-    folder = cache_dir or user_cache_path("ringkv")
-    name = xxh3_64_hexdigest(os.fsencode(source.resolve()))
-    target = folder / f"{name}-{xxh3_64_hexdigest(version.encode())}.arrow"
+    sources = find(data)
+    if all(source.file for source in sources):
+        yield _path_of(data, sources, on_duplicate, cache_dir, None, progress)
+        return
+    folder = cache_folder(cache_dir)
+    with ExitStack() as stack:
+        with _usable(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            target = stack.enter_context(workspace(folder / "stream")) / "dataset"
+            pack(sources, target, on_duplicate=on_duplicate, progress=progress)
+        yield target
+
+
+def dataset_path(
+    *data: Path,
+    on_duplicate: DuplicatePolicy = "error",
+    cache_dir: Path | None = None,
+    budget: Budget | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """The dataset of `data`: `data` itself if it is one, else one in the cache, made now if it has to be.
+
+    Processes that ask for the same at once wait for the first to make it. Raises SourceError for a stream, and else
+    as `pack` does.
+    """
+    sources = find(data)
+    for source in sources:
+        if not source.file:
+            raise SourceError(f"{source.name}: the cache cannot find a stream again; name a file to pack it into")
+    return _path_of(data, sources, on_duplicate, cache_dir, budget, progress)
+
+
+def cache_folder(chosen: Path | None) -> Path:
+    """The folder that was chosen, else the user's own. Raises PackingFailed if the user has none."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{name}.lock"):
-            if not _opens(target):
-                pack(source, target, on_duplicate=on_duplicate, progress=progress)
-                _remove_others(target, name)
-    except OSError as error:
+        return chosen or user_cache_path("ringkv")
+    except RuntimeError as error:
         raise PackingFailed(
-            f"{folder}: the cache cannot be used: {error.strerror}; choose another folder with --cache"
+            "no folder to keep datasets in: this user has no home folder; set $HOME, or choose one with --cache"
         ) from error
+
+
+def meant(path: Path) -> Path:
+    """The path under which every process finds the same; that of a pattern is one of no file."""
+    return (Path("/proc/self/fd/0") if path == STDIN else path).resolve()
+
+
+def entry_state(files: Sequence[RegularFile]) -> str:
+    """What the cache calls the state of these files."""
+    return xxh3_64_hexdigest(repr([(os.fsencode(file.path), *file.identity) for file in files]).encode())
+
+
+@contextmanager
+def _unused(path: Path) -> Iterator[None]:
+    """Raises OSError if a process has the dataset open, and makes those wait that are about to open it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _path_of(  # noqa: PLR0913, PLR0917  # what both of the functions above hand on
+    data: Sequence[Path],
+    sources: Sequence[Source],
+    on_duplicate: DuplicatePolicy,
+    cache_dir: Path | None,
+    budget: Budget | None,
+    progress: Progress | None,
+) -> Path:
+    match data:
+        case [path] if is_dataset(path):
+            return path
+    _refuse_parts(sources)
+    files = [source.file for source in sources if source.file]
+    folder = cache_folder(cache_dir)
+    paths = [str(meant(path)) for path in data]
+    name = xxh3_64_hexdigest(b"\0".join(map(os.fsencode, paths)))
+    how = xxh3_64_hexdigest(f"{VERSION} {on_duplicate}".encode())
+    target = folder / f"{name}-{how}-{entry_state(files)}"
+    # Without the lock, for which somebody else's cache may have no room.
+    if _opens(target):
+        return target
+    with _usable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with _lock(folder / f"{name}.lock", paths):
+            if not (_opens(target) or _same_content(files, target)):
+                remove_unused(target)  # one that is damaged
+                pack(sources, target, on_duplicate=on_duplicate, budget=budget, progress=progress)
+            (folder / f"{name}.json").write_text(json.dumps(paths))
+            for other in folder.glob(f"{name}-*"):
+                if other != target:
+                    remove_unused(other)
     return target
 
 
 def _opens(target: Path) -> bool:
     try:
-        PackedFile.open(target).close()
+        Dataset.open(target).close()
     except PackedFileError:
         return False
     return True
 
 
-def _remove_others(target: Path, name: str) -> None:
-    """Remove what the same path held before, unless somebody has it open: his shards may have to open it again."""
-    for path in target.parent.glob(f"{name}-*.arrow"):
-        if path != target:
-            with suppress(OSError), path.open("rb") as old:
-                fcntl.flock(old, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
+def _same_content(files: Sequence[RegularFile], target: Path) -> bool:
+    """Whether the same bytes were packed already, from files in another state; then that dataset gets this name.
+
+    Not one that is served: another name would change its times, by which its shards know that it stays as it is.
+    """
+    size, digest = sum(file.identity.size for file in files), ""
+    for old in target.parent.glob(f"{target.name.rpartition('-')[0]}-*"):
+        with suppress(PackedFileError, OSError):
+            with Dataset.open(old) as dataset:
+                packed = dataset.manifest.sources
+            if sum(source.size for source in packed) == size:
+                digest = digest or digest_of([file.digest() for file in files])
+                if digest_of([source.digest for source in packed]) == digest:
+                    with _unused(old):
+                        old.rename(target)
+                    return True
+    return False
+
+
+def _refuse_parts(sources: Sequence[Source]) -> None:
+    """Raise PackedFileError for a file of a dataset: whoever names it means the dataset, or has one of before."""
+    for source in sources:
+        version = source.packed_version() if isinstance(source, Table) else None
+        if version == VERSION:
+            raise PackedFileError(f"{source.name}: is a part of a packed dataset; name the folder that it is in")
+        if version is not None:
+            raise PackedFileError(
+                f"{source.name}: has format version {version}, not {VERSION}; pack its source again,"
+                f" or this file: ringkv pack {shlex.quote(source.name)} FOLDER"
+            )
+
+
+@contextmanager
+def _lock(path: Path, paths: Sequence[str]) -> Iterator[None]:
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.warning("%s is being packed by another process; waiting for that", ", ".join(paths))
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _usable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise PackingFailed(
+            f"{folder}: the cache cannot be used: {error.strerror}; choose another folder with --cache"
+        ) from error

@@ -1,102 +1,216 @@
-"""`ringkv pack` and `ringkv verify`, and how every command line comes from a data file to its packed one."""
+"""`ringkv pack`, `verify` and `cache`, and how every command line comes from data to their dataset."""
 
+import signal
 import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from cluster.cli import OneLineCommand
-from cluster.errors import PackedFileError
-from cluster.forking import fork_server
-from dataset.progress import progress_bar
+from ringkv.cluster.errors import PackedFileError, PackingFailed
+from ringkv.dataset.progress import progress_bar
+from ringkv.process.forking import fork_server
+from ringkv.process.options import SIZE, OneLineCommand, OneLineGroup
+from ringkv.process.words import counted
 
 if TYPE_CHECKING:
-    from dataset.merge import DuplicatePolicy
+    from ringkv.dataset.dataset import Dataset
+    from ringkv.dataset.entries import Entry
+    from ringkv.dataset.packing.merge import DuplicatePolicy
 
 DATA: Final = click.Path(path_type=Path, readable=False)
-"""The path of a data file as an argument: who reads it finds out whether that can be done, and says so in one line."""
+"""The path of a data file as an argument. Whether it can be read is found out, and reported, by what opens it."""
 
 cache_dir = click.option(
     "--cache",
     type=click.Path(path_type=Path),
     envvar="RINGKV_CACHE",
     show_envvar=True,
-    help="Where packed files are kept.  [default: the user's cache folder]",
+    help="Where datasets are kept.  [default: the user's cache folder]",
 )
 
 
-def packed(data: Path, cache: Path | None) -> Path:
-    """The packed file of `data`, made now if it has to be, with a progress bar for those who watch."""
-    from dataset.cache import packed_path
-
-    with progress_bar(f"packing {data.name}") as progress:
-        return packed_path(data, cache_dir=cache, progress=progress)
-
-
-@click.command(cls=OneLineCommand)
-@click.argument("data", type=DATA)
-@click.argument("out", type=click.Path(path_type=Path), required=False)
-@click.option(
+on_duplicate = click.option(
     "--on-duplicate",
     type=click.Choice(["error", "first", "last"]),
     default="error",
     show_default=True,
-    help="Which line of a key that stands on several to take.",
+    help="Which pair of a key that stands several times to take.",
 )
-@cache_dir
-def pack(data: Path, out: Path | None, on_duplicate: "DuplicatePolicy", cache: Path | None) -> None:
-    """Pack DATA, lines of `<UUID v4> <value>`, into OUT, an Arrow file that a cluster serves as it is.
 
-    Without OUT the packed file goes to the cache, where `ringkv up DATA` finds it. Prints where it is.
 
-    \b
-    ringkv pack example.data example.arrow
-    ringkv up example.arrow
+@contextmanager
+def packed(data: Sequence[Path], on_duplicate: "DuplicatePolicy", cache: Path | None) -> Iterator[Path]:
+    """The dataset of `data`, made now if it has to be, with a progress bar for those who watch.
+
+    It may go at the end: use it within.
     """
-    fork_server("dataset.pack")
+    from ringkv.dataset.cache import packed_dataset
 
-    from dataset.cache import packed_path
-    from dataset.pack import pack as pack_file
-    from dataset.packed import PackedFile
+    with ExitStack() as stack:
+        with ended_by_sigterm(), progress_bar(f"packing {_briefly(data)}") as progress:
+            made = packed_dataset(data, on_duplicate=on_duplicate, cache_dir=cache, progress=progress)
+            path = stack.enter_context(made)
+        yield path
 
-    with progress_bar(f"packing {data.name}") as progress:
-        if out is None:
-            out = packed_path(data, on_duplicate=on_duplicate, cache_dir=cache, progress=progress)
-        else:
-            pack_file(data, out, on_duplicate=on_duplicate, progress=progress)
-    with PackedFile.open(out) as result:
-        header = result.header
-        click.echo(f"{out}: {header.keys:,} keys in {header.partitions:,} partitions, dataset {header.dataset_id}")
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the process as an exception does: what was begun is removed."""
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _briefly(data: Sequence[Path]) -> str:
+    return data[0].name + (f" and {len(data) - 1} more" if len(data) > 1 else "")
 
 
 @click.command(cls=OneLineCommand)
-@click.argument("files", metavar="FILE...", type=DATA, nargs=-1, required=True)
-def verify(files: tuple[Path, ...]) -> None:
-    """Check every byte of packed files, and that each key can be found where it stands.
+@click.argument("data", type=DATA, nargs=-1, required=True, metavar="DATA... [OUT]")
+@on_duplicate
+@click.option(
+    "--memory",
+    type=SIZE,
+    envvar="RINGKV_PACK_MEMORY",
+    show_envvar=True,
+    help="How much memory the data may take meanwhile, as 512M or 4G.  [default: a quarter of what is available]",
+)
+@cache_dir
+def pack(data: tuple[Path, ...], on_duplicate: "DuplicatePolicy", memory: int | None, cache: Path | None) -> None:
+    """Pack DATA, pairs of a UUID v4 and a value, into OUT, a dataset that a cluster serves as it is.
 
-    Prints a line for each FILE that is whole, and on stderr one for each damaged partition: the others of its
-    file can be served. Exit code 1 if anything is wrong.
+    DATA is one or several text files of lines `<UUID v4> <value>`, compressed or not; tables, Parquet or Arrow,
+    with columns `key` and `value`; a folder or a quoted pattern of such; a pipe, or - for standard input.
+    OUT, a folder of Arrow files to be made, is the last of several arguments. A dataset that is there is replaced.
+    Without OUT the dataset goes to the cache, where `ringkv up DATA` finds it. Prints where it is.
 
     \b
-    ringkv pack example.data example.arrow
-    ringkv verify example.arrow
+    ringkv pack example.data example
+    ringkv up example
+    zcat data.gz | ringkv pack - data
+    ringkv pack 'part-*.parquet' data
     """
-    from dataset.packed import PackedFile
-    from dataset.verify import damages
+    from ringkv.dataset.packing.inflight import PRELOAD
+
+    fork_server(*PRELOAD)
+
+    from ringkv.dataset.cache import dataset_path
+    from ringkv.dataset.dataset import Dataset
+    from ringkv.dataset.packing.local import pack as pack_data
+    from ringkv.dataset.packing.memory import budget_of
+    from ringkv.dataset.source.find import find
+
+    out = data[-1] if len(data) > 1 else None
+    sources = data[:-1] or data
+    budget = budget_of(memory)
+    with ended_by_sigterm(), progress_bar(f"packing {_briefly(sources)}") as progress:
+        if out is None:
+            out = dataset_path(*sources, on_duplicate=on_duplicate, cache_dir=cache, budget=budget, progress=progress)
+        else:
+            pack_data(find(sources), out, on_duplicate=on_duplicate, budget=budget, progress=progress)
+    with Dataset.open(out) as dataset:
+        click.echo(_told(dataset))
+
+
+@click.command(cls=OneLineCommand)
+@click.argument("datasets", metavar="DATASET...", type=DATA, nargs=-1, required=True)
+def verify(datasets: tuple[Path, ...]) -> None:
+    """Check every byte of packed datasets, and that each key can be found where it stands.
+
+    Prints a line for each DATASET that is whole, and on stderr one for each damaged block: the others of its
+    dataset can be served. Exit code 1 if anything is wrong.
+
+    \b
+    ringkv pack example.data example
+    ringkv verify example
+    """
+    from ringkv.dataset.dataset import Dataset
+    from ringkv.dataset.verify import damages
 
     wrong = 0
-    for path in files:
+    for path in datasets:
         before = wrong
         try:
-            with PackedFile.open(path) as file, progress_bar(f"verifying {path.name}") as progress:
-                for line in damages(file, progress):
+            with Dataset.open(path) as dataset, progress_bar(f"verifying {path.name}") as progress:
+                for line in damages(dataset, progress):
                     wrong += 1
                     click.echo(f"Error: {line}", err=True)
         except PackedFileError as error:
             wrong += 1
             click.echo(f"Error: {error}", err=True)
         if wrong == before:
-            header = file.header
-            click.echo(f"{path}: {header.keys:,} keys in {header.partitions:,} partitions, dataset {header.dataset_id}")
+            click.echo(_told(dataset))
     sys.exit(wrong > 0)
+
+
+def _told(dataset: "Dataset") -> str:
+    manifest = dataset.manifest
+    partitions = f"{counted(manifest.partitions, 'partition')} of {counted(manifest.blocks_per_partition, 'block')}"
+    return f"{dataset.path}: {counted(manifest.keys, 'key')} in {partitions}, dataset {manifest.dataset_id}"
+
+
+@click.group("cache", cls=OneLineGroup, invoke_without_command=True)
+@cache_dir
+@click.pass_context
+def cache(context: click.Context, cache: Path | None) -> None:
+    """Tell what the cache of datasets holds, or remove what nobody needs.
+
+    A dataset is `current` as long as its source is as it was packed, and `in use` while a process has it open.
+
+    \b
+    ringkv cache
+    ringkv cache prune
+    """
+    from ringkv.dataset.cache import cache_folder
+
+    context.obj = cache_folder(cache)
+    if context.invoked_subcommand is None:
+        context.invoke(list_command)
+
+
+@cache.command("list", cls=OneLineCommand)
+@click.pass_obj
+def list_command(folder: Path) -> None:
+    """Tell of each dataset its size, its age, its state and its source."""
+    from ringkv.dataset.entries import entries
+
+    with reading_cache(folder):
+        _tell(entries(folder))
+
+
+@cache.command("prune", cls=OneLineCommand)
+@click.option("--all", "everything", is_flag=True, help="Also what is current. What is in use always stays.")
+@click.pass_obj
+def prune_command(folder: Path, *, everything: bool) -> None:
+    """Remove datasets whose source is gone or has changed, and tell which."""
+    from ringkv.dataset.entries import prune
+
+    with reading_cache(folder):
+        _tell(prune(folder, everything=everything))
+
+
+@contextmanager
+def reading_cache(folder: Path) -> Iterator[None]:
+    """A cache that nobody has used yet is empty."""
+    try:
+        yield
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise PackingFailed(f"{folder}: the cache cannot be read: {error.strerror}") from error
+
+
+def _tell(found: "Iterable[Entry]") -> None:
+    from rich.filesize import decimal
+
+    for entry in found:
+        state = "in use" if entry.used else "current" if entry.current else "old"
+        hours = (time.time() - entry.made) / 3600
+        age = f"{hours / 24:.0f} days" if hours > 48 else f"{hours:.1f} hours"
+        click.echo(f"{decimal(entry.size):>10}  {age:>10}  {state:7}  {' '.join(entry.sources) or entry.path}")

@@ -1,4 +1,4 @@
-"""Data files to try things with, the same for the same seed: `python -m dataset.generate --pairs 1000000`.
+"""Data files to try things with, the same for the same seed: `python -m ringkv.dataset.generate --pairs 1000000`.
 
 Among the values are those that careless programs lose: none at all, runs of spaces, a carriage return at the
 end, UTF-8, and bytes that are no text.
@@ -13,7 +13,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.limits import MAX_VALUE
+from ringkv.cluster.limits import MAX_VALUE
 
 BLOCK: Final = 100_000
 """Pairs made at once."""
@@ -31,7 +31,7 @@ _TEMPLATE: Final = np.frombuffer(b"00000000-0000-4000-8000-000000000000 ", np.ui
 _DIGITS: Final = np.array([at for at, digit in enumerate(_TEMPLATE[:36]) if digit != ord("-")])
 _HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
 
-# From a random byte to one of the value: some come up a little more often than others, which matters to nobody.
+# From a random byte to a byte of a value. Some come up a little more often than others, which does no harm here.
 _PRINTABLE: Final = np.resize(np.arange(0x21, 0x7F, dtype=np.uint8), 256)
 _ANY: Final = np.array([byte if byte != ord("\n") else 0xFF for byte in range(256)], np.uint8)
 
@@ -100,7 +100,7 @@ def _random(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
 
 
 def _join(keys: NDArray[np.uint8], values: NDArray[np.uint8], lengths: NDArray[np.int64]) -> bytes:
-    """The lines: where no key and no newline stands, the values follow each other in order."""
+    """The lines. Keys and newlines are put in their places; the values fill what is left, in order."""
     ends = np.cumsum(lengths + keys.shape[1] + 1)
     text = np.empty(int(ends[-1]), np.uint8)
     free = np.ones(len(text), np.bool_)

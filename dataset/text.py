@@ -3,24 +3,35 @@
 The value is every byte between the space and the newline, whatever it is; only the last newline may lack.
 """
 
+import codecs
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.errors import InvalidKey
-from cluster.limits import MAX_VALUE
-from cluster.position import canonical, is_canonical, position
+from ringkv.cluster.errors import InvalidKey
+from ringkv.cluster.limits import MAX_VALUE
+from ringkv.cluster.position import POSITION_BITS, SLOT_BITS, canonical, digest, is_canonical
+from ringkv.dataset.slots import slots
 
 KEY_TEXT: Final = 36
 VALUE_AT: Final = KEY_TEXT + 1
 MAX_LINE: Final = VALUE_AT + MAX_VALUE
 """The bytes of the longest line, without its newline."""
 
+_ENCODINGS: Final = {
+    codecs.BOM_UTF8: "UTF-8 with a byte order mark",
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+
 _NEWLINE: Final = ord("\n")
 _DASHES: Final = [8, 13, 18, 23]
 _DIGITS: Final = [at for at in range(KEY_TEXT) if at not in _DASHES]
+_AS_OBJECTS: Final = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +60,31 @@ def parse(chunk: bytes) -> Columns | Malformed:
     short = np.flatnonzero(ends - starts < VALUE_AT)
     whole = int(short[0]) if len(short) else len(starts)
     heads = _windows(chunk, starts[:whole])
-    wrong = np.flatnonzero(~_well_formed(heads) | (ends[:whole] - starts[:whole] > MAX_LINE))
+    wrong = np.flatnonzero(~well_formed(heads) | (ends[:whole] - starts[:whole] > MAX_LINE))
     if len(wrong) or len(short):
         line = int(wrong[0]) if len(wrong) else whole
         return Malformed(line, why_malformed(chunk[starts[line] : ends[line]]))
+    return columns(heads, starts + VALUE_AT, ends - starts - VALUE_AT)
+
+
+def columns(heads: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Columns:
+    """The columns of well-formed heads, and of values that stand where `starts` and `lengths` say."""
     # In ASCII this lowers the letters, and leaves the digits and the dashes as they are.
     text = heads[:, :KEY_TEXT] | np.uint8(0x20)
-    return Columns(_positions(text), _keys(text), starts + VALUE_AT, ends - starts - VALUE_AT)
+    keys = _keys(text)
+    return Columns(_positions(text, keys), keys, starts, lengths)
+
+
+def well_formed(heads: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """For each row of 37 bytes, whether it is the text of a UUID version 4 and a space."""
+    # Unsigned bytes below the range wrap around, so that one comparison tests both of its ends.
+    allowed = (heads - ord("0") < 10) | ((heads | np.uint8(0x20)) - ord("a") < 6)
+    allowed[:, _DASHES] = heads[:, _DASHES] == ord("-")
+    allowed[:, 14] = heads[:, 14] == ord("4")
+    allowed[:, 19] &= np.isin(heads[:, 19], list(b"89abAB"))
+    allowed[:, KEY_TEXT] = heads[:, KEY_TEXT] == ord(" ")
+    every: NDArray[np.bool_] = np.logical_and.reduce(allowed, axis=1)
+    return every
 
 
 def line_bounds(chunk: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -72,6 +101,9 @@ def why_malformed(line: bytes) -> str:
     """What is wrong with one line, without its newline; an empty text if it is well-formed."""
     if not line:
         return "the line is empty; want `<UUID v4> <value>`"
+    encoding = _encoding(line)
+    if encoding:
+        return f"the line is {encoding}; save it as UTF-8 without a byte order mark"
     key = line[:KEY_TEXT]
     if not is_canonical(key.lower()):
         key = line.partition(b" ")[0]
@@ -86,6 +118,16 @@ def why_malformed(line: bytes) -> str:
     return ""
 
 
+def _encoding(line: bytes) -> str:
+    """What the line is encoded in, if that is neither ASCII nor any bytes behind an ASCII key."""
+    for mark, encoding in _ENCODINGS.items():
+        if line.startswith(mark):
+            return encoding
+    # Every second byte of a key in UTF-16 is zero: the odd ones, or the even ones.
+    zeros = [line[at : KEY_TEXT + at : 2].count(0) for at in (0, 1)]
+    return "UTF-16" if 0 in zeros and max(zeros) > KEY_TEXT // 4 else ""
+
+
 def _windows(chunk: bytes, starts: NDArray[np.int64]) -> NDArray[np.uint8]:
     """The first 37 bytes of each line, a row a line."""
     if not len(starts):
@@ -95,23 +137,19 @@ def _windows(chunk: bytes, starts: NDArray[np.int64]) -> NDArray[np.uint8]:
     return every[starts].view(np.uint8).reshape(-1, VALUE_AT)
 
 
-def _well_formed(heads: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    # Unsigned bytes below the range wrap around, so that one comparison tests both of its ends.
-    allowed = (heads - ord("0") < 10) | ((heads | np.uint8(0x20)) - ord("a") < 6)
-    allowed[:, _DASHES] = heads[:, _DASHES] == ord("-")
-    allowed[:, 14] = heads[:, 14] == ord("4")
-    allowed[:, 19] &= np.isin(heads[:, 19], list(b"89abAB"))
-    allowed[:, KEY_TEXT] = heads[:, KEY_TEXT] == ord(" ")
-    every: NDArray[np.bool_] = np.logical_and.reduce(allowed, axis=1)
-    return every
-
-
 def _keys(text: NDArray[np.uint8]) -> NDArray[np.void]:
     digits = text.take(_DIGITS, axis=1)
     nibbles = (digits & 15) + (digits >> 6) * 9
     return (nibbles[:, 0::2] << 4 | nibbles[:, 1::2]).view(np.dtype((np.void, 16))).reshape(-1)
 
 
-def _positions(text: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    keys: list[bytes] = text.view(f"S{KEY_TEXT}").reshape(-1).tolist()
-    return np.fromiter(map(position, keys), np.uint64, len(keys))
+def _positions(text: NDArray[np.uint8], keys: NDArray[np.void]) -> NDArray[np.uint64]:
+    texts = text.view(f"S{KEY_TEXT}").reshape(-1)
+    positions = np.empty(len(texts), np.uint64)
+    # As objects texts take three times their bytes.
+    for start in range(0, len(texts), _AS_OBJECTS):
+        some: list[bytes] = texts[start : start + _AS_OBJECTS].tolist()
+        positions[start : start + _AS_OBJECTS] = np.fromiter(map(digest, some), np.uint64, len(some))
+    positions >>= np.uint64(SLOT_BITS)
+    positions |= slots(keys).astype(np.uint64) << np.uint64(POSITION_BITS - SLOT_BITS)
+    return positions

@@ -1,6 +1,7 @@
-"""Whether a packed file is what the packer would write: more than is checked when a partition is loaded.
+"""Whether a dataset is what the packer would write: more than is checked when a block is first read.
 
-A checksum tells that bytes have changed since they were written; the rest tells that the right ones were.
+The checksums show whether bytes have changed since they were written; the other checks, whether the bytes that were
+written are the right ones.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,65 +10,63 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.errors import CorruptPartition
-from cluster.position import partition_shift, position
-from dataset.packed import Extent, PackedFile, checksum, dataset_id
+from ringkv.cluster.errors import CorruptBlock
+from ringkv.cluster.position import position, shift_to
+from ringkv.dataset.block import Row, damage
+from ringkv.dataset.dataset import Dataset
+from ringkv.dataset.format import KEY_BYTES, offsets_at, values_at
 
 _HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
 _DIGITS: Final = [at for at in range(36) if at not in {8, 13, 18, 23}]
 
 
-def damages(packed: PackedFile, progress: Callable[[int, int], None]) -> Iterator[str]:
-    """One line for each partition that is damaged, and one if the file as a whole is not what it says.
+def damages(dataset: Dataset, progress: Callable[[int, int], None]) -> Iterator[str]:
+    """One line for each block that is damaged, and one for each partition that is not what the tables say.
 
     `progress` hears how many partitions are done, and how many there are.
     """
-    header = packed.header
-    content: list[tuple[int, int]] = []
-    for partition in range(header.partitions):
-        try:
-            extent = packed.load(partition)
-        except CorruptPartition as error:
-            yield str(error)
-        else:
-            content.append((extent.count, checksum(_columns(packed, extent))))
-            if reason := _disorder(packed, extent, partition):
-                yield f"{packed.path}: partition {partition} is wrong: {reason}; pack its source again"
-        progress(partition + 1, header.partitions)
-    if len(content) < header.partitions:
+    manifest = dataset.manifest
+    for partition in range(manifest.partitions):
+        yield from _partition(dataset, partition)
+        progress(partition + 1, manifest.partitions)
+
+
+def _partition(dataset: Dataset, partition: int) -> Iterator[str]:
+    try:
+        rows = [Row._make(row) for row in dataset.blocks_of(partition).tolist()]
+    except CorruptBlock as error:
+        yield str(error)
         return
-    if (found := sum(count for count, _ in content)) != header.keys:
-        yield f"{packed.path}: holds {found} keys, but says {header.keys}; pack its source again"
-    if (named := dataset_id(content)) != header.dataset_id:
-        yield f"{packed.path}: holds dataset {named}, but says {header.dataset_id}; pack its source again"
+    segment = dataset.segments[dataset.segment_of(partition)]
+    first = partition * dataset.manifest.blocks_per_partition
+    for block, row in enumerate(rows, first):
+        try:
+            body = segment.read(row.offset, row.size)
+        except OSError as error:
+            yield str(dataset.corrupt(block, f"cannot be read: {error.strerror}"))
+            continue
+        if wrong := damage(body, row):
+            yield str(dataset.corrupt(block, wrong))
+        elif row.keys and (wrong := _disorder(body, row, block, shift_to(dataset.manifest.blocks))):
+            yield f"{dataset.path}: block {block} is wrong: {wrong}; pack the source of the dataset again"
+    if sum(row.keys for row in rows) != int(dataset.partitions.keys[partition]):
+        yield f"{dataset.path}: partition {partition} holds other numbers of keys than it says; pack its source again"
+    elif sum(row.size for row in rows) != int(dataset.partitions.sizes[partition]):
+        yield f"{dataset.path}: partition {partition} holds other numbers of bytes than it says; pack its source again"
 
 
-def _columns(packed: PackedFile, extent: Extent) -> tuple[NDArray[Any], ...]:
-    """Views of the partition's positions, keys (a row of 16 bytes each), offsets and values."""
-    count = extent.count
-    offsets = np.frombuffer(packed.map, np.int32, count + 1, extent.offsets)
-    size = min(max(int(offsets[-1]), 0), len(packed.map) - extent.values)
-    return (
-        np.frombuffer(packed.map, np.uint64, count, extent.positions),
-        np.frombuffer(packed.map, np.uint8, 16 * count, extent.keys).reshape(-1, 16),
-        offsets,
-        np.frombuffer(packed.map, np.uint8, size, extent.values),
-    )
-
-
-def _disorder(packed: PackedFile, extent: Extent, partition: int) -> str:
-    """Why a lookup would not find all that the partition holds; an empty text if it would."""
-    positions, keys, offsets, _ = _columns(packed, extent)
-    hashes = np.fromiter(map(position, _texts(keys)), np.uint64, len(keys))
-    wrong = {
-        "its values overlap": offsets[0] != 0 or (np.diff(offsets) < 0).any(),
+def _disorder(body: bytes, row: Row, block: int, shift: int) -> str:
+    """Why a lookup would not find all that the block holds; an empty text if it would."""
+    keys = np.frombuffer(body, np.uint8, KEY_BYTES * row.keys).reshape(-1, KEY_BYTES)
+    ends = np.frombuffer(body, np.int32, row.keys + 1, offsets_at(row.keys))
+    positions = np.fromiter(map(position, _texts(keys)), np.uint64, len(keys))
+    wrong: dict[str, Any] = {
         "a key is no UUID version 4": ((keys[:, 6] >> 4 != 4) | (keys[:, 8] >> 6 != 2)).any(),
-        "a key does not stand where its hash says": (hashes != positions).any(),
-        "a key belongs to another partition": (
-            positions >> partition_shift(packed.header.partitions) != partition
-        ).any(),
+        "a key belongs to another block": (positions >> np.uint64(shift) != block).any(),
         "its keys are not in order": (positions[1:] < positions[:-1]).any(),
         "a key stands there twice": len(np.unique(keys, axis=0)) != len(keys),
+        "its values are not one behind the other": (ends[1:] < ends[:-1]).any(),
+        "it has bytes that are no value's": row.size - values_at(row.keys) - int(ends[-1]) >= 8,
     }
     return next((reason for reason, is_so in wrong.items() if is_so), "")
 

@@ -1,57 +1,202 @@
-"""`ringkv up`: a cluster on this machine with one command."""
+"""`ringkv up` and `ringkv shard`: what is started with a data file, which is packed first where it has to be."""
 
+import logging
+import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from cluster.address import Address, bind_shared
-from cluster.cli import LogStyle, OneLineCommand, log_format, start_logging, workers
-from cluster.forking import fork_server
-from dataset.cli import DATA, cache_dir, packed
+from ringkv.cluster.errors import PackedFileChanged
+from ringkv.dataset.cli import DATA, cache_dir, on_duplicate, packed
+from ringkv.process.address import Address, bind_shared
+from ringkv.process.forking import fork_server
+from ringkv.process.logs import LogStyle
+from ringkv.process.options import (
+    ADDRESS,
+    SIZE,
+    OneLineCommand,
+    cors,
+    listen,
+    log_format,
+    log_level,
+    replicas,
+    secret,
+    workers,
+)
+from ringkv.process.start import name_process, start
+
+if TYPE_CHECKING:
+    from ringkv.dataset.dataset import Dataset
+    from ringkv.dataset.packing.merge import DuplicatePolicy
+
+log = logging.getLogger("ringkv.deploy")
+
+PORT: Final = click.IntRange(0, 65535)
+
+warm_rate = click.option(
+    "--warm-rate",
+    type=SIZE,
+    default="256M",
+    show_default=True,
+    envvar="RINGKV_WARM_RATE",
+    show_envvar=True,
+    help="Bytes a second that a shard reads and checks before anybody asks for them; 0 for none.",
+)
 
 
 @click.command(cls=OneLineCommand)
-@click.argument("data", type=DATA)
-@click.option("--shards", type=click.IntRange(1), default=3, show_default=True, help="Processes that share the data.")
-@click.option("--replicas", type=click.IntRange(1), default=1, show_default=True, help="Shards that hold each key.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any free one.")
-@click.option("--redis-port", type=click.IntRange(0, 65535), help="Speak the Redis protocol there too.  [default: no]")
-@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 lets other machines in.")
+@click.argument("data", type=DATA, nargs=-1, required=True)
+@click.option(
+    "--shards",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    envvar="RINGKV_SHARD_COUNT",
+    show_envvar=True,
+    help="Processes that share the data.",
+)
+@replicas
+@click.option(
+    "--port",
+    type=PORT,
+    default=8000,
+    show_default=True,
+    envvar="RINGKV_PORT",
+    show_envvar=True,
+    help="0 takes any free one.",
+)
+@click.option(
+    "--redis-port",
+    type=PORT,
+    envvar="RINGKV_REDIS_PORT",
+    show_envvar=True,
+    help="Speak the Redis protocol there too.  [default: no]",
+)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    envvar="RINGKV_HOST",
+    show_envvar=True,
+    help="0.0.0.0 lets other machines in.",
+)
+@cors
 @workers
+@warm_rate
+@log_level("warning")  # at a terminal a cluster that works is silent after its first line
 @log_format
+@on_duplicate
 @cache_dir
 def up(
-    data: Path,
+    data: tuple[Path, ...],
     shards: int,
     replicas: int,
     port: int,
     redis_port: int | None,
     host: str,
+    cors: str | None,
     workers: int,
+    warm_rate: int,
+    log_level: str,
     log_format: str,
+    on_duplicate: "DuplicatePolicy",
     cache: Path | None,
 ) -> None:
-    """Serve DATA, a text or a packed file, from a cluster on this machine.
+    """Serve DATA, packed or anything that `ringkv pack` takes, from a cluster on this machine.
 
     Packs it unless that was done before, starts shards and a router, starts again what dies, and stops all
     of it on Ctrl-C or SIGTERM. Prints one line that begins with `ringkv: ready` when the first GET will succeed.
     """
-    # What a person at a terminal wants to read of a cluster that works: nothing.
-    log_style = LogStyle("warning", log_format)
-    start_logging(log_style)
+    log_style = LogStyle(log_level, log_format)
+    start("up", log_style)
+    if replicas > shards:
+        log.warning("--replicas %d is more than there are shards: each of the %d holds every key", replicas, shards)
     # Before anything that takes long: a port in use is the most frequent reason for a start to fail.
     http = bind_shared(Address(host, port), workers)
     redis = bind_shared(Address(host, redis_port), workers) if redis_port is not None else workers * [None]
-    fork_server("deploy.local")
+    fork_server("ringkv.deploy.local")
 
-    from cluster.process import run
-    from dataset.packed import PackedFile
-    from deploy.local import LocalSettings, serve
-    from router.server import Worker
+    from ringkv.dataset.dataset import Dataset
+    from ringkv.deploy.local import LocalSettings, serve
+    from ringkv.process.run import run
+    from ringkv.router.server import Worker
 
-    path = packed(data, cache)
-    # Open as long as the cluster runs: a file that no shard can read is one line here and not one of each shard,
-    # and the cache keeps it for shards that are started again, also when the data has changed meanwhile.
-    with PackedFile.open(path):
-        run(partial(serve, LocalSettings(path, shards, replicas, log_style), list(map(Worker, http, redis))))
+    # Opened here, so that a dataset that cannot be read is one error and not one of each shard; and handed on, so that
+    # shards that are started again serve the same folder, even if another one has its name meanwhile.
+    with packed(data, on_duplicate, cache) as path, Dataset.open(path) as dataset:
+        _warn_of_emptiness(data, dataset)
+        settings = LocalSettings(dataset, shards, replicas, log_style, cors, warm_rate)
+        run(partial(serve, settings, list(map(Worker, http, redis))))
+
+
+@click.command(cls=OneLineCommand)
+@click.argument("data", type=DATA, nargs=-1, required=True)
+@listen("127.0.0.1:7379", "RESP: host:port or unix:/path")
+@click.option(
+    "--http",
+    type=ADDRESS,
+    envvar="RINGKV_HTTP",
+    show_envvar=True,
+    help="Where to answer /healthz, /readyz and GET /KEY.  [default: nowhere]",
+)
+@click.option(
+    "--name",
+    envvar="RINGKV_NAME",
+    show_envvar=True,
+    help="What places the shard on the ring.  [default: the reverse DNS name of its address, or the host name]",
+)
+@click.option("--leased", is_flag=True, help="Answer nothing until a router leases a ring, instead of everything.")
+@warm_rate
+@on_duplicate
+@cache_dir
+@secret
+@log_level("info")
+@log_format
+def shard(
+    data: tuple[Path, ...],
+    listen: Address,
+    http: Address | None,
+    name: str | None,
+    leased: bool,
+    warm_rate: int,
+    on_duplicate: "DuplicatePolicy",
+    cache: Path | None,
+    secret: str | None,
+    log_level: str,
+    log_format: str,
+) -> None:
+    """Serve the pairs of DATA, packed or anything that `ringkv pack` takes, over the Redis protocol.
+
+    Alone it serves everything. From the first lease of a router on, it keeps just the partitions that the
+    router's ring gives to its name.
+
+    \b
+    ringkv shard example.data
+    redis-cli -p 7379 GET f8a24bb8-eff8-41dc-929b-10b4c3e49e05
+    """
+    start("shard", LogStyle(log_level, log_format))
+
+    from ringkv.dataset.dataset import Dataset
+    from ringkv.process.run import run
+    from ringkv.shard.name import checked, default_name
+    from ringkv.shard.server import ShardSettings, serve
+
+    with packed(data, on_duplicate, cache) as path:
+        settings = ShardSettings(path, checked(name or default_name()), listen, http, leased, secret, warm_rate)
+        name_process(f"shard {settings.name}")
+        with Dataset.open(path) as dataset:
+            _warn_of_emptiness(data, dataset)
+        try:
+            run(partial(serve, settings))
+        except PackedFileChanged as error:
+            # Not a mistake of who typed the command, but an event in the life of a process: it belongs into the log.
+            log.error("shard %s ends: %s", settings.name, error)
+            sys.exit(1)
+
+
+def _warn_of_emptiness(data: Sequence[Path], dataset: "Dataset") -> None:
+    if dataset.manifest.keys == 0:
+        log.warning("%s holds no pairs: no key will be found", ", ".join(map(str, data)))

@@ -1,15 +1,14 @@
 """The embedded cluster: shards and a router as processes of this machine, kept alive, stopped together.
 
 supervisor ─┬─ shard-1 … shard-N     on Unix sockets in a folder of their own
-            └─ router, or several   on the one port that anybody needs to know
+            └─ router, or several   on the one port that clients need to know
 """
 
 import asyncio
-import socket
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,73 +16,105 @@ from typing import Any, Final
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_fixed
 
-import router.workers
-import shard.server
-from cluster.address import Address
-from cluster.cli import LogStyle
-from cluster.forking import fork_server
-from cluster.process import Serve
-from cluster.supervisor import Supervisor
-from router.discovery import Discovery
-from router.server import RouterSettings, Worker
-from shard.server import ShardSettings
+import ringkv.router.workers
+import ringkv.shard.server
+from ringkv.cluster.errors import PackedFileChanged
+from ringkv.dataset.dataset import Dataset
+from ringkv.process.address import Address
+from ringkv.process.forking import fork_server
+from ringkv.process.handing import Handed
+from ringkv.process.logs import LogStyle
+from ringkv.process.run import Serve
+from ringkv.process.start import name_process
+from ringkv.process.supervisor import Supervisor
+from ringkv.router.members.discovery import Discovery
+from ringkv.router.server import RouterSettings, Worker
+from ringkv.shard.server import WARM_RATE, ShardSettings
+from ringkv.shard.watch import LOOK_SECONDS
 
 READY_POLL: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class LocalSettings:
-    packed: Path
+    dataset: Dataset  # shards that are started again serve what is open here, whatever has its name then
     shards: int
     replicas: int
     log_style: LogStyle
+    cors: str | None = None
+    warm_rate: int = WARM_RATE
 
 
 async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asyncio.Event) -> None:
-    """Run the cluster until `stop`. Prints one line when the first GET will succeed. Raises StartupError."""
+    """Run the cluster until `stop`. Prints one line when the first GET will succeed.
+
+    Raises StartupError, and PackedFileChanged when a segment is overwritten.
+    """
     with tempfile.TemporaryDirectory(prefix="ringkv-") as runtime:
         supervisor = Supervisor(fork_server(__name__), settings.log_style)
         try:
             _start(supervisor, settings, workers, Path(runtime))
-            if await _ready(supervisor, _address(workers[0].http), stop):
+            if await _ready(supervisor, Address.of(workers[0].http), stop):
                 print(f"ringkv: ready on {_where(workers[0])}", flush=True)  # noqa: T201 - the command's answer
-            await stop.wait()
+            await _first(supervisor.failed, stop.wait(), _cut_off(settings.dataset))
+        except PackedFileChanged as error:
+            # Told by its size, or else as the one that was written to last.
+            changed = max(settings.dataset.segments, key=lambda segment: segment.look().changed)
+            raise changed.changed("a shard has read other bytes than before") from error
         finally:
             await supervisor.stop()
 
 
 def _start(supervisor: Supervisor, settings: LocalSettings, workers: Sequence[Worker], runtime: Path) -> None:
     addresses = {f"shard-{n}": Address(f"{runtime}/shard-{n}.sock", None) for n in range(1, settings.shards + 1)}
+    path, handed = settings.dataset.path, Handed(settings.dataset.descriptor)
     supervisor.keep(
         {
-            name: partial(_shard, ShardSettings(settings.packed, name, address, leased=True))
+            name: partial(
+                _shard,
+                ShardSettings(path, name, address, leased=True, warm_rate=settings.warm_rate, handed=handed),
+            )
             for name, address in addresses.items()
         }
     )
-    router_settings = RouterSettings(Discovery(frozenset(addresses.values())), settings.replicas)
-    supervisor.keep(router.workers.parts(router_settings, workers, runtime))
+    router_settings = RouterSettings(Discovery(frozenset(addresses.values())), settings.replicas, cors=settings.cors)
+    supervisor.keep(ringkv.router.workers.parts(router_settings, workers, runtime))
 
 
 def _where(worker: Worker) -> str:
-    redis = f", redis://{_address(worker.redis)}" if worker.redis else ""
-    return f"http://{_address(worker.http)}{redis}"
-
-
-def _address(bound: socket.socket) -> Address:
-    return Address(*bound.getsockname()[:2])
+    redis = f", redis://{Address.of(worker.redis)}" if worker.redis else ""
+    return f"http://{Address.of(worker.http)}{redis}"
 
 
 async def _ready(supervisor: Supervisor, http: Address, stop: asyncio.Event) -> bool:
-    """Wait until the router has a topology; False when `stop` came first. Raises StartupError."""
-    waiting, stopping = asyncio.create_task(_answers(http)), asyncio.create_task(stop.wait())
-    first: set[asyncio.Future[Any]] = {waiting, stopping, supervisor.failed}
-    await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    stopping.cancel()
-    if supervisor.failed.done():
-        supervisor.failed.result()
+    """Wait until the router has a topology; False when `stop` came first. Raises as `Supervisor.failed` does."""
+    await _first(supervisor.failed, _answers(http), stop.wait())
     supervisor.settled = not stop.is_set()
     return supervisor.settled
+
+
+async def _first(failed: asyncio.Future[None], *lives: Coroutine[Any, Any, Any]) -> None:
+    """Wait until one of them has ended, and raise what that raises."""
+    tasks = [asyncio.create_task(life) for life in lives]
+    first: set[asyncio.Future[Any]] = {failed, *tasks}
+    await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+    ended = [each for each in first if each.done()]
+    for task in tasks:
+        task.cancel()
+    for each in ended:
+        each.result()
+
+
+async def _cut_off(dataset: Dataset) -> None:
+    """Run as long as all segments have their sizes. Raises PackedFileChanged.
+
+    The shards notice this too, and more than this. But one that reads behind the end of a file before that is killed,
+    and so would its successors be.
+    """
+    while True:
+        for segment in dataset.segments:
+            segment.look()
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def _answers(http: Address) -> None:
@@ -95,10 +126,12 @@ async def _answers(http: Address) -> None:
 
 
 def _fetch(url: str) -> None:
-    # Not long: a router that has yet to start keeps the connection waiting, and so would the thread keep Ctrl-C.
+    # A short timeout: until the router runs, its socket accepts the connection and nobody answers, and Ctrl-C would
+    # have to wait for this thread.
     with urllib.request.urlopen(url, timeout=0.5):  # noqa: S310 - the URL is made above
         pass
 
 
 def _shard(settings: ShardSettings) -> Serve:
-    return partial(shard.server.serve, settings)
+    name_process(f"shard {settings.name}")
+    return partial(ringkv.shard.server.serve, settings)

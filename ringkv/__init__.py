@@ -1,1 +1,3 @@
-"""The command `ringkv`: thin, everything it does is done elsewhere."""
+"""An immutable key-value file, served from a sharded cluster. Its parts stand at the top of the repository."""
+
+__version__ = "0.2.0"

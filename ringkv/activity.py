@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from router.durations import Durations
-from router.figures import Figures, ShardFigures
+from ringkv.router.figures.values import Figures, ShardFigures
+from ringkv.router.lookup.durations import Durations
 
 RESULTS = ("found", "missing", "unavailable", "refused", "abandoned")
 OTHERS = ("batched", "hedged", "retried", "waited")
@@ -19,6 +19,7 @@ class ShardActivity:
     partitions: int
     keys: int
     bytes: int
+    checked: int
     in_flight: int
     requests: float
     p50: float | None
@@ -89,7 +90,8 @@ def _shard(before: ShardFigures | None, after: ShardFigures, seconds: float) -> 
         partitions=after.partitions,
         keys=after.keys,
         bytes=after.bytes,
-        in_flight=after.unanswered,
+        checked=after.checked,
+        in_flight=after.in_flight,
         requests=grown.count / seconds,
         p50=_quantile(grown, 0.5),
         p99=_quantile(grown, 0.99),

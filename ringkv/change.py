@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from cluster.ring import Ring, build_ring, moved_partitions
+from ringkv.cluster.ring import Ring, build_ring, moved_partitions
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What each partition weighs: its keys and its bytes. Without data a partition is all that is known."""
+    """The keys and the bytes of each partition; where there is no data, partitions are counted instead."""
 
     keys: Sequence[int]
     bytes: Sequence[int]

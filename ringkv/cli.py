@@ -4,16 +4,19 @@ from importlib import import_module
 
 import click
 
+from ringkv import __version__
+
 COMMANDS = {
-    "up": "deploy.cli",
-    "pack": "dataset.cli",
-    "verify": "dataset.cli",
-    "get": "client.cli",
+    "up": "ringkv.deploy.cli",
+    "pack": "ringkv.dataset.cli",
+    "verify": "ringkv.dataset.cli",
+    "cache": "ringkv.dataset.cli",
+    "get": "ringkv.client.cli",
     "explain": "ringkv.explain",
     "stats": "ringkv.stats",
     "plan": "ringkv.plan",
-    "shard": "shard.cli",
-    "router": "router.cli",
+    "shard": "ringkv.deploy.cli",
+    "router": "ringkv.router.cli",
 }
 """Where each command stands, in a module that defines it under its name."""
 
@@ -32,7 +35,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="ringkv", message="ringkv %(version)s")
+@click.version_option(__version__, message="ringkv %(version)s")
 def main() -> None:
     """Serve an immutable key-value file over the network from a sharded, self-healing cluster.
 

@@ -11,7 +11,8 @@ from itertools import groupby
 from math import cos, pi, sin
 from typing import Final
 
-from cluster.ring import Ring
+from ringkv.cluster.ring import Ring
+from ringkv.process.words import counted
 
 WIDTH: Final = 960
 CENTRES: Final = (240, 720)
@@ -58,7 +59,7 @@ def _changed(before: Ring, after: Ring, colours: dict[str, str]) -> Iterator[str
 
 
 def _shards(ring: Ring) -> str:
-    return f"{len(ring.names)} shard{'s' if len(ring.names) > 1 else ''}"
+    return counted(len(ring.names), "shard")
 
 
 def _ring(centre: int, ring: Ring, colours: dict[str, str]) -> Iterator[str]:

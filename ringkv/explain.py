@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from client.get import (
+from ringkv.client.get import (
     DEFAULT_URL,
     FAILED,
     FOUND,
@@ -24,7 +24,7 @@ from client.get import (
     forget_output,
     one_line,
 )
-from cluster.cli import OneLineCommand
+from ringkv.process.options import OneLineCommand
 
 
 @click.command(cls=OneLineCommand)
@@ -34,7 +34,7 @@ from cluster.cli import OneLineCommand
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what the router says, as it is.")
 def explain(*, key: str, url: str, as_json: bool) -> None:
-    """Show the way of KEY: its position, partition, owners, place in the file, and the time of each step.
+    """Show the way of KEY: its position, partition, owners, place in the dataset, and the time of each step.
 
     Exit code 0: the key was found. 1: it is not in the dataset. 2: anything else; one line on stderr says what.
 
@@ -81,25 +81,25 @@ def _account(told: dict[str, Any]) -> Table:
 
     row("key", told["key"], took["parse"])
     row("position", f"{int(told['position'])}, {100 * told['fraction']:.4f} % of the ring", took["position"])
-    row("partition", f"{told['partition']:,} of {told['partitions']:,}", took["route"])
+    row("partition", f"{told['partition']:,} of {told['partitions']:,}, slot {told['slot']:,}", took["route"])
     for number, owner in enumerate(told["owners"], start=1):
-        state = f"{owner['unanswered']:,} requests under way" if owner["open"] else "cannot be reached"
+        state = f"{owner['in_flight']:,} requests under way" if owner["open"] else "cannot be reached"
         row(f"owner {number}", f"{owner['name']} at {owner['address']}, {state}")
     row("asked", told["shard"], took["round_trip"], style="bold")
     for step, microseconds in took["shard"].items():
         row("", f"of it: {step}", microseconds)
     if told["found"]:
-        row("found", f"{told['size']:,} bytes, rank {told['rank']:,} in its partition", style="bold green")
+        row("found", f"{told['size']:,} bytes, rank {told['rank']:,} in block {told['block']:,}", style="bold green")
         row("place", f"byte {told['offset']:,} of {told['file']}")
     else:
         row("found", "no such key in the dataset", style="bold red")
-        row("file", told["file"])
+        row("searched", f"block {told['block']:,} of {told['file']}")
     row("dataset", f"{told['dataset']}, epoch {told['epoch']}")
     return table
 
 
 def _rendered(table: Table) -> str:
-    """As wide as it is: a path that is cut, or broken up, cannot be copied."""
+    """The table at its full width: a path that is cut or wrapped could not be copied."""
     console = Console(highlight=False)
     wide = console.options.update(max_width=1 << 16)
     console.width = max(1, console.measure(table, options=wide).maximum)

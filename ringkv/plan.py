@@ -5,7 +5,7 @@ import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 from rich.console import Console, Group, RenderableType
@@ -13,23 +13,27 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from cluster.cli import OneLineCommand
-from cluster.errors import StartupError
-from cluster.limits import MAX_PARTITIONS, MIN_PARTITIONS
-from cluster.ring import Ring
-from dataset.cli import DATA, cache_dir, packed
 from ringkv.change import Balance, Change, Load, Weights, balance, changes, rings
-from shard.name import checked
+from ringkv.cluster.errors import StartupError
+from ringkv.cluster.limits import MIN_BLOCKS
+from ringkv.cluster.position import SLOTS
+from ringkv.cluster.ring import Ring
+from ringkv.dataset.cli import DATA, cache_dir, on_duplicate, packed
+from ringkv.process.options import OneLineCommand
+from ringkv.shard.name import checked
+
+if TYPE_CHECKING:
+    from ringkv.dataset.packing.merge import DuplicatePolicy
 
 MAX_SHARDS: Final = 256
-"""A ring of so many takes a third of a second; more would be a mistake of the keyboard."""
+"""A ring of so many takes a third of a second to compute; a larger number is taken for a typing mistake."""
 
 BAR: Final = 40
 BAR_MIN: Final = 8
-"""Characters of the longest bar: as many as the terminal has room for."""
+"""Characters of the longest bar at most and at least; between them the terminal's width decides."""
 
 PLAIN_WIDTH: Final = 120
-"""Columns of a table that no terminal limits, beside the names of the shards."""
+"""Columns of a table that is not written to a terminal, beside the names of the shards."""
 
 
 class Shards(click.ParamType[tuple[int, ...]]):
@@ -48,15 +52,15 @@ class Shards(click.ParamType[tuple[int, ...]]):
 
 
 class Partitions(click.ParamType[int]):
-    """The number of partitions of a packed file."""
+    """The number of partitions of a packed dataset."""
 
     name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         text = str(value)
         number = int(text) if re.fullmatch("[0-9]{1,6}", text) else 0
-        if not MIN_PARTITIONS <= number <= MAX_PARTITIONS or number & (number - 1):
-            self.fail(f"{text!r} is not a power of two from {MIN_PARTITIONS} to {MAX_PARTITIONS}", param, ctx)
+        if not MIN_BLOCKS <= number <= SLOTS or number & (number - 1):
+            self.fail(f"{text!r} is not a power of two from {MIN_BLOCKS} to {SLOTS}", param, ctx)
         return number
 
 
@@ -99,12 +103,12 @@ class Plan(NamedTuple):
 
 
 @click.command(cls=OneLineCommand)
-@click.argument("data", type=DATA, required=False)
+@click.argument("data", type=DATA, nargs=-1)
 @click.option("--shards", type=Shards(), required=True, help="From how many to how many, as 3..8 or 8..3, or just 5.")
 @click.option(
     "--replicas", type=click.IntRange(1, MAX_SHARDS), default=1, show_default=True, help="Owners of each key."
 )
-@click.option("--partitions", type=Partitions(), help="Without DATA: how many its packed file has.  [default: 256]")
+@click.option("--partitions", type=Partitions(), help="Without DATA: how many its dataset has.  [default: 256]")
 @click.option(
     "--names",
     type=Pattern(),
@@ -114,31 +118,36 @@ class Plan(NamedTuple):
 )
 @click.option("--svg", type=click.Path(path_type=Path), help="Also draw the first and the last ring into this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@on_duplicate
 @cache_dir
 def plan(  # noqa: PLR0913 - as many as the command has options
     *,
-    data: Path | None,
+    data: tuple[Path, ...],
     shards: tuple[int, ...],
     replicas: int,
     partitions: int | None,
     names: str,
     svg: Path | None,
     as_json: bool,
+    on_duplicate: "DuplicatePolicy",
     cache: Path | None,
 ) -> None:
     """Show what a change of the number of shards would move, and how even the ring is before and after.
 
-    DATA, a text or a packed file, makes keys and bytes exact; without it partitions are counted. `least` is
-    what any placement would have to move for the same balance.
+    DATA, packed or anything that `ringkv pack` takes, makes keys and bytes exact; without it partitions are
+    counted. `least` is what any placement would have to move for the same balance.
 
     \b
     ringkv plan --shards 3..8
     ringkv plan example.data --shards 5..3 --replicas 2 --svg ring.svg
     """  # noqa: D301 - click takes backslash-b for "leave this paragraph as it is"
-    if data is not None and partitions is not None:
+    if data and partitions is not None:
         raise click.ClickException("--partitions is for a plan without DATA, which has its own number; leave one out")
-    dataset, weights = _weigh(packed(data, cache)) if data is not None else (None, None)
-    count = len(weights.keys) if weights else partitions or MIN_PARTITIONS
+    dataset, weights = None, None
+    if data:
+        with packed(data, on_duplicate, cache) as path:
+            dataset, weights = _weigh(path)
+    count = len(weights.keys) if weights else partitions or MIN_BLOCKS
     steps = rings(names, shards, replicas, count)
     made = Plan(names, replicas, dataset, weights, steps, changes(steps, weights))
     if svg is not None:
@@ -152,11 +161,11 @@ def plan(  # noqa: PLR0913 - as many as the command has options
 
 
 def _weigh(path: Path) -> tuple[str, Weights]:
-    from dataset.packed import PackedFile  # noqa: PLC0415 - a plan without data needs no Arrow
+    from ringkv.dataset.dataset import Dataset  # noqa: PLC0415 - a plan without data needs no Arrow
 
-    with PackedFile.open(path) as opened:
-        found = [opened.weigh(partition) for partition in range(opened.header.partitions)]
-        return opened.header.dataset_id, Weights([keys for keys, _ in found], [size for _, size in found])
+    with Dataset.open(path) as dataset:
+        partitions = dataset.partitions
+        return dataset.manifest.dataset_id, Weights(partitions.keys.tolist(), partitions.sizes.tolist())
 
 
 def _draw(made: Plan, path: Path) -> None:
@@ -195,7 +204,7 @@ def _account(made: Plan, width: int) -> RenderableType:
 
 
 def _changes(made: list[Change], width: int) -> Table:
-    """A row a change, the whole of it last."""
+    """One row for each step, and a last one for all steps together."""
     bar = _room(width, 80, 1)
     table = Table(box=None, pad_edge=False)
     known = made[0].keys is not None
@@ -223,7 +232,7 @@ def _changes(made: list[Change], width: int) -> Table:
 
 
 def _loads(made: Plan, width: int) -> Table:
-    """A row a shard: what it holds in the first ring and in the last, as bars of one scale."""
+    """One row for each shard: what it holds in the first ring and in the last, as bars of one scale."""
     before = {load.name: load for load in made.first.loads}
     after = {load.name: load for load in made.changes[-1].after.loads} if made.changes else {}
     longest = max(map(_amount, [*before.values(), *after.values()])) or 1
@@ -245,7 +254,7 @@ def _loads(made: Plan, width: int) -> Table:
 
 
 def _room(width: int, taken: int, bars: int) -> int:
-    """How long a bar may be, where so many columns are taken by what is not bars."""
+    """How long a bar may be, where `taken` columns are needed for everything but the bars."""
     return max(BAR_MIN, min(BAR, (width - taken) // bars))
 
 

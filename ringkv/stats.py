@@ -15,7 +15,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from client.get import (
+from ringkv.activity import OTHERS, RESULTS, Activity
+from ringkv.client.get import (
     DEFAULT_URL,
     INTERRUPTED,
     OUTPUT_CLOSED,
@@ -26,15 +27,15 @@ from client.get import (
     forget_output,
     one_line,
 )
-from cluster.cli import OneLineCommand
-from ringkv.activity import OTHERS, RESULTS, Activity
-from router.durations import BOUNDS
-from router.figures import Figures
+from ringkv.process.options import OneLineCommand
+from ringkv.process.words import counted
+from ringkv.router.figures.values import Figures
+from ringkv.router.lookup.durations import BOUNDS
 
 STATES: Final = {"serving": "green", "joining": "yellow", "draining": "yellow", "lost": "red"}
 TROUBLE: Final = {"unavailable", "refused"}
 PLAIN_WIDTH: Final = 120
-"""Columns of an account that no terminal limits."""
+"""Columns of the output when it is not written to a terminal."""
 
 
 @click.command(cls=OneLineCommand)
@@ -131,7 +132,7 @@ def _state(activity: Activity, url: str) -> Table:
         table.add_row("dataset", Text("none yet: no shard has been reached", "bold red"))
     else:
         table.add_row("dataset", f"{activity.dataset}: {activity.keys:,} keys, {decimal(activity.bytes)}")
-        replicas = f"{activity.replicas} replica{'s' if activity.replicas != 1 else ''}"
+        replicas = counted(activity.replicas or 0, "replica")
         table.add_row("topology", f"epoch {activity.epoch}, {activity.partitions:,} partitions, {replicas}")
     waiting = f", {activity.waiting:,} wait for a shard" if activity.waiting else ""
     table.add_row(
@@ -157,7 +158,7 @@ def _shards(activity: Activity) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("shard", "state"):
         table.add_column(name, header_style="dim", no_wrap=True)
-    for name in ("partitions", "keys", "bytes", "in flight", "requests/s", "p50", "p99"):
+    for name in ("partitions", "keys", "bytes", "warm", "in flight", "requests/s", "p50", "p99"):
         table.add_column(name, justify="right", header_style="dim", no_wrap=True)
     for shard in activity.shards:
         table.add_row(
@@ -166,6 +167,7 @@ def _shards(activity: Activity) -> Table:
             f"{shard.partitions:,}",
             f"{shard.keys:,}",
             decimal(shard.bytes),
+            f"{100 * shard.checked // shard.bytes} %" if shard.bytes else "-",
             f"{shard.in_flight:,}",
             _rate(shard.requests),
             _milliseconds(shard.p50),

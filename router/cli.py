@@ -1,15 +1,23 @@
-"""`ringkv router` and `python -m router`: the router's command line."""
+"""`ringkv router`: the router's command line."""
 
 from functools import partial
 
 import click
 
-from cluster.address import Address
-from cluster.cli import ADDRESS, LogStyle, OneLineCommand, listen, log_format, log_level, secret, start_logging, workers
-from cluster.process import run
-from router.discovery import Discovery
-from router.server import RouterSettings, serve
-from router.workers import bind_workers, serve_workers
+from ringkv.process.address import Address
+from ringkv.process.logs import LogStyle
+from ringkv.process.options import (
+    ADDRESS,
+    OneLineCommand,
+    cors,
+    listen,
+    log_format,
+    log_level,
+    replicas,
+    secret,
+    workers,
+)
+from ringkv.process.start import start
 
 
 @click.command(cls=OneLineCommand)
@@ -28,16 +36,26 @@ from router.workers import bind_workers, serve_workers
     show_envvar=True,
     help="Where to speak the Redis protocol: host:port or unix:/path.  [default: nowhere]",
 )
-@click.option("--replicas", type=click.IntRange(1), default=1, show_default=True, help="Owners of each key.")
+@replicas
+@cors
+@click.option(
+    "--proxy-protocol",
+    is_flag=True,
+    envvar="RINGKV_PROXY_PROTOCOL",
+    show_envvar=True,
+    help="Every connection, HTTP or Redis, begins with a header of the PROXY protocol, version 1 or 2.",
+)
 @workers
 @secret
-@log_level
+@log_level("info")
 @log_format
 def router(
     shards: str,
     listen: Address,
     redis_listen: Address | None,
     replicas: int,
+    cors: str | None,
+    proxy_protocol: bool,
     workers: int,
     secret: str | None,
     log_level: str,
@@ -48,14 +66,24 @@ def router(
     Shards that come and go are followed; no request fails while a shard that owns its key can be reached.
 
     \b
-    python -m router --shards 127.0.0.1:7379,127.0.0.1:7380
+    ringkv router --shards 127.0.0.1:7379,127.0.0.1:7380
     curl localhost:8000/f8a24bb8-eff8-41dc-929b-10b4c3e49e05
     """
     log_style = LogStyle(log_level, log_format)
-    start_logging(log_style)
-    settings = RouterSettings(Discovery.parse(shards), replicas, secret=secret)
-    processes = bind_workers(workers, listen, redis_listen)
+    start("router", log_style)
+
+    from ringkv.process.handover import begin_anew, taken_over
+    from ringkv.process.run import run
+    from ringkv.router.members.discovery import Discovery
+    from ringkv.router.server import RouterSettings, serve
+    from ringkv.router.workers import bind_workers, duplicates, serve_workers
+
+    settings = RouterSettings(Discovery.parse(shards), replicas, secret=secret, cors=cors, proxied=proxy_protocol)
+    processes = bind_workers(workers, listen, redis_listen, taken_over())
+    kept = duplicates(processes)
     if workers == 1:
-        run(partial(serve, settings, processes[0]))
+        anew = run(partial(serve, settings, processes[0]), may_begin_anew=True)
     else:
-        run(partial(serve_workers, settings, processes, log_style))
+        anew = run(partial(serve_workers, settings, processes, log_style), may_begin_anew=True)
+    if anew:
+        begin_anew(kept)

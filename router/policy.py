@@ -8,14 +8,14 @@ DEADLINE: Final = 5.0
 RETRY_AFTER: Final = "1"
 """Seconds after which a refused client should come back: a new topology takes less."""
 
-MAX_UNANSWERED: Final = 16_384
+MAX_IN_FLIGHT: Final = 16_384
 """Requests inside the router at once; at 50,000/s this is a third of a second's worth. Beyond: 503 at once."""
 
 TICK: Final = 0.01
-"""Seconds between two looks at the unanswered requests. A timer for each would cost more than the request."""
+"""Seconds between two looks at the requests in flight. A timer for each would cost more than the request."""
 
 HEDGE_BUDGET: Final = 0.1
-"""Hedges a request, at most: so that a cluster that is slow because it is overloaded is not loaded further."""
+"""Hedges allowed for each request, on average: a cluster that is slow for being overloaded is not loaded further."""
 
 HEDGE_BURST: Final = 256
 """Hedges that may be saved up: the requests in flight to a shard at the moment when it hangs."""
@@ -34,20 +34,36 @@ HEDGE_LOOK_INTERVAL: Final = 0.5
 """Seconds between two looks at the recent replies."""
 
 BATCH_KEYS: Final = 512
-"""Keys a command of a batch: some 1.5 ms of a shard's time, for which its other readers wait. Larger saves nothing."""
+"""Keys in one MGET of a batch: some 1.5 ms of a shard's time, in which it answers nobody else. More saves nothing."""
 
 BATCHES: Final = 4
-"""Batches inside the router at once: one being rendered, three at the shards. The others wait for their turn, so
-that a GET stands behind no more than four commands of BATCH_KEYS at its shard. Each counts as one of MAX_UNANSWERED."""
+"""Batches inside the router at once: one being rendered, three at the shards; further ones wait. So at its shard a GET
+waits for no more than four commands of BATCH_KEYS. Each batch counts as one of MAX_IN_FLIGHT."""
 
 BATCH_PATIENCE: Final = 0.25
-"""Seconds without any answer after which the keys of a batch are looked up one by one: what no busy machine takes."""
+"""Seconds without any answer after which the keys of a batch are looked up one by one. A busy machine takes less."""
 
 BATCH_LOOKUPS: Final = 4
 """Keys of a failed batch looked up at once, because each value may have 64 MiB."""
 
+FEW_KEYS: Final = 16
+"""Up to so many keys of one Redis command are looked up one by one: a batch costs more, and waits for its turn."""
+
+MGET_REPLY: Final = 128 << 20
+"""Bytes of the values of one MGET of the Redis port, which are held whole: two of the largest values."""
+
+CORS_MAX_AGE: Final = "86400"
+"""Seconds for which a browser may remember what a page of another origin may ask: the longest that any of them does."""
+
+MAX_URL: Final = 8000
+"""Bytes of a request's target; beyond: 414. RFC 9110, section 4.1, wants this much to be supported."""
+
+MAX_FIELD: Final = 8190
+"""Bytes of a header's name, and of its value; beyond: 431. Other than MAX_URL: aiohttp tells by the limit alone which
+one was exceeded."""
+
 MGET_KEYS: Final = 100_000
-"""Keys of one POST /mget: a third of a second's work, and 10 MB of memory. Who wants more sends more requests."""
+"""Keys of one POST /mget: a third of a second's work, and 10 MB of memory. For more, send more requests."""
 
 MGET_BYTES: Final = 4 << 20
 """Bytes of its body: MGET_KEYS lines of 38 bytes, with a little room."""
@@ -56,17 +72,27 @@ MGET_HELD: Final = 64 << 20
 """Bytes of such bodies inside the router at once; as keys they take 2.5 times as much memory. Beyond: 503 at once."""
 
 MGET_SILENCE: Final = 60.0
-"""Seconds after which a client that neither sends nor reads anything is given up: it may only be slow."""
+"""Seconds after which a client that neither sends nor reads anything is given up. Long: it may just be slow."""
 
 WINDOW_KEYS: Final = 1000
 """Keys whose values a POST /mget holds at once: a turn of the event loop of 1 ms, and a full batch for two shards."""
 
 WINDOW_BYTES: Final = 1 << 20
-"""Bytes of values it aims at holding at once. Two windows of each slow reader are held: its own and the next one."""
+"""Bytes of values that it aims at holding at once. Of a slow reader two windows are held: the one that it is reading,
+and the next one."""
+
+DIRECT_BYTES: Final = 1 << 16
+"""From this size on, a value is written as it is instead of being copied into one piece with what frames it."""
+
+MAX_TAILS: Final = 1024
+"""Distinct remainders of a request's head that the express lane remembers as unremarkable: each client has its own."""
+
+SCAN_PARTITIONS: Final = 64
+"""Partitions whose keys a SCAN asks for at once, at most: in a dataset of a few keys most partitions are empty."""
 
 HEARTBEAT_INTERVAL: Final = 0.25
 HEARTBEAT_TIMEOUT: Final = 1.0
-"""A shard that says nothing for four heartbeats is given up. A garbage collection or a busy machine is shorter."""
+"""A shard that is silent for four heartbeats is given up. Pauses of a busy machine are shorter."""
 
 DISCOVERY_INTERVAL: Final = 1.0
 """Seconds between two looks at the name server."""
@@ -77,12 +103,40 @@ RECONNECT_MAX: Final = 1.0
 
 JOIN_SETTLE: Final = 0.5
 JOIN_SETTLE_MAX: Final = 2.0
-"""How long a join waits for others to come with it, since the latest and since the first: one change, not five."""
+"""Seconds that a join waits for others, since the latest arrival and since the first: five shards that are started
+together are one change, not five."""
 
 FIRST_SETTLE: Final = 3.0
-"""How long the first topology waits at most while shards still arrive; not at all if all that are listed are here."""
+"""Seconds that the first topology waits at most while shards arrive; not at all once all listed ones are there."""
 
 FLAP_UPTIME: Final = 2.0
 FLAP_HOLD_MIN: Final = 1.0
 FLAP_HOLD_MAX: Final = 30.0
 """A shard that is lost within FLAP_UPTIME of joining, or while joining, is kept out: longer each time it happens."""
+
+LINGER_SECONDS: Final = 0.5
+"""How long a router that is told to stop, and accepts nobody any more, waits for the first request of those who have
+just connected: closed at once, they would have been answered by nobody."""
+
+DRAIN_SECONDS: Final = 6.0
+"""How long requests in flight may take to end when the router stops: above their deadline, below the 10 s after
+which Docker kills."""
+
+REPORT_INTERVAL: Final = 0.5
+"""Seconds between two writes of a worker's figures: those of the other workers are at most that old."""
+
+LAYOUT_POINTS: Final = 4096
+"""Virtual nodes in a layout: as many as a picture can show, and 60 KB. 32 shards have 16,384 of them."""
+
+EVENTS_KEPT: Final = 500
+"""Events that a router remembers: 100 KB, and about an hour of a shard that is lost again and again at FLAP_HOLD_MAX,
+while a change that is wanted makes a handful."""
+
+HISTORY_INTERVAL: Final = 5
+HISTORY_SAMPLES: Final = 720
+"""Seconds between two samples of what the router does, and how many are kept: an hour, in 100 bytes a sample and 70
+for each shard of it: 350 KB with five shards. A loss that lasts a second is still seen, and shorter ones are events."""
+
+HISTORY_PHASE: Final = 0.25
+"""Seconds after each multiple of HISTORY_INTERVAL at which a sample is taken: half of REPORT_INTERVAL, so that each
+sample finds what the other workers have written as old as the next one does."""

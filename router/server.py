@@ -4,24 +4,25 @@ import asyncio
 import logging
 import socket
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Final
 
 from aiohttp import web
 
-from cluster.address import listen
-from router.app import build_app
-from router.controller import Controller
-from router.discovery import Discovery
-from router.express import ExpressRunner, Lane
-from router.lookup import Lookups
-from router.redis import RedisPort
-from router.reporter import Reporter
+from ringkv import __version__
+from ringkv.process.address import Address, listen
+from ringkv.process.proxied import Proxied
+from ringkv.process.words import counted
+from ringkv.router.figures.reporter import Reporter
+from ringkv.router.http.port import HttpPort, HttpSettings
+from ringkv.router.lookup.lookup import Lookups
+from ringkv.router.members.controller import Controller
+from ringkv.router.members.discovery import Discovery
+from ringkv.router.members.events import EventLog, Kind
+from ringkv.router.policy import DRAIN_SECONDS, LINGER_SECONDS
+from ringkv.router.redis.port import RedisPort
 
 log = logging.getLogger("ringkv.router")
-
-DRAIN_SECONDS: Final = 6.0
-"""How long requests in flight may take to end: above their deadline, below the 10 s after which Docker kills."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +31,15 @@ class RouterSettings:
     replicas: int = 1
     express: bool = True  # off only where the express lane is compared with its slow twin
     secret: str | None = field(default=None, repr=False)
+    cors: str | None = None
+    proxied: bool = False  # connections begin with a header of the PROXY protocol
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What one process of a router has for itself: its listening sockets, and where it and the others tell figures.
+    """What one process of a router has for itself: its listening sockets, and the file where it writes its figures.
 
-    `figures` and `others` are files; one that is alone has none.
+    `others` are the files of the other processes; a router of one process has no files.
     """
 
     http: socket.socket
@@ -48,33 +51,34 @@ class Worker:
 async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -> None:
     """Serve until `stop`, then until what is in flight is answered."""
     lookups = Lookups()
-    controller = Controller(settings.shards, settings.replicas, settings.secret, lookups)
+    events = EventLog(worker.figures.stem if worker.figures else "router")
+    events.note(Kind.START, f"the router has started, ringkv {__version__}")
+    controller = Controller(settings.shards, settings.replicas, settings.secret, lookups, events)
     reporter = Reporter(lookups, controller, worker.figures, worker.others)
     redis = RedisPort(lookups)
-    lane = Lane(lookups) if settings.express else None
-    runner = ExpressRunner(
-        build_app(lookups, reporter),
-        lane,
-        access_log=None,
-        handler_cancellation=True,  # nobody waits for the reply to a client that has gone
-        shutdown_timeout=DRAIN_SECONDS,
-    )
-    await runner.setup()
+    http = HttpPort(lookups, reporter, HttpSettings(settings.cors, settings.proxied, settings.express))
+    await http.setup()
     try:
         async with reporter.telling(), asyncio.TaskGroup() as tasks:
             reconciling = tasks.create_task(controller.run())
-            await web.SockSite(runner, worker.http).start()
-            log.info("router listens on %s", worker.http.getsockname())
+            site = web.SockSite(http, worker.http)
+            await site.start()
+            log.info("router listens on %s", Address.of(worker.http))
             listening = None
             if worker.redis is not None:
-                listening = await listen(worker.redis, redis.connection)
-                log.info("router speaks Redis on %s", worker.redis.getsockname())
+                listening = await listen(
+                    worker.redis, partial(Proxied, redis.connection) if settings.proxied else redis.connection
+                )
+                log.info("router speaks Redis on %s", Address.of(worker.redis))
             await stop.wait()
-            log.info("router is leaving: %d requests in flight", lookups.unanswered)
+            log.info("router is leaving: %s in flight", counted(lookups.in_flight, "request"))
+            await site.stop()
             if listening is not None:
                 listening.close()
-            await asyncio.gather(runner.cleanup(), redis.drain(DRAIN_SECONDS))
+            if http.server is not None and http.server.connections:
+                await asyncio.sleep(LINGER_SECONDS)
+            await asyncio.gather(http.cleanup(), redis.drain(DRAIN_SECONDS))
             reconciling.cancel()
     finally:
-        await runner.cleanup()
+        await http.cleanup()
     log.info("router stopped")

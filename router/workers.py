@@ -5,6 +5,8 @@ clients ──► one port ─┬─► worker 1 ──┬──► shards      
 """
 
 import asyncio
+import multiprocessing
+import socket
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,23 +14,36 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cluster.address import Address, bind_shared
-from cluster.children import Start
-from cluster.cli import LogStyle
-from cluster.forking import fork_server
-from cluster.process import Serve
-from cluster.supervisor import Supervisor
-from router.server import RouterSettings, Worker, serve
+from ringkv.process.address import Address, bind_shared
+from ringkv.process.children import Start
+from ringkv.process.forking import fork_server
+from ringkv.process.logs import LogStyle
+from ringkv.process.run import Serve
+from ringkv.process.start import name_process
+from ringkv.process.supervisor import Supervisor
+from ringkv.router.server import RouterSettings, Worker, serve
 
 
-def bind_workers(count: int, http: Address, redis: Address | None) -> list[Worker]:
-    """The listening sockets of so many workers. Raises StartupError."""
-    redis_sockets = bind_shared(redis, count) if redis is not None else count * [None]
-    return [Worker(*sockets) for sockets in zip(bind_shared(http, count), redis_sockets, strict=True)]
+def bind_workers(
+    count: int, http: Address, redis: Address | None, taken_over: Sequence[socket.socket] = ()
+) -> list[Worker]:
+    """So many workers with their listening sockets: those that were taken over, else new ones. Raises StartupError."""
+    if taken_over:
+        http_sockets, redis_sockets = taken_over[:count], taken_over[count:]
+    else:
+        http_sockets = bind_shared(http, count)
+        redis_sockets = bind_shared(redis, count) if redis is not None else []
+    return [Worker(*sockets) for sockets in zip(http_sockets, redis_sockets or count * [None], strict=True)]
+
+
+def duplicates(workers: Sequence[Worker]) -> list[socket.socket]:
+    """The workers' sockets once more, to be taken over when the workers have closed theirs."""
+    sockets = [worker.http for worker in workers] + [worker.redis for worker in workers if worker.redis]
+    return [listening.dup() for listening in sockets]
 
 
 def parts(settings: RouterSettings, workers: Sequence[Worker], runtime: Path) -> dict[str, Start]:
-    """What a supervisor keeps alive: one process a worker, which find each other in the folder `runtime`.
+    """What a supervisor keeps alive: one process for each worker; they exchange figures in the folder `runtime`.
 
     Their sockets stay open in the process that made them: while a worker is started again, the clients that
     came to its socket wait instead of being refused.
@@ -47,7 +62,7 @@ async def serve_workers(
 ) -> None:
     """Keep the workers alive until `stop`. Raises StartupError."""
     with tempfile.TemporaryDirectory(prefix="ringkv-") as runtime:
-        supervisor = Supervisor(fork_server("router.server"), log_style)
+        supervisor = Supervisor(fork_server("ringkv.router.server"), log_style)
         supervisor.keep(parts(settings, workers, Path(runtime)))
         stopping = asyncio.create_task(stop.wait())
         first: set[asyncio.Future[Any]] = {stopping, supervisor.failed}
@@ -65,4 +80,5 @@ def _without(paths: list[Path], own: Path) -> tuple[Path, ...]:
 
 
 def _worker(settings: RouterSettings, worker: Worker) -> Serve:
+    name_process(multiprocessing.current_process().name)
     return partial(serve, settings, worker)

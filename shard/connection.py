@@ -2,24 +2,26 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
-from cluster import resp
-from cluster.command import Command
-from cluster.connection import Connection
-from cluster.errors import RingkvError
-from cluster.lease import WRONG_DATASET, WRONG_RING, LeaseRequest
-from cluster.pending import Pending
-from cluster.ring import build_ring
-from shard.leases import Lease
-from shard.state import ShardState
+from ringkv.cluster.errors import RingkvError
+from ringkv.cluster.lease import WRONG_DATASET, WRONG_RING, LeaseRequest
+from ringkv.cluster.ring import build_ring
+from ringkv.resp import codec
+from ringkv.resp.command import Command
+from ringkv.resp.connection import Connection
+from ringkv.resp.pending import Pending
+from ringkv.shard.leases import Lease
+from ringkv.shard.reading import Reading
+from ringkv.shard.state import ShardState
 
 log = logging.getLogger("ringkv.shard")
 
 
 class Granting(Pending):
-    """The reply to LEASE. What comes behind it is read by that lease."""
+    """The reply to LEASE. It blocks, because commands behind it may read what the lease is about to allow."""
 
     __slots__ = ()
 
@@ -27,27 +29,26 @@ class Granting(Pending):
 
 
 class ShardConnection(Connection):
-    def __init__(
-        self, state: ShardState, commands: Mapping[bytes, Command[Any]], connections: set["ShardConnection"]
-    ) -> None:
+    def __init__(self, state: ShardState, commands: Mapping[bytes, Command[Any]]) -> None:
         super().__init__(state, commands)
         self.state = state
         self.store = state.store
         self.lease: Lease | None = None
-        self._connections = connections
         self._granting: asyncio.Task[None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._connections.remove(self)
         self._end_lease()
 
+    def read(self, blocks: AbstractSet[int], make: Callable[[], bytes | Pending]) -> Pending:
+        """The reply that `make` makes, once these blocks have been read."""
+        state = self.state
+        for block in blocks:
+            state.warmup.hurry(block // state.store.blocks.width)
+        return Reading(self.notify, state.store.blocks, make).begin(state.reads, blocks)
+
     def grant(self, request: LeaseRequest) -> Pending:
-        """Begin to lease; of a connection that holds no lease yet."""
+        """Begin to grant a lease. The connection must not hold one yet."""
         reply = Granting(self.notify)
         self._granting = asyncio.create_task(self._grant(request, reply))
         return reply
@@ -57,7 +58,7 @@ class ShardConnection(Connection):
             reply.answer(await self._granted(request))
         except Exception as error:
             log.exception("a lease failed")
-            reply.answer(resp.error("ERR", str(error) or type(error).__name__))
+            reply.answer(codec.error("ERR", str(error) or type(error).__name__))
         if self.closed.done():
             self._end_lease()
 
@@ -68,21 +69,21 @@ class ShardConnection(Connection):
 
     async def _granted(self, request: LeaseRequest) -> bytes:
         state = self.state
-        header = state.store.packed.header
-        if request.dataset_id != header.dataset_id:
-            return resp.error(WRONG_DATASET, f"{state.name} serves dataset {header.dataset_id}")
+        manifest = state.store.dataset.manifest
+        if request.dataset_id != manifest.dataset_id:
+            return codec.error(WRONG_DATASET, f"{state.name} serves dataset {manifest.dataset_id}")
         if state.name not in request.names:
-            return resp.error(WRONG_RING, f"{state.name} is not one of the ring's shards")
-        # In a thread: placing 65,536 partitions takes longer than a reader should wait.
-        ring = await asyncio.to_thread(build_ring, request.names, request.replicas, header.partitions)
+            return codec.error(WRONG_RING, f"{state.name} is not one of the ring's shards")
+        # In a thread: placing 16,384 partitions takes longer than a reader should wait.
+        ring = await asyncio.to_thread(build_ring, request.names, request.replicas, manifest.partitions)
         if ring.ring_id != request.ring_id:
-            return resp.error(WRONG_RING, f"{state.name} computes ring {ring.ring_id}: versions differ")
+            return codec.error(WRONG_RING, f"{state.name} computes ring {ring.ring_id}: versions differ")
         try:
             self.lease = await state.leases.grant(ring.owned_by(state.name))
         except RingkvError as error:
-            return resp.error("ERR", str(error))
+            return codec.error("ERR", str(error))
         if state.standalone is not None:
             state.leases.end(state.standalone)
             state.standalone = None
-        log.info("leased ring %s: %d keys", ring.ring_id[:8], self.lease.loaded.keys)
-        return resp.simple(self.lease.loaded.reply())
+        log.info("leased ring %s: %d keys", ring.ring_id[:8], self.lease.leased.keys)
+        return codec.simple(self.lease.leased.reply())

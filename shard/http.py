@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 
 from aiohttp import web
 
-from cluster.errors import CorruptPartition, InvalidKey, PartitionNotLoaded
-from cluster.exposition import exposition
-from cluster.lag import LoopLag
-from cluster.position import canonical
-from shard.metrics import shard_families
-from shard.state import ShardState
+from ringkv.cluster.errors import DatasetError, InvalidKey
+from ringkv.cluster.position import canonical
+from ringkv.process.exposition import exposition
+from ringkv.process.lag import LoopLag
+from ringkv.shard.metrics import shard_families
+from ringkv.shard.state import ShardState
 
 STATE = web.AppKey("state", ShardState)
 LAG = web.AppKey("lag", LoopLag)
@@ -49,13 +50,14 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 async def value(request: web.Request) -> web.Response:
-    """One value, if its partition is loaded here."""
+    """One value, if its partition is leased here."""
     state = request.app[STATE]
     try:
-        found = state.store.get(canonical(request.match_info["key"].encode()))
+        key = canonical(request.match_info["key"].encode())
+        found = await state.reads.patiently(partial(state.store.get, key))
     except InvalidKey as error:
         return web.Response(status=400, text=f"{error}\n")
-    except (PartitionNotLoaded, CorruptPartition) as error:
+    except DatasetError as error:
         return web.Response(status=503, text=f"{error}\n")
     if found is None:
         return web.Response(status=404, text="no such key\n")

@@ -1,15 +1,13 @@
-"""Which partitions the shard must keep loaded: those that at least one lease still needs.
-
-Kept apart from the store so that loading, which runs in a thread, and counting, which does not, never mix.
-"""
+"""Which partitions the shard must keep leased: those that at least one lease still needs."""
 
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from cluster.lease import Leased
-from shard.store import Store
+from ringkv.cluster.lease import Leased
+from ringkv.shard.store import Store
+from ringkv.shard.warmup import Warmup
 
 
 @dataclass(eq=False, slots=True)
@@ -17,48 +15,44 @@ class Lease:
     """The right to read some partitions, until `Leases.end`."""
 
     partitions: tuple[int, ...] = field(repr=False)
-    loaded: Leased
+    leased: Leased
 
 
 class Leases:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, warmup: Warmup) -> None:
         self._store = store
+        self._warmup = warmup
         self._held: Counter[int] = Counter()
         self._active: set[Lease] = set()
-        self._changing = asyncio.Lock()  # one load or unload at a time, which is what the store allows
-        self._unloading: set[asyncio.Task[None]] = set()
+        self._granting = asyncio.Lock()
 
     def __len__(self) -> int:
         return len(self._active)
 
     async def grant(self, partitions: Iterable[int]) -> Lease:
-        """Load what is missing, in a thread; reads of what is loaded go on meanwhile.
-
-        Not to be cancelled: a thread cannot be, and would load partitions that nobody holds.
-        """
+        """Let partitions be read from now on. Reads no block: that is for the warm-up, or the first request."""
         lease = Lease(tuple(partitions), Leased(keys=0, bytes=0))
         self._held.update(lease.partitions)
         self._active.add(lease)
+        blocks = self._store.blocks
         try:
-            async with self._changing:
-                await asyncio.to_thread(self._store.load, lease.partitions)
+            async with self._granting:
+                new = [partition for partition in lease.partitions if not blocks.is_leased(partition)]
+                # In a thread: the tables may have to be read from disk.
+                found = await asyncio.to_thread(blocks.leasing, new)
+                blocks.lease({p: rows for p, rows in found.items() if p in self._held})
+                self._warmup.add(found)
         except Exception:
             self.end(lease)
             raise
-        lease.loaded = self._store.totals(lease.partitions)
+        lease.leased = self._store.totals(lease.partitions)
         return lease
 
     def end(self, lease: Lease) -> None:
-        """Let go of what only this lease needed, as soon as a load that is under way allows."""
+        """Let go of what only this lease needed."""
         if lease not in self._active:
             return
         self._active.remove(lease)
         self._held.subtract(lease.partitions)
         self._held += Counter()  # drops what nobody holds
-        task = asyncio.create_task(self._unload(lease.partitions))
-        self._unloading.add(task)
-        task.add_done_callback(self._unloading.discard)
-
-    async def _unload(self, partitions: Iterable[int]) -> None:
-        async with self._changing:
-            await asyncio.to_thread(self._store.unload, [p for p in partitions if p not in self._held])
+        self._store.blocks.release(p for p in lease.partitions if p not in self._held)

@@ -5,28 +5,36 @@ from collections.abc import Iterator
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 
-from cluster.exposition import common_families, process_families
-from cluster.server import VERSION
-from shard.state import ShardState
+from ringkv import __version__
+from ringkv.process.exposition import common_families, process_families
+from ringkv.shard.state import ShardState
 
 
 def shard_families(state: ShardState, loop_lag: float) -> Iterator[Metric]:
     """All metrics of a shard; its name stands in `ringkv_shard_info`, to be joined by instance."""
-    store, header = state.store, state.store.packed.header
+    blocks, reads, manifest = state.store.blocks, state.reads, state.store.dataset.manifest
     yield InfoMetricFamily("ringkv_shard", "The name that places this shard on the ring.", {"shard": state.name})
-    yield GaugeMetricFamily("ringkv_loaded_keys", "Keys that can be read here.", value=store.keys)
-    yield GaugeMetricFamily("ringkv_loaded_bytes", "Bytes of the packed file that are loaded.", value=store.bytes)
-    yield GaugeMetricFamily("ringkv_loaded_partitions", "Partitions that are loaded.", value=store.partitions)
+    yield GaugeMetricFamily("ringkv_leased_keys", "Keys that can be read here.", value=blocks.keys)
+    yield GaugeMetricFamily("ringkv_leased_bytes", "Bytes of the blocks that can be read here.", value=blocks.bytes)
+    yield GaugeMetricFamily("ringkv_leased_partitions", "Partitions that can be read here.", value=len(blocks.rows))
     yield GaugeMetricFamily(
-        "ringkv_corrupt_partitions",
-        "Partitions that were refused, as their bytes do not match their checksum.",
-        value=len(store.corrupt),
+        "ringkv_checked_bytes",
+        "Bytes of the blocks that were read and checked: all that are leased, once the shard is warm.",
+        value=blocks.checked_bytes,
     )
-    yield GaugeMetricFamily("ringkv_dataset_keys", "Keys of the whole dataset.", value=header.keys)
-    yield GaugeMetricFamily("ringkv_dataset_partitions", "Partitions of the whole dataset.", value=header.partitions)
+    yield GaugeMetricFamily(
+        "ringkv_corrupt_blocks",
+        "Blocks that were refused, as their bytes do not match their checksum or cannot be read.",
+        value=len(blocks.corrupt),
+    )
+    yield CounterMetricFamily("ringkv_disk_reads", "Blocks that had to be waited for.", value=reads.done)
+    yield CounterMetricFamily("ringkv_disk_read_seconds", "Time that those reads took altogether.", value=reads.seconds)
+    yield GaugeMetricFamily("ringkv_disk_reads_in_flight", "Blocks that are waited for.", value=reads.in_flight)
+    yield GaugeMetricFamily("ringkv_dataset_keys", "Keys of the whole dataset.", value=manifest.keys)
+    yield GaugeMetricFamily("ringkv_dataset_partitions", "Partitions of the whole dataset.", value=manifest.partitions)
     yield CounterMetricFamily("ringkv_commands", "Commands of the Redis protocol that came.", value=state.commands)
     yield GaugeMetricFamily("ringkv_connections", "Connections that are open.", value=state.connections)
     yield GaugeMetricFamily("ringkv_leases", "Rings that are leased here.", value=len(state.leases))
     yield GaugeMetricFamily("ringkv_draining", "1 while the shard waits for its leases to move.", value=state.draining)
-    yield from common_families(VERSION, header.dataset_id, loop_lag)
+    yield from common_families(__version__, manifest.dataset_id, loop_lag)
     yield from process_families()

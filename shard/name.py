@@ -1,9 +1,9 @@
-"""How a shard finds its own name, which decides what it owns; its address never does."""
+"""How a shard finds its own name. The name decides which partitions it owns; its address plays no part in that."""
 
 import re
 import socket
 
-from cluster.errors import StartupError
+from ringkv.cluster.errors import StartupError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 

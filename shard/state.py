@@ -2,35 +2,44 @@
 
 from dataclasses import dataclass
 
-from cluster.server import Info, Server
-from shard.leases import Lease, Leases
-from shard.store import Store
+from ringkv.resp.server import Info, Server, keyspace
+from ringkv.shard.leases import Lease, Leases
+from ringkv.shard.reads import Reads
+from ringkv.shard.store import Store
+from ringkv.shard.warmup import Warmup
 
 
 @dataclass(eq=False)
 class ShardState(Server):
     name: str
     store: Store
+    reads: Reads
+    warmup: Warmup
     leases: Leases
     draining: bool = False
     standalone: Lease | None = None  # everything, for a shard without a router, until the first lease comes
 
     def info(self) -> Info:
         """A router reads `name`, `run_id`, `dataset_id` and `partitions`."""
-        header = self.store.packed.header
+        manifest = self.store.dataset.manifest
+        blocks = self.store.blocks
         return super().info() | {
             "shard": {
                 "name": self.name,
                 "draining": int(self.draining),
                 "leases": len(self.leases),
-                "loaded_partitions": self.store.partitions,
-                "loaded_keys": self.store.keys,
-                "loaded_bytes": self.store.bytes,
-                "corrupt_partitions": len(self.store.corrupt),
+                "leased_partitions": len(blocks.rows),
+                "leased_keys": blocks.keys,
+                "leased_bytes": blocks.bytes,
+                "checked_bytes": blocks.checked_bytes,
+                "corrupt_blocks": len(blocks.corrupt),
+                "disk_reads": self.reads.done,
             },
+            "keyspace": keyspace(blocks.keys),
             "dataset": {
-                "dataset_id": header.dataset_id,
-                "partitions": header.partitions,
-                "keys": header.keys,
+                "dataset_id": manifest.dataset_id,
+                "partitions": manifest.partitions,
+                "blocks": manifest.blocks,
+                "keys": manifest.keys,
             },
         }

@@ -1,207 +1,158 @@
-"""Lookup in the packed file: the loaded partitions, read where they lie in the page cache, without a copy of their own.
+"""Lookup in the leased partitions of a packed dataset, where they lie in the page cache, without a copy of their own.
 
-Positions are hashes, so the keys of a partition, sorted by position, are spread evenly, and a key's rank is
-nearly known before the first look (interpolation search: Perl, Itai, Avni, 1978). A window of three standard
-deviations around that rank holds the key 997 times in 1,000; `bytes.find` searches it in C.
+Positions are hashes, so the keys of a block, sorted by position, are spread evenly, and a key's rank is nearly known
+before the first look (interpolation search: Perl, Itai, Avni, 1978). A window around that rank, of two standard
+deviations to the left and three to the right, holds the key 976 times in 1,000; `bytes.find` searches it in C.
 
-    position ──► partition ──► expected rank ──► window of keys ──► rank ──► value's two offsets ──► value
+    slot ──► partition ┐
+    hash ──► block ────┴─► expected rank ──► window of keys ──► rank ──► value's two offsets ──► value
 """
 
-import logging
 import time
-from binascii import unhexlify
+from binascii import crc_hqx, unhexlify
+from bisect import bisect_left
 from collections.abc import Iterable
-from math import isqrt
-from struct import Struct
-from typing import NamedTuple
 
-from cluster.errors import CorruptPartition, DatasetError, PartitionNotLoaded
-from cluster.lease import Leased
-from cluster.position import partition_shift, position
-from dataset.packed import PackedFile
+from ringkv.cluster.cursor import behind, cell, first_position
+from ringkv.cluster.errors import DatasetError
+from ringkv.cluster.lease import Leased
+from ringkv.cluster.position import POSITION_BITS, SLOTS, digest, position, shift_to, slot_shift
+from ringkv.dataset.block import keys_of, rank_of, span_of, texts_of
+from ringkv.dataset.dataset import Dataset
+from ringkv.dataset.format import KEY_BYTES
+from ringkv.shard.blocks import ENTRY, Blocks
+from ringkv.shard.explanation import Explanation
 
-log = logging.getLogger("ringkv.shard")
-
-KEY_BYTES = 16
-OFFSET_BYTES = 4
-POSITION_BYTES = 8
-
-
-class _Loaded(NamedTuple):
-    """Where one loaded partition lies, in the units in which the lookup needs it."""
-
-    keys: int  # byte offset in the file
-    offsets: int  # index into the file seen as int32
-    values: int  # byte offset in the file
-    size: int  # in keys
-    reach: int  # ranks that the window extends to either side of the expected rank; 0 if it is not loaded
-
-
-_ROW = Struct("=qqqii")
-"""A _Loaded in the store's table: half a cache line, where a tuple and its numbers would lie in five or six."""
-
-_ROW_BYTES = _ROW.size
-_read_row = _ROW.unpack_from
-
-_NOT_LOADED = _Loaded(0, 0, 0, 0, 0)
-
-
-class Explanation(NamedTuple):
-    """The way of one lookup. `rank`, `offset` and `size` are None where no value was found.
-
-    `refusal` says why a partition that is not `loaded` cannot be read; `found` is None then.
-    """
-
-    position: int
-    partition: int
-    loaded: bool
-    refusal: str | None
-    found: bool | None
-    rank: int | None  # among the keys of the partition, which are sorted by position
-    offset: int | None  # of the value's first byte in the packed file
-    size: int | None  # of the value, in bytes
-    ns: dict[str, int]  # step → nanoseconds, in the order in which they were taken
+_SLOT_MASK = SLOTS - 1
+_ENTRY_BYTES = ENTRY.size
+_read_entry = ENTRY.unpack_from
 
 
 class Store:
-    """The values of the loaded partitions of one packed file.
+    """The values of the leased partitions of one dataset. All methods are for the event loop's thread."""
 
-    `get` may run in one thread while another loads or unloads, one call at a time: a partition appears and
-    goes with one row of the table, which is written by one call that keeps the interpreter's lock.
-    """
-
-    def __init__(self, packed: PackedFile) -> None:
-        self.packed = packed
-        self.keys = 0
-        self.bytes = 0
-        self.partitions = 0
-        self._map = packed.map
-        # An int32 view of the whole file; a tail of less than four bytes belongs to no column.
-        whole = memoryview(packed.map)
-        self._int32 = whole[: len(whole) // OFFSET_BYTES * OFFSET_BYTES].cast("i")
-        self._shift = partition_shift(packed.header.partitions)
-        self._within = (1 << self._shift) - 1
-        self._table = bytearray(_ROW_BYTES * packed.header.partitions)
-        self._corrupt: dict[int, str] = {}
+    def __init__(self, dataset: Dataset) -> None:
+        manifest = dataset.manifest
+        self.dataset = dataset
+        self.blocks = Blocks(dataset)
+        self._tables = self.blocks.tables
+        self._segments = [(segment.map, segment.int32) for segment in dataset.segments]
+        self._slot_shift = slot_shift(manifest.partitions)
+        self._low_slots = (1 << self._slot_shift) - 1
+        self._partition_mask = manifest.partitions - 1
+        # Within a partition the digest alone tells the block: a partition of several blocks is one slot.
+        self._block_shift = POSITION_BITS - (manifest.blocks_per_partition.bit_length() - 1)
+        self._low_digest = (1 << self._block_shift) - 1
+        self._rank_shift = self._block_shift + self._slot_shift
+        self._position_shift = shift_to(manifest.blocks)
 
     def get(self, key: bytes) -> bytes | None:
         """The value of a canonical key, None if the dataset does not hold it.
 
-        Raises PartitionNotLoaded, or CorruptPartition if the partition was refused when it was loaded.
+        Raises NotInMemory, PartitionNotLeased, or CorruptBlock if the block was refused when it was first read.
         """
-        place = position(key)
-        keys, offsets, values, size, reach = _read_row(self._table, (place >> self._shift) * _ROW_BYTES)
+        crc = crc_hqx(key, 0)
+        place = digest(key)
+        low_slots = self._low_slots
+        if low_slots:
+            # A partition of several slots is one block.
+            entry = _read_entry(self._tables[crc >> self._slot_shift & self._partition_mask])
+            keys, offsets, values, size, reach, segment = entry
+            first = (((crc & low_slots) << POSITION_BITS | place) * size >> self._rank_shift) - reach
+        else:
+            entry = _read_entry(self._tables[crc & _SLOT_MASK], (place >> self._block_shift) * _ENTRY_BYTES)
+            keys, offsets, values, size, reach, segment = entry
+            first = ((place & self._low_digest) * size >> self._rank_shift) - reach
         if not reach:
-            raise self._refusal(place >> self._shift)
-        first = ((place & self._within) * size >> self._shift) - reach
-        first = max(first, 0)
-        start = keys + first * KEY_BYTES
+            return self._read(key, crc, place)
+        if first < 0:  # noqa: PLR1730 - a call costs more
+            first = 0
+        start = keys + (first << 4)
         wanted = unhexlify(key.replace(b"-", b""))
-        # The window may end beyond the partition's keys: what is found there is checked like any other.
-        found = self._map[start : start + reach * 2 * KEY_BYTES].find(wanted)
-        rank = first + found // KEY_BYTES
-        if found < 0 or found % KEY_BYTES or rank >= size:
-            rank = self._search(wanted, keys, size)
+        mapped, numbers = self._segments[segment]
+        # The window may end beyond the block's keys: what is found there is checked like any other.
+        found = mapped[start : start + reach * 40].find(wanted)
+        rank = first + (found >> 4)
+        if found < 0 or found & 15 or rank >= size:
+            rank = rank_of(mapped[keys : keys + (size << 4)], wanted)
             if rank < 0:
                 return None
         at = offsets + rank
-        return self._map[values + self._int32[at] : values + self._int32[at + 1]]
+        value: bytes = mapped[values + numbers[at] : values + numbers[at + 1]]
+        return value
+
+    def block_of(self, key: bytes) -> int:
+        """The number of the block that holds a canonical key if the dataset does."""
+        return position(key) >> self._position_shift
 
     def explain(self, key: bytes) -> Explanation:
-        """What `get` does with a canonical key, step by step and timed; raises nothing."""
+        """The way of a canonical key through `get`, timed. Raises NotInMemory.
+
+        `get` is timed as a whole, so that its steps stand in one place alone; the hashes and the reading of the value
+        are timed once more by themselves, and what is left is the search.
+        """
         clock = time.perf_counter_ns
         started = clock()
         place = position(key)
-        partition = place >> self._shift
-        hashed = clock()
-        ns = {"hash": hashed - started}
-        loaded = self._loaded(partition)
-        if loaded is None:
-            refusal = str(self._refusal(partition))
-            return Explanation(place, partition, False, refusal, None, None, None, None, ns)
-        keys, offsets, values, size, reach = loaded
-        first = max(((place & self._within) * size >> self._shift) - reach, 0)
-        start = keys + first * KEY_BYTES
-        wanted = unhexlify(key.replace(b"-", b""))
-        found = self._map[start : start + reach * 2 * KEY_BYTES].find(wanted)
-        rank = first + found // KEY_BYTES
-        if found < 0 or found % KEY_BYTES or rank >= size:
-            rank = self._search(wanted, keys, size)
-        searched = clock()
-        ns["find"] = searched - hashed
-        if rank < 0:
-            return Explanation(place, partition, True, None, False, None, None, None, ns)
-        begin, end = values + self._int32[offsets + rank], values + self._int32[offsets + rank + 1]
-        value = self._map[begin:end]
-        ns["read"] = clock() - searched
-        return Explanation(place, partition, True, None, True, rank, begin, len(value), ns)
+        ns = {"hash": clock() - started}
+        block = place >> self._position_shift
+        partition = block // self.blocks.width
+        checked = self.blocks.checked(block)
+        looked = clock()
+        try:
+            value = self.get(key)
+        except DatasetError as error:
+            return Explanation(place, partition, block, False, str(error), None, None, None, None, ns)
+        ns["find"] = max(clock() - looked - ns["hash"], 0)
+        row, body = self.blocks.read(block)
+        if value is None:
+            return Explanation(place, partition, block, checked, None, False, None, None, None, ns)
+        rank = rank_of(keys_of(body, row.keys), unhexlify(key.replace(b"-", b"")))
+        begin, end = span_of(body, row.keys, rank)
+        read = clock()
+        value = body[begin:end]
+        ns["read"] = clock() - read
+        ns["find"] = max(ns["find"] - ns["read"], 0)
+        return Explanation(place, partition, block, checked, None, True, rank, row.offset + begin, len(value), ns)
 
-    def _search(self, wanted: bytes, keys: int, size: int) -> int:
-        """The rank of a key among all keys of its partition, -1 if it is not there."""
-        column = self._map[keys : keys + size * KEY_BYTES]
-        found = column.find(wanted)
-        while found >= 0 and found % KEY_BYTES:
-            found = column.find(wanted, found + 1)
-        return found // KEY_BYTES if found >= 0 else -1
+    def keys_from(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
+        """The next keys of the cursor's block, in the order of the ring, and the cursor to go on with.
 
-    def _refusal(self, partition: int) -> DatasetError:
-        if partition in self._corrupt:
-            return CorruptPartition(self._corrupt[partition])
-        return PartitionNotLoaded(f"partition {partition} is not loaded here; ask an owner of it")
-
-    def load(self, partitions: Iterable[int]) -> None:
-        """Make partitions readable: fault their pages in and check them.
-
-        One that fails its checksum stays unreadable, and `get` names it; the others are served.
+        They are about `count`, which is at least 1, and fewer at the end of the block. Raises as `get`.
         """
-        wanted = [p for p in partitions if self._loaded(p) is None]
-        self.packed.advise(wanted)
-        for partition in wanted:
-            try:
-                extent = self.packed.load(partition)
-            except CorruptPartition as error:
-                self._corrupt[partition] = str(error)
-                log.error("%s", error)
-                continue
-            self._corrupt.pop(partition, None)
-            reach = 2 + 3 * isqrt(extent.count) // 2
-            loaded = _Loaded(extent.keys, extent.offsets // OFFSET_BYTES, extent.values, extent.count, reach)
-            self.keys += loaded.size
-            self.bytes += self._bytes(loaded)
-            self.partitions += 1
-            _ROW.pack_into(self._table, partition * _ROW_BYTES, *loaded)
+        start = first_position(cursor)
+        row, body = self.blocks.read(start >> self._position_shift)
+        keys, size = keys_of(body, row.keys), row.keys
 
-    def unload(self, partitions: Iterable[int]) -> None:
-        """Forget partitions and give their pages back."""
-        gone = []
-        for partition in partitions:
-            loaded = self._loaded(partition)
-            if loaded is not None:
-                _ROW.pack_into(self._table, partition * _ROW_BYTES, *_NOT_LOADED)
-                self.keys -= loaded.size
-                self.bytes -= self._bytes(loaded)
-                self.partitions -= 1
-                gone.append(partition)
-            elif self._corrupt.pop(partition, None) is not None:
-                gone.append(partition)
-        self.packed.release(gone)
+        def place(rank: int) -> int:
+            return position(texts_of(keys[rank * KEY_BYTES : (rank + 1) * KEY_BYTES])[0])
+
+        first = bisect_left(range(size), start, key=place)
+        last = min(first + count, size)
+        while first < last < size and cell(place(last)) == cell(place(last - 1)):
+            last += 1
+        after = behind(place(last - 1)) if last < size else self._behind(cursor, self._position_shift)
+        return after, texts_of(keys[first * KEY_BYTES : last * KEY_BYTES])
+
+    def next_partition(self, cursor: int) -> int:
+        """The cursor of the partition behind that of `cursor`: 0 behind the last one."""
+        return self._behind(cursor, shift_to(self.dataset.manifest.partitions))
 
     def totals(self, partitions: Iterable[int]) -> Leased:
-        """What the loaded ones among `partitions` hold."""
-        held = [loaded for p in partitions if (loaded := self._loaded(p)) is not None]
-        return Leased(sum(loaded.size for loaded in held), sum(map(self._bytes, held)))
+        """What the leased ones among `partitions` hold."""
+        held = [p for p in partitions if p in self.blocks.rows]
+        about = self.dataset.partitions
+        return Leased(sum(int(about.keys[p]) for p in held), sum(int(about.sizes[p]) for p in held))
 
-    def _loaded(self, partition: int) -> _Loaded | None:
-        loaded = _Loaded._make(_read_row(self._table, partition * _ROW_BYTES))
-        return loaded if loaded.reach else None
+    def _behind(self, cursor: int, shift: int) -> int:
+        return behind(first_position(cursor) | (1 << shift) - 1)
 
-    def _bytes(self, loaded: _Loaded) -> int:
-        """The bytes of a partition's four columns: positions, keys, offsets and values."""
-        offsets = OFFSET_BYTES * (loaded.size + 1)
-        values = self._int32[loaded.offsets + loaded.size]
-        return (POSITION_BYTES + KEY_BYTES) * loaded.size + offsets + values
-
-    @property
-    def corrupt(self) -> dict[int, str]:
-        """The partitions that were refused, each with the reason."""
-        return dict(self._corrupt)
+    def _read(self, key: bytes, crc: int, place: int) -> bytes | None:
+        """The lookup in a copy of the block, which is checked if it was not before."""
+        partition = crc >> self._slot_shift & self._partition_mask
+        row, body = self.blocks.read(partition * self.blocks.width + (place >> self._block_shift))
+        rank = rank_of(keys_of(body, row.keys), unhexlify(key.replace(b"-", b"")))
+        if rank < 0:
+            return None
+        begin, end = span_of(body, row.keys, rank)
+        return body[begin:end]

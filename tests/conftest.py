@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,10 +10,26 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from dataset.generate import lines
-from dataset.pack import pack
+from ringkv.dataset.generate import lines
+from ringkv.dataset.packing.local import pack
 from tests.support.data import EXAMPLE, read_pairs
 from tests.support.processes import Spawner
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C as a terminal's programs do, also where the tests run in the background of a script.
+
+    A shell lets its background jobs ignore SIGINT, and whatever they start inherits that: no test could press Ctrl-C.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A skipped test is a failed run in CI: a machine that lacks something must not pass for one that has it."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") == "true" and reporter is not None and reporter.stats.get("skipped"):
+        reporter.write_line("CI must not skip tests: install what they need in .ci/run", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +43,7 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cache(shared_folder: Path) -> Path:
-    """The cache of packed files of all processes that tests start."""
+    """The cache of datasets of all processes that tests start."""
     return shared_folder / "cache"
 
 
@@ -48,11 +65,11 @@ def module_spawn(cache: Path) -> Iterator[Spawner]:
 
 @pytest.fixture(scope="session")
 def generated(shared_folder: Path) -> Callable[..., tuple[Path, Path]]:
-    """Makes a data file of so many pairs and its packed file, once a run."""
+    """Makes a data file of so many pairs and its dataset, once a run."""
 
     def make(pairs: int, seed: int = 7, value_size: int | None = None) -> tuple[Path, Path]:
         data = shared_folder / f"{pairs}-{seed}-{value_size}.data"
-        packed = data.with_suffix(".arrow")
+        packed = data.with_suffix("")
         with FileLock(f"{data}.lock"):
             if not packed.exists():
                 with data.open("wb") as file:

@@ -1,4 +1,4 @@
-"""What micro-benchmarks share: a packed file of 100,000 pairs, some of its keys, and a transport that goes nowhere."""
+"""What micro-benchmarks share: a dataset of 100,000 pairs, some of its keys, and a transport that goes nowhere."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from bench.data import sample_keys
-from dataset.generate import lines
-from dataset.pack import pack
-from dataset.packed import PackedFile
-from shard.store import Store
+from ringkv.dataset.dataset import Dataset
+from ringkv.dataset.generate import lines
+from ringkv.dataset.packing.local import pack
+from ringkv.shard.store import Store
 
 PAIRS = 100_000
 KEYS = 1000
@@ -39,7 +39,7 @@ class Nowhere(asyncio.Transport):
 @pytest.fixture(scope="session")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("micro")
-    text, path = folder / "pairs.data", folder / "pairs.arrow"
+    text, path = folder / "pairs.data", folder / "pairs"
     with text.open("wb") as file:
         file.writelines(lines(PAIRS, 7))
     pack(text, path)
@@ -53,11 +53,13 @@ def keys(packed: Path) -> list[bytes]:
 
 @pytest.fixture
 def store(packed: Path) -> Iterator[Store]:
-    """A store that has loaded everything."""
-    with PackedFile.open(packed) as opened:
-        loaded = Store(opened)
-        loaded.load(range(opened.header.partitions))
-        yield loaded
+    """A store that has leased everything, and checked every block."""
+    with Dataset.open(packed) as dataset:
+        leased = Store(dataset)
+        leased.blocks.lease(leased.blocks.leasing(range(dataset.manifest.partitions)))
+        for block in range(dataset.manifest.blocks):
+            leased.blocks.read(block)
+        yield leased
 
 
 @pytest.fixture

@@ -9,27 +9,27 @@ from aiohttp.web_protocol import RequestHandler
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.micro.conftest import Nowhere
-from cluster import resp
-from cluster.lease import Leased
-from cluster.ring import build_ring
-from router.app import build_app
-from router.controller import Controller
-from router.discovery import Discovery
-from router.express import ExpressRunner, Lane
-from router.link import Link
-from router.lookup import Lookups
-from router.reporter import Reporter
-from router.topology import Topology
+from ringkv.cluster.lease import Leased
+from ringkv.cluster.ring import build_ring
+from ringkv.resp import codec
+from ringkv.router.figures.reporter import Reporter
+from ringkv.router.http.port import HttpPort, HttpSettings
+from ringkv.router.lookup.link import Link
+from ringkv.router.lookup.lookup import Lookups
+from ringkv.router.lookup.topology import Topology
+from ringkv.router.members.controller import Controller
+from ringkv.router.members.discovery import Discovery
+from ringkv.router.members.events import EventLog
 
 CLIENTS = 64
-REPLY = resp.bulk(60 * b"v")
+REPLY = codec.bulk(60 * b"v")
 
 
 @dataclass(frozen=True, slots=True)
 class Router:
     """A router between clients and shards that are not there."""
 
-    runner: ExpressRunner
+    runner: HttpPort
     clients: list[RequestHandler]
     links: list[Link]
 
@@ -40,9 +40,9 @@ class Router:
         # aiohttp's own way takes a turn of the loop until it asks, and another one until it answers.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert sum(link.unanswered for link in self.links) == len(requests)
+        assert sum(link.in_flight for link in self.links) == len(requests)
         for link in self.links:
-            link.data_received(link.unanswered * REPLY)
+            link.data_received(link.in_flight * REPLY)
         await asyncio.sleep(0)
 
 
@@ -60,8 +60,8 @@ async def start(*, express: bool) -> Router:
     for link in links.values():
         link.connection_made(Nowhere())
     lookups.swap(Topology.build(1, 32 * "0", ring, links, dict.fromkeys(links, Leased(0, 0))))
-    app = build_app(lookups, Reporter(lookups, Controller(Discovery(frozenset()), 1, None, lookups)))
-    runner = ExpressRunner(app, Lane(lookups) if express else None, access_log=None)
+    controller = Controller(Discovery(frozenset()), 1, None, lookups, EventLog())
+    runner = HttpPort(lookups, Reporter(lookups, controller), HttpSettings(shutdown_timeout=1, express=express))
     await runner.setup()
     assert runner.server is not None
     clients = [runner.server() for _ in range(CLIENTS)]

@@ -7,19 +7,19 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.micro.conftest import Nowhere
-from cluster import resp
-from cluster.lease import Leased
-from cluster.ring import build_ring
-from router.link import Link
-from router.lookup import Lookups
-from router.redis import RedisConnection, RedisPort
-from router.topology import Topology
+from ringkv.cluster.lease import Leased
+from ringkv.cluster.ring import build_ring
+from ringkv.resp import codec
+from ringkv.router.lookup.link import Link
+from ringkv.router.lookup.lookup import Lookups
+from ringkv.router.lookup.topology import Topology
+from ringkv.router.redis.port import RedisConnection, RedisPort
 
 VALUE = 60 * b"v"
 
 
 class Shard(Nowhere):
-    """Answers what is written to it in the next turn of the loop; what was asked once it knows by heart."""
+    """Answers what is written to it in the next turn of the loop; the answers are made once and kept."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, link: Link) -> None:
         super().__init__()
@@ -35,11 +35,11 @@ class Shard(Nowhere):
 
     @staticmethod
     def _replies(request: bytes) -> Iterator[bytes]:
-        reader = resp.reader()
+        reader = codec.reader()
         reader.feed(request)
-        while (args := reader.gets()) is not resp.NOT_ENOUGH:
+        while (args := reader.gets()) is not codec.NOT_ENOUGH:
             assert isinstance(args, list)
-            yield resp.array([resp.bulk(VALUE)] * (len(args) - 1)) if args[0] == b"MGET" else resp.bulk(VALUE)
+            yield codec.array([codec.bulk(VALUE)] * (len(args) - 1)) if args[0] == b"MGET" else codec.bulk(VALUE)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_gets_that_arrive_together_and_their_replies(
     keys: list[bytes],
     pipelined: int,
 ) -> None:
-    request, server = resp.get_commands(keys[:pipelined]), connection.server
+    request, server = codec.get_commands(keys[:pipelined]), connection.server
 
     async def answered() -> None:
         until = server.commands + pipelined

@@ -7,12 +7,12 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.micro.conftest import Nowhere
-from cluster import resp
-from router.link import Link
+from ringkv.resp import codec
+from ringkv.router.lookup.link import Link
 
 
 class Nobody:
-    """A waiter that does not care."""
+    """A waiter that does nothing with its reply."""
 
     def answered(self, reply: Any, link: Link) -> None: ...
 
@@ -33,7 +33,7 @@ def link(nowhere: Nowhere, loop: asyncio.AbstractEventLoop) -> Link:
 def test_requests_of_one_turn_and_their_replies(
     benchmark: BenchmarkFixture, link: Link, loop: asyncio.AbstractEventLoop, keys: list[bytes], together: int
 ) -> None:
-    waiter, replies = Nobody(), together * resp.bulk(60 * b"v")
+    waiter, replies = Nobody(), together * codec.bulk(60 * b"v")
 
     async def turn() -> None:
         for key in keys[:together]:

@@ -6,18 +6,22 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.micro.conftest import Nowhere
-from cluster import resp
-from shard.commands import COMMANDS
-from shard.connection import ShardConnection
-from shard.leases import Leases
-from shard.state import ShardState
-from shard.store import Store
+from ringkv.resp import codec
+from ringkv.shard.commands import COMMANDS
+from ringkv.shard.connection import ShardConnection
+from ringkv.shard.leases import Leases
+from ringkv.shard.reads import Reads
+from ringkv.shard.state import ShardState
+from ringkv.shard.store import Store
+from ringkv.shard.warmup import Warmup
 
 
 @pytest.fixture
 def connection(store: Store, nowhere: Nowhere, loop: asyncio.AbstractEventLoop) -> ShardConnection:
     async def connect() -> ShardConnection:
-        made = ShardConnection(ShardState("shard-1", store, Leases(store)), COMMANDS, set())
+        warmup = Warmup(store.blocks, rate=0)
+        state = ShardState("shard-1", store, Reads(store.blocks), warmup, Leases(store, warmup))
+        made = ShardConnection(state, COMMANDS)
         made.connection_made(nowhere)
         return made
 
@@ -32,10 +36,10 @@ def test_1000_lookups(benchmark: BenchmarkFixture, store: Store, keys: list[byte
 def test_requests_that_arrive_together(
     benchmark: BenchmarkFixture, connection: ShardConnection, nowhere: Nowhere, keys: list[bytes], pipelined: int
 ) -> None:
-    data = resp.get_commands(keys[:pipelined])
+    data = codec.get_commands(keys[:pipelined])
     benchmark(connection.data_received, data)
     assert nowhere.written
 
 
 def test_100_keys_in_one_mget(benchmark: BenchmarkFixture, connection: ShardConnection, keys: list[bytes]) -> None:
-    benchmark(connection.data_received, resp.array([resp.bulk(arg) for arg in (b"MGET", *keys[:100])]))
+    benchmark(connection.data_received, codec.array([codec.bulk(arg) for arg in (b"MGET", *keys[:100])]))

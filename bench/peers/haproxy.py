@@ -37,7 +37,7 @@ class HaproxyShards:
     name = "HAProxy + 3 shards"
     setup = (
         "`balance uri`, `hash-type consistent`, `http-reuse always`, Unix sockets to the HTTP ports (aiohttp) "
-        "of three `python -m shard` that hold everything"
+        "of three `ringkv shard` that hold everything"
     )
     needs: Mapping[str, str] = {"haproxy": "haproxy"}
 
@@ -45,7 +45,7 @@ class HaproxyShards:
         folder = processes.folder.resolve()
         sockets = [folder / f"http-{number}.sock" for number in range(1, SERVERS + 1)]
         for number, path in enumerate(sockets, 1):
-            command = [sys.executable, "-m", "shard", str(data.packed), "--name", f"shard-{number}"]
+            command = [sys.executable, "-m", "ringkv", "shard", str(data.packed), "--name", f"shard-{number}"]
             listen = ["--listen", f"unix:{folder}/resp-{number}.sock", "--http", f"unix:{path}"]
             processes.start(f"shard-{number}", *command, *listen)
         for number in range(1, SERVERS + 1):

@@ -46,7 +46,7 @@ export const rate = (value) => (value < 10 ? short.format(value) : whole.format(
 /** Seconds, in the unit that fits; a dash where nothing was measured. */
 export function duration(seconds) {
   if (seconds === null) return "–";
-  if (seconds < 0.001) return `${short.format(Math.round(seconds * 1e6))} µs`;
+  if (seconds < 0.0009995) return `${short.format(Math.round(seconds * 1e6))} µs`;
   return seconds < 1 ? `${short.format(seconds * 1e3)} ms` : `${short.format(seconds)} s`;
 }
 
@@ -64,6 +64,12 @@ export function bytes(count) {
   return `${short.format(value)} ${units[at]}`;
 }
 
+/** How many bytes it holds, and how much of them it has read as long as that is not all. */
+export function held(shard) {
+  const warm = Math.floor((100 * shard.checked) / shard.bytes);
+  return shard.checked < shard.bytes ? `${bytes(shard.bytes)}, ${warm} % warm` : bytes(shard.bytes);
+}
+
 /** How long a process has been there, in its largest unit. */
 export function age(seconds) {
   for (const [unit, length] of [["d", 86_400], ["h", 3600], ["min", 60]]) {
@@ -73,3 +79,11 @@ export function age(seconds) {
 }
 
 export const plural = (count, noun) => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
+
+/** A moment in Unix seconds as the reader's time of day, with the day where it is another one. */
+export function clock(at) {
+  const moment = new Date(1000 * at);
+  const time = moment.toLocaleTimeString("en-GB");
+  const today = moment.toDateString() === new Date().toDateString();
+  return today ? time : `${moment.toLocaleDateString("en-GB", { day: "numeric", month: "short" })} ${time}`;
+}

@@ -2,12 +2,15 @@
 
 import { colour } from "./colours.js";
 import { microseconds, number, percent, plural } from "./figures.js";
-import { mark } from "./ring.js";
-import { html } from "./svg.js";
+import { mark, placed } from "./ring.js";
+import { html, say } from "./svg.js";
 
 const SHOWN = 32 * 1024; // bytes of a value
+const UNAVAILABLE = 503;
 
 let asked = 0;
+let drawn = null; // what /explain said of the key that is shown
+let unanswered = null; // the key that the cluster could not answer for
 
 /** Ask for a key as soon as it is given, by the field or by the part of the address behind #. */
 export function startLookups() {
@@ -37,28 +40,63 @@ function written(hash) {
 async function lookUp(key) {
   asked += 1;
   const turn = asked;
+  drawn = null;
+  unanswered = null;
   const show = (way, ...parts) => {
     // An answer that comes after the next question is not wanted any more.
     if (turn !== asked) return;
+    drawn = way;
     mark(way);
     document.getElementById("result").replaceChildren(...parts);
+  };
+  const later = () => {
+    if (turn === asked) unanswered = key;
   };
   if (!key) {
     show(null);
     return;
   }
   try {
-    const path = encodeURIComponent(key);
-    const explained = await fetch(`explain/${path}`, { cache: "no-store", headers: { Accept: "application/json" } });
+    const explained = await explain(key);
     if (!explained.ok) {
       show(null, refusal(explained.status, await explained.text()));
+      if (explained.status === UNAVAILABLE) later();
       return;
     }
     const way = await explained.json();
-    const answer = await fetch(path, { cache: "no-store" });
+    const answer = await fetch(encodeURIComponent(key), { cache: "no-store" });
     show(way, steps(way), answer.ok ? await value(answer) : refusal(answer.status, await answer.text()));
+    if (answer.status === UNAVAILABLE) later();
   } catch {
-    show(null, html("p", { class: "refusal" }, "The router cannot be reached; try again in a moment."));
+    show(null, html("p", { class: "refusal" }, "The router cannot be reached; asking again in a moment."));
+    later();
+  }
+}
+
+/** Ask again for the key that could not be answered for, as of a cluster that was not there yet. */
+export function askAgain() {
+  if (unanswered !== null) lookUp(unanswered);
+}
+
+const explain = (key) => fetch(`explain/${encodeURIComponent(key)}`, { cache: "no-store", headers: { Accept: "application/json" } });
+
+/** The ring has changed: draw the key's way again, and say meanwhile that it is of the ring before. */
+export async function followTopology() {
+  const way = drawn;
+  if (way === null) return;
+  const list = document.querySelector("#result .way");
+  list.classList.add("old");
+  list.setAttribute("aria-label", "The key's way before the ring changed");
+  document.getElementById("marker").classList.add("old");
+  say("ring-way", `${placed(way)} at epoch ${way.epoch}`);
+  try {
+    const explained = await explain(way.key);
+    if (!explained.ok || drawn !== way) return;
+    drawn = await explained.json();
+    mark(drawn);
+    document.querySelector("#result .way").replaceWith(steps(drawn));
+  } catch {
+    // It stays marked as what it is, until the next change or question.
   }
 }
 
@@ -75,7 +113,7 @@ function steps(way) {
   const others = owners.filter((name) => name !== way.shard);
   return html(
     "ol",
-    { class: "way" },
+    { class: "way", "aria-label": "The key's way" },
     step("key", way.key, microseconds(took.parse)),
     step("position", `${percent(way.fraction)} of the ring`, `${microseconds(took.position)}, ${way.position}`),
     step("partition", `${number(way.partition)} of ${number(way.partitions)}`, microseconds(took.route)),

@@ -19,7 +19,7 @@ PATIENCE: Final = 30.0
 
 POLL: Final = 0.03
 
-LISTENS = re.compile(r"router listens on \('127\.0\.0\.1', (\d+)\)")
+LISTENS = re.compile(r"router listens on 127\.0\.0\.1:(\d+)")
 
 
 def wait_until(true: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
@@ -167,7 +167,7 @@ class Cluster:
         self._places = places or {name: Place(f"unix:{self._sockets.name}/{name}") for name in every}
         self.shards = {name: self.shard(name, packed) for name in every}
         addresses = ",".join(place.address for place in self._places.values())
-        command = [sys.executable, "-m", "router", "--shards", addresses, "--replicas", str(replicas)]
+        command = [sys.executable, "-m", "ringkv", "router", "--shards", addresses, "--replicas", str(replicas)]
         self.routers = [
             Router(name, [*command, "--listen", "127.0.0.1:0"], folder / f"{name}.log")
             for name in (f"router-{number}" for number in range(1, routers + 1))
@@ -176,7 +176,7 @@ class Cluster:
     def shard(self, name: str, packed: Path, at: str | None = None) -> Process:
         """A shard process that calls itself `name`, at the place that was made for `at`; not started."""
         place = self._places[at or name]
-        command = [*place.within, sys.executable, "-m", "shard", str(packed), "--leased"]
+        command = [*place.within, sys.executable, "-m", "ringkv", "shard", str(packed), "--leased"]
         return Process(name, [*command, "--listen", place.address, "--name", name], self.folder / f"{at or name}.log")
 
     @property

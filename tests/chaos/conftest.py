@@ -8,8 +8,8 @@ from typing import Final
 
 import pytest
 
-from dataset.cache import packed_path
-from dataset.generate import lines
+from ringkv.dataset.cache import dataset_path
+from ringkv.dataset.generate import lines
 from tests.chaos.result import Result
 from tests.chaos.run import Run, Scale
 
@@ -56,7 +56,7 @@ def make_data(pairs: int, seed: int) -> Data:
         with unfinished.open("wb") as file:
             file.writelines(lines(pairs, seed))
         unfinished.rename(text)
-    return Data(text, packed_path(text, cache_dir=BUILD))
+    return Data(text, dataset_path(text, cache_dir=BUILD))
 
 
 @pytest.fixture(autouse=True)

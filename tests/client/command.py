@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 PYTHON = [sys.executable, "-X", "dev", "-W", "error"]
 PROGRAMS = {
     "python client/get.py": [*PYTHON, "-I", "-S", str(ROOT / "client/get.py")],
-    "ringkv get": [*PYTHON, "-c", "from client.cli import get; get(prog_name='ringkv get')"],
+    "ringkv get": [*PYTHON, "-c", "from ringkv.client.cli import get; get(prog_name='ringkv get')"],
 }
 
 

@@ -22,7 +22,7 @@ VALUES = {
 
 
 class Handler(BaseHTTPRequestHandler):
-    """What router/app.py answers, unless the server has a fault in store for the next request."""
+    """What router/http/app.py answers, unless the server has a fault in store for the next request."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -40,7 +40,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         value = VALUES.get(self.path.rpartition("/")[2])
         if value is None:
-            self.reply(404, b"no such key in the dataset\n")
+            self.reply(404, b"no such key in the dataset\n", Ringkv_Missing="1")
         else:
             self.reply(200, value)
 

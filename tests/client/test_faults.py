@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from client.get import Client, Unavailable, UnexpectedAnswer, Unreachable, print_values
+from ringkv.client.get import Client, Unavailable, UnexpectedAnswer, Unreachable, print_values
 from tests.client.command import Command
 from tests.client.stub import ABSENT, EMPTY, PLAIN, Fault, Handler, Router, replies
 
@@ -84,7 +84,7 @@ def test_silence_ends_with_the_timeout(router: Router, capfd: pytest.CaptureFixt
 
 def test_the_pause_is_as_long_as_the_router_asks_for(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("client.get.time.sleep", pauses.append)
+    monkeypatch.setattr("ringkv.client.get.time.sleep", pauses.append)
     router.faults += [replies(503, b"", Retry_After=seconds) for seconds in ("1", "10")]
     with Client(router.url) as client:
         assert client.get(PLAIN) == b"the value"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from client.get import Client, InvalidKey, InvalidURL
+from ringkv.client.get import Client, InvalidKey, InvalidURL
 from tests.client.command import ROOT, Command
 from tests.client.stub import ABSENT, BINARY, EMPTY, PLAIN, VALUES, Handler, Router, running
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.lease import LeaseRequest
+from ringkv.cluster.lease import LeaseRequest
 
 WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
 REQUESTS = st.builds(

@@ -5,11 +5,22 @@ import uuid
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from xxhash import xxh3_64
+from xxhash import xxh3_64_intdigest
 
-from cluster.errors import InvalidKey
-from cluster.limits import KEYS_PER_PARTITION, MAX_PARTITIONS, MIN_PARTITIONS, PARTITION_BYTES
-from cluster.position import canonical, is_canonical, partition_count, partition_shift, position
+from ringkv.cluster.errors import InvalidKey
+from ringkv.cluster.limits import BLOCK_BYTES, KEYS_PER_BLOCK, MAX_BLOCKS, MIN_BLOCKS, MIN_KEYS_PER_BLOCK
+from ringkv.cluster.position import (
+    SLOTS,
+    block_count,
+    canonical,
+    is_canonical,
+    partition_count,
+    position,
+    shift_to,
+    slot,
+    slot_at,
+    slot_shift,
+)
 
 KEYS = st.uuids(version=4).map(lambda key: str(key).encode())
 
@@ -20,7 +31,8 @@ def test_every_way_to_write_a_key_is_the_same_key(key: bytes, data: st.DataObjec
     written = bytes(byte - 32 if up and 97 <= byte <= 102 else byte for byte, up in zip(key, upper, strict=True))
     assert canonical(written) == key
     assert is_canonical(key)
-    assert position(canonical(written)) == xxh3_64(key).intdigest()
+    assert position(canonical(written)) == position(key)
+    assert slot(canonical(written)) == slot(key)
 
 
 @given(st.one_of(st.binary(max_size=50), st.uuids().map(lambda key: str(key).encode())))
@@ -59,39 +71,73 @@ def test_the_refusal_of_a_key_is_one_short_line(text: bytes) -> None:
     assert len(str(refusal.value)) < 400
 
 
+def crc16(data: bytes) -> int:
+    """As the appendix of the Redis Cluster specification computes it: polynomial 0x1021, nothing reflected."""
+    crc = 0
+    for byte in data:
+        crc ^= byte << 8
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x1021 if crc & 0x8000 else crc << 1) & 0xFFFF
+    return crc
+
+
+def test_slots_are_those_of_redis_cluster() -> None:
+    """The specification's own check value, and what CLUSTER KEYSLOT of Redis 7 answered for these keys."""
+    assert crc16(b"123456789") == 0x31C3
+    assert slot(b"123456789") == 0x31C3 & 0x3FFF == 12739
+    assert slot(b"foo") == 12182
+    assert slot(b"somekey") == 11058
+    assert slot(b"") == 0
+
+
+@given(KEYS)
+def test_a_slot_is_the_crc16_of_the_key(key: bytes) -> None:
+    assert slot(key) == crc16(key) % SLOTS == slot_at(position(key))
+
+
 def test_positions_are_fixed_for_ever() -> None:
-    """Packed files and running clusters depend on this number: xxh3_64 with seed 0."""
-    assert (
-        position(b"f8a24bb8-eff8-41dc-929b-10b4c3e49e05")
-        == xxh3_64(b"f8a24bb8-eff8-41dc-929b-10b4c3e49e05").intdigest()
-    )
-    assert position(b"") == 0x2D06800538D394C2
+    """Packed datasets and running clusters depend on this number: the slot, then the upper bits of xxh3_64, seed 0."""
+    key = b"f8a24bb8-eff8-41dc-929b-10b4c3e49e05"
+    assert position(key) == crc16(key) % SLOTS << 50 | xxh3_64_intdigest(key) >> 14
+    assert position(key) == 0x53D4A93B5EF69F4C
+    assert position(b"") == 0x2D06800538D394C2 >> 14
 
 
-@given(st.integers(0, 2**64 - 1), st.sampled_from([2**bits for bits in range(17)]))
-def test_partitions_are_equal_arcs(place: int, partitions: int) -> None:
-    assert place >> partition_shift(partitions) == place * partitions // 2**64
+@given(st.integers(0, 2**64 - 1), st.sampled_from([2**bits for bits in range(27)]))
+def test_blocks_and_partitions_are_equal_arcs(place: int, arcs: int) -> None:
+    assert place >> shift_to(arcs) == place * arcs // 2**64
 
 
-@given(st.integers(0, 10**9), st.integers(0, 10**13))
-def test_partitions_are_a_power_of_two_within_the_limits(keys: int, size: int) -> None:
-    count = partition_count(keys, size)
-    assert MIN_PARTITIONS <= count <= MAX_PARTITIONS
+@given(KEYS, st.sampled_from([2**bits for bits in range(15)]))
+def test_a_slot_alone_tells_the_partition(key: bytes, partitions: int) -> None:
+    assert slot(key) >> slot_shift(partitions) == position(key) >> shift_to(partitions)
+
+
+@given(st.integers(0, 10**11), st.integers(0, 10**15))
+def test_blocks_are_a_power_of_two_within_the_limits(keys: int, size: int) -> None:
+    count = block_count(keys, size)
+    assert MIN_BLOCKS <= count <= MAX_BLOCKS
     assert count.bit_count() == 1
-    wanted = max(keys / KEYS_PER_PARTITION, size / PARTITION_BYTES)
-    assert count == MIN_PARTITIONS or count <= wanted * 2**0.5
-    assert count == MAX_PARTITIONS or wanted <= count * 2**0.5
+    wanted = max(keys / KEYS_PER_BLOCK, min(size / BLOCK_BYTES, keys / MIN_KEYS_PER_BLOCK))
+    assert count == MIN_BLOCKS or count <= wanted * 2**0.5
+    assert count == MAX_BLOCKS or wanted <= count * 2**0.5
+    assert partition_count(count) == min(count, SLOTS)
 
 
 @pytest.mark.parametrize(
-    ("keys", "size", "count"),
+    ("keys", "size", "blocks", "partitions"),
     [
-        (0, 0, 256),
-        (10_000, 10**6, 256),
-        (1_000_000, 10**8, 4096),
-        (10**12, 10**15, 65_536),
-        (100, 64 << 30, 4096),
+        (0, 0, 256, 256),
+        (10_000, 10**6, 256, 256),
+        (92_000, 10**7, 256, 256),
+        (93_000, 10**7, 512, 512),
+        (1_000_000, 10**8, 4096, 4096),
+        (100_000_000, 8 * 10**9, 1 << 19, 16_384),
+        (10**12, 10**15, 1 << 26, 16_384),
+        (100, 64 << 30, 256, 256),
+        (100_000, 64 << 30, 32_768, 16_384),
     ],
 )
-def test_partition_counts_by_example(keys: int, size: int, count: int) -> None:
-    assert partition_count(keys, size) == count
+def test_counts_by_example(keys: int, size: int, blocks: int, partitions: int) -> None:
+    assert block_count(keys, size) == blocks
+    assert partition_count(blocks) == partitions

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from uhashring import HashRing
 from xxhash import xxh3_64_intdigest
 
-import cluster.ring
-from cluster.limits import LOAD_BOUND, VIRTUAL_NODES
-from cluster.position import partition_shift
-from cluster.ring import Ring, build_ring, moved_partitions, points, ring_id
+import ringkv.cluster.ring
+from ringkv.cluster.limits import LOAD_BOUND, VIRTUAL_NODES
+from ringkv.cluster.position import shift_to
+from ringkv.cluster.ring import Ring, build_ring, moved_partitions, points, ring_id
 
 NAMES = st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=12), min_size=1, max_size=6, unique=True)
 PARTITIONS = st.sampled_from([1, 2, 16, 256, 1024])
@@ -85,9 +85,9 @@ def test_owners_are_those_that_uhashring_finds(names: list[str], replicas: int) 
     """Where no shard is passed over, that is: here the bound is out of reach."""
     partitions = 64
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cluster.ring, "LOAD_BOUND", 1000.0)
+        patch.setattr(ringkv.cluster.ring, "LOAD_BOUND", 1000.0)
         ring = build_ring(names, replicas, partitions)
-    shift = partition_shift(partitions)
+    shift = shift_to(partitions)
 
     def stands(key: str) -> int:
         return int(key) if key in positions else xxh3_64_intdigest(key.encode())
@@ -104,7 +104,7 @@ def test_owners_are_those_that_uhashring_finds(names: list[str], replicas: int) 
 def test_owners_are_those_that_uhashring_finds_until_the_bound_is_reached() -> None:
     names, partitions, replicas = shards(5), 1024, 2
     bound = math.ceil(LOAD_BOUND * partitions * replicas / len(names))
-    shift = partition_shift(partitions)
+    shift = shift_to(partitions)
     theirs = HashRing(
         nodes=names,
         vnodes=VIRTUAL_NODES,
@@ -157,7 +157,7 @@ def test_the_ring_id_changes_with_every_input(names: list[str], replicas: int, p
 @pytest.mark.parametrize("policy", ["LOAD_BOUND", "VIRTUAL_NODES"])
 def test_the_ring_id_changes_with_the_rules(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = ring_id(["a", "b"], 1, 256)
-    monkeypatch.setattr(cluster.ring, policy, 7)
+    monkeypatch.setattr(ringkv.cluster.ring, policy, 7)
     assert ring_id(["a", "b"], 1, 256) != before
 
 

@@ -12,13 +12,17 @@ from tests.chaos.measured import Measured
 from tests.support.data import EXAMPLE, ROOT
 from tests.support.processes import PATIENCE
 
-RATE: Final = 600
+RATE: Final = 300
 """Requests a second; what starts a container needs the cores as well."""
 
 
 @contextmanager
-def unharmed(port: int, folder: Path, event: str) -> Iterator[None]:
-    """Ask for keys of the example while the body runs, then assert that every answer came and was right."""
+def unharmed(port: int, folder: Path, event: str, *, may_reconnect: bool = False) -> Iterator[None]:
+    """Ask for keys of the example while the body runs, then assert that every answer came and was right.
+
+    `may_reconnect`: connections may be closed by the router, as HTTP allows where one is idle; the next one may not be
+    refused for longer than a client waits.
+    """
     output, log = folder / "load.npz", folder / "load.log"
     command = [sys.executable, "-m", "tests.chaos.load", str(EXAMPLE), "--output", str(output)]
     command += ["--url", f"127.0.0.1:{port}", "--rate", str(RATE)]
@@ -43,5 +47,6 @@ def unharmed(port: int, folder: Path, event: str) -> Iterator[None]:
         f"99 % within {measured.percentile(99):.3f} s, the load itself late by up to {measured.lag:.3f} s"
     )
     print(told)  # noqa: T201 - the figures of a run: pytest -rP
-    assert (measured.wrong, measured.failed, measured.retried) == (0, 0, 0), told
+    assert (measured.wrong, measured.failed) == (0, 0), told
+    assert may_reconnect or measured.retried == 0, told
     assert measured.rate > 0.8 * RATE, told

@@ -18,6 +18,9 @@ BUILD_PATIENCE: Final = 400.0
 
 COMMAND_PATIENCE: Final = 90.0
 
+ROLLING_PATIENCE: Final = 300.0
+"""Seconds for all shards: each is stopped, started, and asked for its health every 2 s."""
+
 CHANGE = re.compile(r"topology \d+ in .* (\d+) partitions change owner, at least (\d+) have to")
 
 
@@ -45,18 +48,42 @@ class Project:
         self.name = f"ringkv-test-{uuid.uuid4().hex[:8]}"
         self.variables: dict[str, str] = {}
 
-    def compose(self, *args: str, patience: float = COMMAND_PATIENCE) -> str:
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a user's shell would hold for this project."""
         ours = ("RINGKV_", "COMPOSE_", "DATA")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         chosen = {"RINGKV_BIND": "127.0.0.1:0", "RINGKV_REDIS_BIND": "127.0.0.1:0", "RINGKV_IMAGE": self.name}
-        env = inherited | chosen | self.variables
-        return docker("compose", "--project-name", self.name, *args, env=env, patience=patience)
+        return inherited | {"COMPOSE_PROJECT_NAME": self.name} | chosen | self.variables
+
+    def compose(self, *args: str, patience: float = COMMAND_PATIENCE) -> str:
+        return docker("compose", *args, env=self.environment, patience=patience)
 
     def build(self) -> None:
         self.compose("build", "--quiet", patience=BUILD_PATIENCE)
 
     def up(self, shards: int = 3, routers: int = 1) -> None:
         self.compose("up", "--detach", "--scale", f"shard={shards}", "--scale", f"router={routers}")
+
+    def packed(self) -> str:
+        """The id of the dataset that the newest run of `pack` made or found."""
+        log = self.compose("logs", "--no-color", "--no-log-prefix", "--tail", "3", "pack")
+        return str(re.findall(r"dataset ([0-9a-f]{32})", log)[-1])
+
+    def restart_one_by_one(self) -> str:
+        """What deploy/rolling-restart prints."""
+        script = [ROOT / "deploy" / "rolling-restart"]
+        done = subprocess.run(
+            script,
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=ROLLING_PATIENCE,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def remove(self) -> None:
         """Leave nothing of the project behind, whatever state it is in."""

@@ -13,6 +13,7 @@ from tests.compose.project import Project, docker
 from tests.support.data import EXAMPLE, read_pairs
 from tests.support.http import ask_for_all
 from tests.support.processes import wait_for
+from tests.support.visitors import visitors
 
 # The first test builds the image; all share one project, so one worker runs them (--dist loadgroup).
 pytestmark = [pytest.mark.xdist_group("compose"), pytest.mark.timeout(500)]
@@ -100,6 +101,24 @@ def test_a_router_serves_while_another_is_restarted(cluster: Project, tmp_path: 
         cluster.wait_until_serving(1, 2, 3)
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_router_that_begins_anew_refuses_nobody(cluster: Project, tmp_path: Path, workers: str) -> None:
+    cluster.variables["RINGKV_WORKERS"] = workers
+    cluster.up()
+    cluster.wait_until_serving(1, 2, 3)
+    port = cluster.port()
+    before = cluster.inspect("router")
+    with unharmed(port, tmp_path, "the router began anew", may_reconnect=True), visitors(port) as clients:
+        uptime = cluster.told(port)["uptime"]
+        cluster.compose("kill", "--signal", "HUP", "router")
+        wait_for(lambda: cluster.told(port).get("uptime", uptime) < uptime, "it did not begin anew")
+        served = clients.served
+        wait_for(lambda: clients.served > served + 20, "nobody is served")
+    assert [router["State"]["StartedAt"] for router in cluster.inspect("router")] == [
+        router["State"]["StartedAt"] for router in before
+    ]
+
+
 def test_containers_can_do_no_more_than_they_must(cluster: Project) -> None:
     for service in ("pack", "shard", "router"):
         for container in cluster.inspect(service):
@@ -161,13 +180,14 @@ def test_compose_stop_ends_every_process_with_code_0_before_it_is_killed(cluster
     assert took < 2 * min(container["Config"]["StopTimeout"] for container in containers)
 
 
-async def test_another_file_replaces_the_one_that_is_served(cluster: Project, tmp_path: Path) -> None:
+async def test_another_file_is_served_after_a_rolling_restart(cluster: Project, tmp_path: Path) -> None:
     data = tmp_path / "other.data"
     data.write_bytes(b"0f0d1c0e-5a6b-4c7d-8e9f-a0b1c2d3e4f5 a  b\r\n1e1d1c1b-1a19-4817-9615-141312111009 ")
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)  # pytest's folders are for their owner alone
     cluster.variables = {"DATA": str(data)}
     cluster.up()
+    cluster.restart_one_by_one()
     port = cluster.port()
     wait_for(lambda: sum(shard["keys"] for shard in cluster.ring(port).get("shards", [])) == 2, "not served")
     pairs: list[tuple[bytes, bytes | None]] = [*read_pairs(data), *((key, None) for key, _ in _first(EXAMPLE))]

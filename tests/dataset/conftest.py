@@ -1,29 +1,39 @@
-"""What the tests of the dataset share: keys, and a slow way to read all that a packed file holds."""
+"""What the tests of the dataset share: keys, and a slow way to read all that a dataset holds."""
 
-import struct
 from collections.abc import Callable
 from pathlib import Path
-from uuid import UUID
 
+import pyarrow as pa
 import pytest
 
-from dataset.packed import PackedFile
+from ringkv.cluster.position import position, shift_to
+from ringkv.dataset.format import BLOCKS, PARTITIONS
+from ringkv.dataset.manifest import parse_manifest
 
 
 def slow_read(path: Path) -> dict[bytes, bytes]:
-    """Every pair of the file, with each partition checked and each position where it belongs."""
-    found = {}
-    with PackedFile.open(path) as packed:
-        for partition in range(packed.header.partitions):
-            count, positions, keys, offsets, values = packed.load(partition)
-            stands = struct.unpack_from(f"<{count}Q", packed.map, positions)
-            assert list(stands) == sorted(stands)
-            assert {position * packed.header.partitions >> 64 for position in stands} <= {partition}
-            ends = struct.unpack_from(f"<{count + 1}i", packed.map, offsets)
-            for row in range(count):
-                key = UUID(bytes=packed.map[keys + 16 * row : keys + 16 * (row + 1)])
-                found[str(key).encode()] = packed.map[values + ends[row] : values + ends[row + 1]]
-        assert len(found) == packed.header.keys
+    """Every pair of the dataset as Arrow finds it, with each in the block where it belongs."""
+    manifest = parse_manifest(path, (path / "manifest.json").read_bytes())
+    found: dict[bytes, bytes] = {}
+    block = 0
+    for entry in manifest.segments:
+        assert (path / entry.name).stat().st_size == entry.size
+        reader = pa.ipc.open_file(path / entry.name)
+        assert reader.num_record_batches == (entry.last - entry.first) * manifest.blocks_per_partition
+        for number in range(reader.num_record_batches):
+            pairs = [(str(row["key"]).encode(), row["value"]) for row in reader.get_batch(number).to_pylist()]
+            stands = [position(key) for key, _ in pairs]
+            assert stands == sorted(stands)
+            assert {at >> shift_to(manifest.blocks) for at in stands} <= {block}
+            found |= dict(pairs)
+            block += 1
+    assert (block, len(found)) == (manifest.blocks, manifest.keys)
+    assert {path.name for path in path.iterdir()} == {
+        "manifest.json",
+        BLOCKS,
+        PARTITIONS,
+        *(entry.name for entry in manifest.segments),
+    }
     return found
 
 

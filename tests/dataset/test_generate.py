@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset.generate import FIRST_LINES, lines
-from dataset.text import Columns, parse
+from ringkv.dataset.generate import FIRST_LINES, lines
+from ringkv.dataset.text import Columns, parse
 
 EXAMPLE = Path(__file__).parents[2] / "example.data"
 
 
 def test_the_example_is_what_the_generator_makes() -> None:
-    made = subprocess.run([sys.executable, "-m", "dataset.generate"], capture_output=True, check=True).stdout
+    made = subprocess.run([sys.executable, "-m", "ringkv.dataset.generate"], capture_output=True, check=True).stdout
     assert made == EXAMPLE.read_bytes()
     assert made.splitlines(keepends=True)[1] == b"f8a24bb8-eff8-41dc-929b-10b4c3e49e05 1234\n"
     assert len(made) < 1_500_000
@@ -28,7 +28,7 @@ def test_there_are_as_many_pairs_as_asked_for(pairs: int) -> None:
 
 
 def test_values_can_be_large(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "dataset.generate", "--pairs", "50", "--value-size", "4096", "--output"]
+    command = [sys.executable, "-m", "ringkv.dataset.generate", "--pairs", "50", "--value-size", "4096", "--output"]
     subprocess.run([*command, tmp_path / "data"], check=True)
     columns = parse((tmp_path / "data").read_bytes())
     assert isinstance(columns, Columns)

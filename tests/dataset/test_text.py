@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.limits import MAX_VALUE
-from cluster.position import position
-from dataset.text import Columns, Malformed, line_bounds, parse, why_malformed
+from ringkv.cluster.limits import MAX_VALUE
+from ringkv.cluster.position import position
+from ringkv.dataset.text import Columns, Malformed, line_bounds, parse, why_malformed
 
 KEY = b"f8a24bb8-eff8-41dc-929b-10b4c3e49e05"
 
@@ -58,7 +58,7 @@ def test_lines_end_at_newlines_and_nowhere_else(chunk: bytes) -> None:
     [
         (b"", "the line is empty"),
         (b"f8a24bb8 1234", "not a UUID version 4: 'f8a24bb8'"),
-        (b"\xef\xbb\xbf" + KEY + b" 1234", "not a UUID version 4: '"),
+        (b"\xef\xbb\xbf" + KEY + b" 1234", "the line is UTF-8 with a byte order mark; save it"),
         (b" " + KEY + b" 1234", "not a UUID version 4: ''"),
         (KEY.replace(b"-41dc", b"-11dc") + b" 1234", "not a UUID version 4: 'f8a24bb8-eff8-11dc"),
         (KEY.replace(b"-929b", b"-c29b") + b" 1234", "not a UUID version 4: 'f8a24bb8-eff8-41dc-c29b"),

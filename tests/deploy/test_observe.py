@@ -66,7 +66,7 @@ def observed(spawn: Spawner, tmp_path: Path) -> Observed:
     """The configuration as it stands, but for the addresses and a shorter interval, on a cluster of this machine."""
     needs("prometheus")
     shards = [spawn.shard(EXAMPLE, "--leased", "--name", name, "--http", "127.0.0.1:0") for name in "abc"]
-    listens = r"\('127\.0\.0\.1', (\d+)\)"
+    listens = r"127\.0\.0\.1:(\d+)"
     http = [shard.spawned.wait_for_line(f"answers HTTP on {listens}")[1] for shard in shards]
     addresses = ",".join(str(shard.address) for shard in shards)
     router = spawn("router", "--shards", addresses, "--listen", "127.0.0.1:0")

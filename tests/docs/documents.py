@@ -9,28 +9,45 @@
     1234
     ```
 
+    ```python                    a whole program, in one of PROGRAMS' languages, and right behind it what it prints
+    print(1234)
+    ```
+    ```output
+    1234
+    ```
+
 Whatever else a block may be, it must be known to hold no commands, so that none goes unnoticed.
 """
 
 import re
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 PROMPT: Final = "$ "
 
-OTHER_LANGUAGES: Final = frozenset({"", "text", "json", "yaml", "promql"})
-"""Blocks without commands: drawings, and what files and answers look like."""
+OTHER_LANGUAGES: Final = frozenset({"", "text", "json", "yaml", "promql", "go"})
+"""Blocks that are not run: drawings, and what files and answers look like. Where the tests run there is no Go."""
+
+PROGRAMS: Final = {
+    "python": "python -W error - <<{end}",
+    "javascript": "node --input-type=module - <<{end}",
+    "java": "mkdir -p build && cat >build/Main.java <<{end} && java build/Main.java",
+}
+"""Languages, each with the command that runs the program which stands behind it, up to a line {end}."""
+
+OUTPUT: Final = "output"
 
 ANYTHING: Final = "…"
 
 
 class UnknownForm(Exception):
-    """A document shows something of which nobody knows how to run it; says where."""
+    """A document shows something that cannot be run as it stands; the message says where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +63,47 @@ Block = tuple[Command, ...]
 
 
 def documents(root: Path) -> list[Path]:
-    return [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    """Those that stand at the top, but for the changelog, and those in docs/."""
+    return [
+        *(root / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY")),
+        *sorted((root / "docs").glob("*.md")),
+    ]
 
 
 def blocks(document: Path) -> list[Block]:
     """The blocks with commands. Raises UnknownForm."""
-    found = []
+    found: list[Block] = []
+    program: Command | None = None  # in the block before, if its output may stand in this one
     for token in MarkdownIt().parse(document.read_text()):
         line = token.map[0] + 1 if token.map else 0
         if token.type == "code_block":
             raise UnknownForm(f"{document.name}:{line}: an indented block: fence it and say what it is")
         if token.type != "fence":
             continue
-        where, lines = f"{document.name}:{{}}", list(enumerate(token.content.splitlines(), line + 1))
-        if token.info == "sh":
-            found.append(tuple(_script(where, lines)))
-        elif token.info == "console":
-            found.append(tuple(_console(where, lines)))
-        elif token.info not in OTHER_LANGUAGES:
-            raise UnknownForm(f"{document.name}:{line}: a block of {token.info!r}: use sh or console for commands")
-        elif any(text.startswith(PROMPT) for _, text in lines):
-            raise UnknownForm(f"{document.name}:{line}: commands in a block that is not marked as console")
+        if token.info == OUTPUT:
+            if program is None:
+                raise UnknownForm(f"{document.name}:{line}: the output of no program")
+            found[-1] = (replace(program, shown=token.content),)
+        elif block := tuple(_commands(document.name, line, token)):
+            found.append(block)
+        program = block[0] if token.info in PROGRAMS else None
     return found
+
+
+def _commands(name: str, line: int, token: Token) -> Iterator[Command]:
+    """Those of one block. Raises UnknownForm."""
+    where, lines = f"{name}:{{}}", list(enumerate(token.content.splitlines(), line + 1))
+    if token.info in PROGRAMS:
+        command = PROGRAMS[token.info].format(end="'END OF PROGRAM'")
+        yield Command(f"{command}\n{token.content}END OF PROGRAM", "", where.format(line))
+    elif token.info == "sh":
+        yield from _script(where, lines)
+    elif token.info == "console":
+        yield from _console(where, lines)
+    elif token.info not in OTHER_LANGUAGES:
+        raise UnknownForm(f"{name}:{line}: a block of {token.info!r}: use sh or console for commands")
+    elif any(text.startswith(PROMPT) for _, text in lines):
+        raise UnknownForm(f"{name}:{line}: commands in a block that is not marked as console")
 
 
 def matches(shown: str, output: str) -> bool:

@@ -14,7 +14,7 @@ from tests.support.data import ROOT
 
 Entry = tuple[str, ...]
 
-PACKAGES: Final = ("client", "cluster", "dataset", "deploy", "ringkv", "router", "shard")
+PACKAGES: Final = ("client", "cluster", "dataset", "deploy", "process", "resp", "ringkv", "router", "shard")
 
 LEVELS: Final = {
     "info": "info",
@@ -34,9 +34,16 @@ def options(commands: Iterable[click.Command] | None = None) -> Iterator[Entry]:
         found = [main.get_command(context, name) for name in main.list_commands(context)]
         commands = [command for command in found if command is not None]
     for command in commands:
-        for option in command.params:
-            if isinstance(option, click.Option):
-                yield f"ringkv {command.name}", option.opts[0], _default(option), str(option.envvar or "")
+        yield from _options(f"ringkv {command.name}", command)
+
+
+def _options(name: str, command: click.Command) -> Iterator[Entry]:
+    for option in command.params:
+        if isinstance(option, click.Option):
+            yield name, option.opts[0], _default(option), str(option.envvar or "")
+    if isinstance(command, click.Group):
+        for part in command.commands.values():
+            yield from _options(f"{name} {part.name}", part)
 
 
 def _default(option: click.Option) -> str:

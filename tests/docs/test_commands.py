@@ -19,7 +19,7 @@ DOCUMENTS: Final = documents(ROOT)
 
 EXCEPTIONS: Final[dict[str, tuple[Callable[[str], str], str]]] = {
     r"(\w+=\S+ )*docker .*": (lambda _: ":", "tests/compose/test_documents.py has an engine"),
-    r"make (test|check|chaos|million|bench|bench-micro)\b.*": (
+    r"make (test|check|chaos|million|bench|large|bench-micro)\b.*": (
         lambda text: text.replace("make", "make -n", 1),
         "minutes, and tests within tests: the target is there and expands",
     ),
@@ -58,10 +58,12 @@ def follow(reader: Reader, tmp_path: Path) -> Callable[[str], None]:
     return follow
 
 
+@pytest.mark.timeout(600)  # each command has a deadline of its own
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_the_commands_of_a_document_work_as_they_stand(document: Path, reader: Reader) -> None:
     for block in blocks(document):
         reader.follow(tuple(map(changed, block)))
+    assert reader.left_behind() == ""
 
 
 def test_each_exception_is_needed() -> None:
@@ -105,11 +107,47 @@ ringkv: ready on http://127.0.0.1:8000
 """)
 
 
+def test_a_program_is_run_in_its_language(follow: Callable[[str], None]) -> None:
+    follow("""
+```python
+import sys
+print("one", *sys.argv[1:])
+```
+
+```output
+one
+```
+
+```javascript
+import { readFileSync } from "node:fs";
+console.log(readFileSync("README.md", "utf8").split("\\n")[0]);
+```
+
+```output
+# ringkv
+```
+
+```java
+public class Main {
+    public static void main(String[] args) {
+        System.out.println("$HOME is not the shell's here");
+    }
+}
+```
+
+```output
+$HOME …
+```
+""")
+
+
 @pytest.mark.parametrize(
     ("block", "message"),
     [
         ("```sh\ntrue\nfalse\n```", r"small\.md:3: false\nended with 1"),
         ("```sh\nfalse | cat\n```", r"ended with 1"),
+        ("```python\nraise SystemExit(3)\n```", r"small\.md:1: python[^$]*\nended with 3"),
+        ("```javascript\nconsole.log(1)\n```\n\n```output\n2\n```", r"prints:\n1\n\nand not:\n2"),
         ("```console\n$ echo one two\none\n```", r"small\.md:2: .*\nprints:\none two\n\nand not:\none$"),
         ("```console\n$ echo one\n… two\n```", r"prints:\none\n"),
         ("```console\n$ make run\nringkv: ready on another port\n```", r"and not:\nringkv: ready on another port"),
@@ -119,7 +157,17 @@ ringkv: ready on http://127.0.0.1:8000
             r"small\.md:7: .*\nended with 7",
         ),
     ],
-    ids=["fails", "fails in a pipe", "differs", "differs from the pattern", "server differs", "no server", "ended"],
+    ids=[
+        "fails",
+        "fails in a pipe",
+        "program fails",
+        "program differs",
+        "differs",
+        "differs from the pattern",
+        "server differs",
+        "no server",
+        "ended",
+    ],
 )
 def test_a_document_that_is_wrong_fails(follow: Callable[[str], None], block: str, message: str) -> None:
     with pytest.raises(Failed, match=message):
@@ -131,12 +179,13 @@ def test_a_document_that_is_wrong_fails(follow: Callable[[str], None], block: st
     [
         ("```bash\nls\n```", r"small\.md:1: a block of 'bash'"),
         ("```\n$ ls\n```", r"small\.md:1: commands in a block"),
+        ("```sh\nls\n```\n\n```output\n```", r"small\.md:5: the output of no program"),
         ("Text\n\n    ls\n", r"small\.md:3: an indented block"),
         ("```console\nls\n$ ls\n```", r"small\.md:2: 'ls' before the first"),
         ("```sh\nls\necho 'one\n```", r"small\.md:3: a command without an end"),
         ("```sh\nsleep 9 &\n```", r"small\.md:2: sleep 9 &\nis started in the background"),
     ],
-    ids=["language", "unmarked", "indented", "no prompt", "no end", "unknown server"],
+    ids=["language", "unmarked", "output of nothing", "indented", "no prompt", "no end", "unknown server"],
 )
 def test_a_form_that_nobody_knows_to_run_fails(follow: Callable[[str], None], block: str, message: str) -> None:
     with pytest.raises(UnknownForm, match=message):

@@ -83,7 +83,7 @@ def wrong_alerts(text: str = TEXT, rules: str = RULES) -> list[str]:
 @pytest.fixture(scope="module")
 def shard_port(module_spawn: Spawner) -> int:
     shard = module_spawn.shard(EXAMPLE, "--http", "127.0.0.1:0", "--name", "one")
-    return int(shard.spawned.wait_for_line(r"answers HTTP on \('127\.0\.0\.1', (\d+)\)")[1])
+    return int(shard.spawned.wait_for_line(r"answers HTTP on 127\.0\.0\.1:(\d+)")[1])
 
 
 @pytest.fixture

@@ -6,8 +6,11 @@ const { createClient, RESP_TYPES } = require('@redis/client');
 async function main([port, protocol, file]) {
   const pairs = fs.readFileSync(file, 'latin1').split('\n').filter(Boolean)
     .map((line) => [line.slice(0, 36), line.slice(37)]);
-  const connected = await createClient({ RESP: Number(protocol), socket: { host: '127.0.0.1', port: Number(port) } })
-    .connect();
+  const connected = await createClient({
+    RESP: Number(protocol),
+    socket: { host: '127.0.0.1', port: Number(port) },
+    commandOptions: { timeout: 60_000 }, // all pairs are asked for in one turn, and the client's own 5 s count from then
+  }).connect();
   const client = connected.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer });
   const text = (found) => (found === null ? null : found.toString('latin1'));
 

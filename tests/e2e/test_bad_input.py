@@ -1,6 +1,7 @@
 """What cannot be served is refused in one clear line, and nothing half-written stays behind."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,9 +11,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from cluster.position import partition_shift, position
-from dataset.pack import pack
-from dataset.packed import PackedFile
+from ringkv.cluster.position import position, shift_to
+from ringkv.dataset.format import BLOCKS, MANIFEST, PARTITIONS, segment_name
+from ringkv.dataset.packing.local import pack
+from tests.support.damage import flip_value_byte
 from tests.support.data import EXAMPLE, read_pairs
 from tests.support.http import ask_for_all, fetch
 from tests.support.processes import Spawner, one_line
@@ -52,7 +54,7 @@ def test_a_missing_file(refusal: Callable[..., str], tmp_path: Path, command: st
 def test_a_directory(refusal: Callable[..., str], tmp_path: Path, command: str) -> None:
     (tmp_path / "folder").mkdir()
     line = refusal(command, tmp_path / "folder")
-    assert line == f"Error: {tmp_path}/folder: is not a regular file; give the path of a data file"
+    assert line == f"Error: {tmp_path}/folder: is a folder without data files"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -79,9 +81,14 @@ def test_an_unreadable_file(refusal: Callable[..., str], tmp_path: Path, command
         (b"f8a24bb8-eff8-41dc-929b-10b4c3e49e05", 1, "no space after the key"),
         (b"f8a24bb8-eff8-41dc-929b-10b4c3e49e05\tvalue\n", 1, "no space after the key"),
         (b" " + GOOD, 1, "not a UUID version 4"),
-        (b"\xef\xbb\xbf" + GOOD, 1, "not a UUID version 4"),
+        (b"\xef\xbb\xbf" + GOOD, 1, "the line is UTF-8 with a byte order mark; save it as UTF-8 without a"),
+        (GOOD.decode().encode("utf-16-le"), 1, "the line is UTF-16; save it as UTF-8 without a byte order mark"),
+        (GOOD.decode().encode("utf-16-be"), 1, "the line is UTF-16; save it as UTF-8 without a byte order mark"),
+        (GOOD.decode().encode("utf-16"), 1, "the line is UTF-16; save it as UTF-8 without a byte order mark"),
+        (GOOD.decode().encode("utf-32"), 1, "the line is UTF-32; save it as UTF-8 without a byte order mark"),
+        ("Schlüssel Wert\n".encode(), 1, r"not a UUID version 4: 'Schl\xc3\xbcssel' (want"),
         (b"\x00" * 4096, 1, "not a UUID version 4"),
-        (b"\xff\xfe\r\n", 1, "not a UUID version 4"),
+        (b"\xff\xfe\r\n", 1, "the line is UTF-16"),
         (b"{f8a24bb8-eff8-41dc-929b-10b4c3e49e05} braces\n", 1, "not a UUID version 4"),
     ],
 )
@@ -111,13 +118,24 @@ def test_a_duplicate_names_both_lines(refusal: Callable[..., str], tmp_path: Pat
 
 
 @pytest.mark.parametrize("command", ["up", "shard"])
-@pytest.mark.parametrize("size", [7, 1_000, -1_000, -1])
-def test_a_truncated_packed_file(refusal: Callable[..., str], tmp_path: Path, command: str, size: int) -> None:
+@pytest.mark.parametrize("size", [0, 7, 300, -300, -2])
+@pytest.mark.parametrize("name", [MANIFEST, PARTITIONS, BLOCKS, segment_name(0)])
+def test_a_truncated_dataset(refusal: Callable[..., str], tmp_path: Path, command: str, size: int, name: str) -> None:
+    pack(EXAMPLE, tmp_path / "cut")
+    path = tmp_path / "cut" / name
+    path.write_bytes(path.read_bytes()[:size])
+    line = refusal(command, tmp_path / "cut")
+    assert line.startswith(f"Error: {tmp_path}/cut")
+    assert name in line
+    assert re.search("is damaged|is truncated|is not what was packed|has .* bytes", line), line
+    assert "again" in line
+
+
+@pytest.mark.parametrize("command", ["up", "shard"])
+def test_a_part_of_a_dataset(refusal: Callable[..., str], tmp_path: Path, command: str) -> None:
     pack(EXAMPLE, tmp_path / "whole")
-    (tmp_path / "cut.arrow").write_bytes((tmp_path / "whole").read_bytes()[:size])
-    assert refusal(command, tmp_path / "cut.arrow") == (
-        f"Error: {tmp_path}/cut.arrow: is truncated; pack its source again"
-    )
+    path = tmp_path / "whole" / segment_name(0)
+    assert refusal(command, path) == f"Error: {path}: is a part of a packed dataset; name the folder that it is in"
 
 
 @pytest.mark.parametrize("command", ["up", "shard"])
@@ -125,7 +143,9 @@ def test_an_arrow_file_of_somebody_else(refusal: Callable[..., str], tmp_path: P
     table = pa.table({"position": [1, 2]})
     with pa.ipc.new_file(str(tmp_path / "foreign.arrow"), table.schema) as writer:
         writer.write_table(table)
-    assert "is an Arrow file, but not of a packed dataset" in refusal(command, tmp_path / "foreign.arrow")
+    assert refusal(command, tmp_path / "foreign.arrow") == (
+        f"Error: {tmp_path}/foreign.arrow: has no columns `key`; a table must have one `key` and one `value`"
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -178,15 +198,10 @@ def test_a_bad_address(spawn: Spawner, args: list[str | Path], reason: str) -> N
         assert len(spawned.err.splitlines()) == 1
 
 
-async def test_one_flipped_byte_costs_one_partition_and_says_which(spawn: Spawner, tmp_path: Path) -> None:
-    pack(EXAMPLE, tmp_path / "flipped.arrow")
-    with PackedFile.open(tmp_path / "flipped.arrow") as packed:
-        shift = partition_shift(packed.header.partitions)
-        at = packed.load(100).values + 7
-    content = bytearray((tmp_path / "flipped.arrow").read_bytes())
-    content[at] ^= 1
-    (tmp_path / "flipped.arrow").write_bytes(content)
-    cluster = spawn.up(tmp_path / "flipped.arrow")
+async def test_one_flipped_byte_costs_one_block_and_says_which(spawn: Spawner, tmp_path: Path) -> None:
+    shift = shift_to(pack(EXAMPLE, tmp_path / "flipped").blocks)
+    flip_value_byte(tmp_path / "flipped", 100)
+    cluster = spawn.up(tmp_path / "flipped")
     pairs = dict(read_pairs(EXAMPLE))
     damaged = [key for key in pairs if position(key) >> shift == 100]
     assert len(damaged) > 10
@@ -196,6 +211,6 @@ async def test_one_flipped_byte_costs_one_partition_and_says_which(spawn: Spawne
     assert {answer[:4] for _, answer in wrong} == {b"503 "}
     response = await fetch(cluster.host, cluster.port, f"/{damaged[0].decode()}")
     assert response.status == 503
-    assert b"partition 100" in response.body
+    assert b"block 100" in response.body
     assert response.body.count(b"\n") == 1
-    assert "partition 100" in cluster.spawned.err
+    assert "block 100" in cluster.spawned.err

@@ -10,9 +10,9 @@ from threading import Thread
 
 import pytest
 
-from cluster.address import Address
-from dataset.generate import lines
-from dataset.pack import pack
+from ringkv.dataset.generate import lines
+from ringkv.dataset.packing.local import pack
+from ringkv.process.address import Address
 from tests.support.data import EXAMPLE, read_pairs
 from tests.support.http import Response, ask_for_all, fetch
 from tests.support.processes import PATIENCE, Spawned, SpawnedShard, Spawner, eventually
@@ -21,14 +21,14 @@ KEY = "f8a24bb8-eff8-41dc-929b-10b4c3e49e05"
 
 
 class Router:
-    """`python -m router` on a port of its own."""
+    """`ringkv router` on a port of its own."""
 
     def __init__(self, spawn: Spawner, *shards: Address, replicas: int = 1) -> None:
         listed = ",".join(map(str, shards))
         self.spawned: Spawned = spawn(
             "router", "--shards", listed, "--listen", "127.0.0.1:0", "--replicas", str(replicas)
         )
-        match = self.spawned.wait_for_line(r"router listens on \('127.0.0.1', (\d+)\)")
+        match = self.spawned.wait_for_line(r"router listens on 127\.0\.0\.1:(\d+)")
         self.port = int(match[1])
 
     async def get(self, target: str) -> Response:
@@ -228,10 +228,10 @@ async def test_a_shard_that_joins_takes_over_what_it_owns(spawn: Spawner) -> Non
 
 
 async def test_a_packed_file_and_its_source_are_the_same_dataset(spawn: Spawner, tmp_path: Path) -> None:
-    pack(EXAMPLE, tmp_path / "packed.arrow")
+    pack(EXAMPLE, tmp_path / "packed")
     shards = [
         spawn.shard(path, "--leased", "--name", name).address
-        for name, path in (("a", EXAMPLE), ("b", tmp_path / "packed.arrow"))
+        for name, path in (("a", EXAMPLE), ("b", tmp_path / "packed"))
     ]
     router = Router(spawn, *shards)
     await router.serves("a", "b")

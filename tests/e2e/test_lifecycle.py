@@ -4,9 +4,11 @@ import json
 import os
 import signal
 import socket
+import time
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +145,25 @@ def test_a_router_that_dies_comes_back_on_the_same_port(spawn: Spawner) -> None:
     assert router_pid(cluster) != before
     assert shard_pids(cluster) == shards
     assert "router ended with code -9 and is started again" in cluster.spawned.err
+
+
+def test_a_router_that_is_started_again_counts_its_uptime_from_its_own_start(spawn: Spawner) -> None:
+    cluster = spawn.up(EXAMPLE, "--shards", "1")
+    first = router_pid(cluster)
+    # As old as a router must be for the difference to be seen.
+    wait_for(lambda: json.loads(get(cluster, "stats"))["uptime"] > 1)
+    killed = time.monotonic()
+    os.kill(first, signal.SIGKILL)
+    uptime = json.loads(wait_for(lambda: answer(cluster, "stats")))["uptime"]
+    assert 0 < uptime < time.monotonic() - killed
+    assert router_pid(cluster) != first
+
+
+def answer(cluster: SpawnedCluster, target: str) -> bytes | None:
+    """What is answered, None where the connection is lost: one to a process that has died is reset."""
+    with suppress(OSError, HTTPException):
+        return get(cluster, target)
+    return None
 
 
 def test_clusters_run_side_by_side(spawn: Spawner) -> None:

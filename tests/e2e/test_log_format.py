@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cluster.cli import LogStyle, start_logging
+from ringkv.process.logs import LogStyle, start_logging
 from tests.e2e.test_lifecycle import shard_pids
 from tests.support.data import EXAMPLE
 from tests.support.processes import Spawned, Spawner, one_line

@@ -25,7 +25,7 @@ class Cluster:
         self.shards = [spawn.shard(data, "--leased", "--name", name) for name in "abc"]
         listed = ",".join(str(shard.address) for shard in self.shards)
         self.router = spawn("router", "--shards", listed, "--listen", "127.0.0.1:0", "--replicas", str(replicas))
-        self.port = int(self.router.wait_for_line(r"router listens on \('127.0.0.1', (\d+)\)")[1])
+        self.port = int(self.router.wait_for_line(r"router listens on 127\.0\.0\.1:(\d+)")[1])
         self.router.wait_for_line("topology 1 in ")
 
     async def wrong(self, pairs: Pairs, query: str = "") -> str:
@@ -63,7 +63,7 @@ def test_the_answer_is_a_data_file(
     assert heads.startswith("HTTP/1.1 200 OK")
     assert heads.endswith("Ringkv-Missing: 5\r\n")
     assert out.read_bytes() == data.read_bytes()
-    packing = spawn("pack", out, tmp_path / "out.arrow")
+    packing = spawn("pack", out, tmp_path / "out.packed")
     assert packing.wait() == 0, packing.err
 
 

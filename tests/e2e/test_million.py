@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dataset.generate import lines
+from ringkv.dataset.generate import lines
 from tests.support.data import random_keys
 from tests.support.http import ask_for_all, fetch
 from tests.support.processes import SpawnedCluster, Spawner

@@ -11,10 +11,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from cluster.position import partition_shift, position
-from cluster.ring import build_ring
-from dataset.packed import PackedFile
 from ringkv.change import Weights, balance, change, changes, rings
+from ringkv.cluster.position import slot, slot_shift
+from ringkv.cluster.ring import build_ring
+from ringkv.dataset.dataset import Dataset
 from ringkv.drawing import CENTRES, MIDDLE, drawing
 from tests.support.data import EXAMPLE
 from tests.support.processes import Spawner, one_line, wait_for
@@ -68,21 +68,24 @@ def test_a_real_cluster_moves_what_was_planned(spawn: Spawner, planned: Planned)
     assert [(step["moved"], step["least"]) for step in shrunk] == [(int(left[1]), int(left[2]))]
 
 
-def test_keys_and_bytes_are_those_of_the_file(
+def test_keys_and_bytes_are_those_of_the_dataset(
     planned: Planned, generated: Callable[..., tuple[Path, Path]], example_pairs: dict[bytes, bytes]
 ) -> None:
     _, packed = generated(3000)
     plan = planned(packed, "--shards", "3..4")
-    with PackedFile.open(packed) as opened:
-        extents = [opened.load(partition) for partition in range(256)]
-        assert plan["dataset"] == opened.header.dataset_id
-        assert [opened.weigh(partition)[0] for partition in range(256)] == [extent.count for extent in extents]
+    with Dataset.open(packed) as dataset:
+        rows = [dataset.blocks_of(partition) for partition in range(256)]
+        assert plan["dataset"] == dataset.manifest.dataset_id
     for ring in plan["rings"]:
-        assert sum(load["keys"] for load in ring["loads"]) == 3000
-        assert 0 < packed.stat().st_size - sum(load["bytes"] for load in ring["loads"]) < 600 * 256
-    shift = partition_shift(256)
+        owned = {load["name"]: (load["keys"], load["bytes"]) for load in ring["loads"]}
+        placed = build_ring(list(owned), 1, 256)
+        assert sum(keys for keys, _ in owned.values()) == 3000
+        for name, weight in owned.items():
+            mine = [rows[partition] for partition in placed.owned_by(name)]
+            assert weight == (sum(int(row["keys"].sum()) for row in mine), sum(int(row["bytes"].sum()) for row in mine))
+    shift = slot_shift(256)
     before, after = (build_ring([f"shard-{n}" for n in range(1, count + 1)], 1, 256).owners for count in (3, 4))
-    places = [position(key) >> shift for key in example_pairs]
+    places = [slot(key) >> shift for key in example_pairs]
     (step,) = planned(EXAMPLE, "--shards", "3..4")["changes"]
     assert step["keys"] == sum(before[place] != after[place] for place in places)
     assert step["share"] == step["keys"] / 10_000
@@ -220,9 +223,9 @@ def test_a_ring_of_one_shard_is_a_whole_circle() -> None:
         (["--shards", "9" * 50], 2, "is not a number of shards"),
         (["--shards", ""], 2, "'' is not a number of shards"),
         (["--shards", "3", "--replicas", "0"], 2, "0 is not in the range"),
-        (["--shards", "3", "--partitions", "300"], 2, "'300' is not a power of two from 256 to 65536"),
+        (["--shards", "3", "--partitions", "300"], 2, "'300' is not a power of two from 256 to 16384"),
         (["--shards", "3", "--partitions", "128"], 2, "'128' is not a power of two"),
-        (["--shards", "3", "--partitions", "131072"], 2, "'131072' is not a power of two"),
+        (["--shards", "3", "--partitions", "32768"], 2, "'32768' is not a power of two"),
         (["--shards", "3", "--partitions", "256", str(EXAMPLE)], 1, "--partitions is for a plan without DATA"),
         (["--shards", "3", "--names", "shard"], 2, "'shard' has no {n}, or several, for the shard's number"),
         (["--shards", "3", "--names", "{n}{n}"], 2, "'{n}{n}' has no {n}, or several"),

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from ringkv.activity import Activity
-from router.durations import BOUNDS, Durations
-from router.figures import Figures, ShardFigures
+from ringkv.router.figures.values import Figures, ShardFigures
+from ringkv.router.lookup.durations import BOUNDS, Durations
 from tests.client.stub import Router, replies, running
 from tests.e2e.test_lifecycle import shard_pids
 from tests.support.data import EXAMPLE
@@ -48,7 +48,7 @@ def figures(found: int = 0, missing: int = 0, fast: int = 0, slow: int = 0, **ot
         loop_lag=0.004,
         counters=NOTHING | {"found": found, "missing": missing},
         durations=durations,
-        shards=(ShardFigures("one", "h:1", "serving", 256, 10_000, 600_000, 6, durations),),
+        shards=(ShardFigures("one", "h:1", "serving", 256, 10_000, 600_000, 300_000, 6, durations),),
         kept_out={},
     )
     return replace(made, **others)

@@ -6,16 +6,19 @@ import re
 import signal
 import urllib.request
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
 from tests.support.data import EXAMPLE, read_pairs
-from tests.support.processes import SpawnedCluster, Spawner, one_line, wait_for
+from tests.support.processes import Spawner, one_line, wait_for
+from tests.support.workers import listeners, worker_pids
 
 KEY = "f8a24bb8-eff8-41dc-929b-10b4c3e49e05"
+
+WARMING = 16
+"""The requests that `wait_for_workers` makes."""
 
 
 def get(port: int, target: str) -> bytes:
@@ -30,29 +33,26 @@ def stats(port: int) -> dict[str, Any]:
     return found
 
 
-def listeners(port: int) -> set[int]:
-    """The inodes of the sockets that listen on a port."""
-    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return {int(line[9]) for line in lines if line[1].endswith(f":{port:04X}") and line[3] == "0A"}
-
-
 def wait_for_workers(port: int, count: int) -> None:
     """Until so many have a topology and are told of by whoever is asked."""
     wait_for(lambda: all(stats(port)["workers"] == count for _ in range(8)))
-    wait_for(lambda: [get(port, KEY) for _ in range(16)])
+    wait_for(lambda: [get(port, KEY) for _ in range(WARMING)])
 
 
-def agreed(port: int) -> dict[str, Any] | None:
-    """The figures, once all workers tell the same: what one has done reaches the others within half a second."""
+def agreed(port: int, requests: int = 0) -> dict[str, Any] | None:
+    """The figures, once all workers tell the same, of so many requests at least: what one has done reaches the others
+    within half a second, and until then those that are asked may agree on less.
+    """
     told = [stats(port) for _ in range(8)]
-    return told[0] if all(one["counters"] == told[0]["counters"] for one in told) else None
+    alike = all(one["counters"] == told[0]["counters"] for one in told)
+    return told[0] if alike and told[0]["counters"]["requests"] >= requests else None
 
 
 def test_workers_share_the_port_and_their_figures_are_summed(spawn: Spawner) -> None:
     cluster = spawn.up(EXAMPLE, "--workers", "3")
     assert len(listeners(cluster.port)) == 3
     wait_for_workers(cluster.port, 3)
-    before = wait_for(lambda: agreed(cluster.port))
+    before = wait_for(lambda: agreed(cluster.port, WARMING))
     pairs = list(read_pairs(EXAMPLE))[:300]
     for key, value in pairs:
         assert get(cluster.port, key.decode()) == value
@@ -68,24 +68,12 @@ def test_workers_share_the_port_and_their_figures_are_summed(spawn: Spawner) -> 
         assert now["in_flight"] == now["waiting"] == 0
 
 
-def worker_pids(cluster: SpawnedCluster) -> set[int]:
-    """The processes that hold one of the listening sockets; the one that made them holds all."""
-    wanted = {f"socket:[{inode}]" for inode in listeners(cluster.port)}
-    found = set()
-    for pid in cluster.spawned.living():
-        with suppress(OSError):
-            held = {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
-            if len(held & wanted) == 1:
-                found.add(pid)
-    return found
-
-
 def test_a_worker_that_dies_comes_back_and_the_others_answer_meanwhile(spawn: Spawner) -> None:
     cluster = spawn.up(EXAMPLE, "--workers", "2")
     wait_for_workers(cluster.port, 2)
     for _ in range(50):
         get(cluster.port, KEY)
-    told = wait_for(lambda: agreed(cluster.port))
+    told = wait_for(lambda: agreed(cluster.port, WARMING + 50))
     before = worker_pids(cluster)
     assert len(before) == 2
     killed = min(before)
@@ -109,7 +97,7 @@ def test_a_worker_that_dies_comes_back_and_the_others_answer_meanwhile(spawn: Sp
 def test_a_router_by_itself_has_workers_too_and_stops_as_a_whole(spawn: Spawner) -> None:
     shard = spawn.shard(EXAMPLE)
     router = spawn("router", "--shards", str(shard.address), "--listen", "127.0.0.1:0", "--workers", "2")
-    match = router.wait_for_line(r"router listens on \('127.0.0.1', (\d+)\)[^$]*router listens on \('127.0.0.1', \1\)")
+    match = router.wait_for_line(r"router listens on 127\.0\.0\.1:(\d+)[^$]*router listens on 127\.0\.0\.1:\1")
     port = int(match[1])
     wait_for_workers(port, 2)
     assert get(port, KEY) == b"1234"
@@ -141,8 +129,7 @@ def test_workers_share_the_redis_port_too(spawn: Spawner) -> None:
     cluster = spawn.up(EXAMPLE, "--workers", "2", "--redis-port", "0")
     assert len(listeners(cluster.redis_port)) == 2
     wait_for_workers(cluster.port, 2)
-    wait_for(lambda: agreed(cluster.port))
-    before = stats(cluster.port)["counters"]["found"]
+    before = wait_for(lambda: agreed(cluster.port, WARMING))["counters"]["found"]
     for _ in range(20):
         with redis.Redis(port=cluster.redis_port) as client:
             assert client.get(KEY) == b"1234"

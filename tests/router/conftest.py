@@ -1,13 +1,14 @@
 """Routers for tests: the real lookups, with shards that do as they are told."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
 
-import router.lookup
-from cluster.address import Address
+import ringkv.router.lookup.lookup
+from ringkv.process.address import Address
 from tests.support.fake_shard import FakeShard, Start, value
+from tests.support.haproxy import Haproxies, Haproxy
 from tests.support.processes import short_directory
 from tests.support.router import Router, Serve, serve_with
 
@@ -46,5 +47,13 @@ async def serve(start: Start) -> AsyncIterator[Serve]:
 @pytest.fixture
 def short_deadline(monkeypatch: pytest.MonkeyPatch) -> float:
     """So that nobody waits 5 seconds for what does not come."""
-    monkeypatch.setattr(router.lookup, "DEADLINE", 0.3)
+    monkeypatch.setattr(ringkv.router.lookup.lookup, "DEADLINE", 0.3)
     return 0.3
+
+
+@pytest.fixture
+def haproxy() -> Iterator[Haproxy]:
+    """Starts HAProxies that end with the test."""
+    started = Haproxies()
+    yield started
+    started.end()

@@ -1,4 +1,4 @@
-"""Leases: a shard loads what a ring gives it, for as long as the connection that asked, and says so of the rest."""
+"""Leases: a shard may read what a ring gives it, for as long as the connection that asked, and says so of the rest."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import hiredis
 import pytest
 
-from cluster.position import partition_shift, position
-from cluster.ring import Ring, build_ring
+from ringkv.cluster.position import slot, slot_shift
+from ringkv.cluster.ring import Ring, build_ring
 from tests.support.data import EXAMPLE, random_keys
 from tests.support.memory import resident
 from tests.support.processes import SpawnedShard, Spawner, wait_for
@@ -27,8 +27,8 @@ def ring_of(*names: str, replicas: int = 1, partitions: int = PARTITIONS) -> Rin
 
 
 def owned(ring: Ring, name: str, keys: list[bytes]) -> list[bytes]:
-    shift = partition_shift(ring.partitions)
-    return [key for key in keys if name in ring.owners[position(key) >> shift]]
+    shift = slot_shift(ring.partitions)
+    return [key for key in keys if name in ring.owners[slot(key) >> shift]]
 
 
 def code(reply: object) -> str:
@@ -36,7 +36,7 @@ def code(reply: object) -> str:
     return str(reply).split(" ", 1)[0]
 
 
-def test_a_lease_loads_what_the_ring_gives_to_this_name(
+def test_a_lease_is_of_what_the_ring_gives_to_this_name(
     leased: SpawnedShard, connect: Connect, example_pairs: dict[bytes, bytes]
 ) -> None:
     ring = ring_of("a", "b", "c")
@@ -46,15 +46,15 @@ def test_a_lease_loads_what_the_ring_gives_to_this_name(
     mine = owned(ring, "b", list(example_pairs))
     reply = client.lease(dataset, ring)
     assert client("DBSIZE") == len(mine)
-    assert reply == b"OK %d %b" % (len(mine), client.info()["loaded_bytes"].encode())
-    least = sum(28 + len(example_pairs[key]) for key in mine)
-    assert least < int(reply.split()[2]) <= least + 4 * PARTITIONS
-    assert int(client.info()["loaded_partitions"]) == len(ring.owned_by("b"))
+    assert reply == b"OK %d %b" % (len(mine), client.info()["leased_bytes"].encode())
+    least = sum(20 + len(example_pairs[key]) for key in mine)
+    assert least < int(reply.split()[2]) <= least + 16 * PARTITIONS
+    assert int(client.info()["leased_partitions"]) == len(ring.owned_by("b"))
     for key in mine:
         assert client("GET", key) == example_pairs[key]
 
 
-def test_keys_of_other_partitions_are_not_loaded_and_never_missing(
+def test_keys_of_other_partitions_are_not_leased_and_never_missing(
     leased: SpawnedShard, connect: Connect, example_pairs: dict[bytes, bytes]
 ) -> None:
     ring = ring_of("a", "b", "c")
@@ -67,11 +67,11 @@ def test_keys_of_other_partitions_are_not_loaded_and_never_missing(
             if key in mine:
                 assert reply == (example_pairs[key] if value else None)
             else:
-                assert code(reply) == "NOTLOADED"
+                assert code(reply) == "NOTLEASED"
     foreign = next(key for key in example_pairs if key not in set(owned(ring, "b", list(example_pairs))))
     for name in ("MGET", "EXISTS", "STRLEN"):
-        assert code(client(name, foreign)) == "NOTLOADED"
-    assert code(client("MGET", mine.pop(), foreign)) == "NOTLOADED"
+        assert code(client(name, foreign)) == "NOTLEASED"
+    assert code(client("MGET", mine.pop(), foreign)) == "NOTLEASED"
 
 
 def test_the_end_of_the_connection_ends_the_lease_and_its_pages(
@@ -89,7 +89,7 @@ def test_the_end_of_the_connection_ends_the_lease_and_its_pages(
     wait_for(lambda: watcher("DBSIZE") == 0)
     wait_for(lambda: resident(shard.spawned.pid, packed) <= empty + (256 << 10))
     assert watcher.info()["leases"] == "0"
-    assert code(watcher("GET", random_keys(1, seed=1)[0])) == "NOTLOADED"
+    assert code(watcher("GET", random_keys(1, seed=1)[0])) == "NOTLEASED"
 
 
 def test_two_leases_side_by_side_are_both_served(
@@ -109,7 +109,7 @@ def test_two_leases_side_by_side_are_both_served(
     one.socket.close()
     wait_for(lambda: two("DBSIZE") == len(of_second))
     assert all(two("GET", key) == example_pairs[key] for key in of_second)
-    assert code(two("GET", (of_first - of_second).pop())) == "NOTLOADED"
+    assert code(two("GET", (of_first - of_second).pop())) == "NOTLEASED"
 
 
 def test_requests_behind_a_lease_are_answered_after_it(leased: SpawnedShard, connect: Connect) -> None:
@@ -128,7 +128,7 @@ def test_a_shard_alone_serves_everything_until_the_first_lease(spawn: Spawner, c
     ring = ring_of("a", "b")
     keys = client.lease(client.info()["dataset_id"], ring)
     assert 0 < int(keys.split()[1]) < 10_000
-    wait_for(lambda: int(client.info()["loaded_partitions"]) == len(ring.owned_by("b")))
+    wait_for(lambda: int(client.info()["leased_partitions"]) == len(ring.owned_by("b")))
 
 
 @pytest.mark.parametrize(

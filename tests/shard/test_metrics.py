@@ -1,16 +1,14 @@
 """What a shard tells Prometheus is true, and in the form that Prometheus expects."""
 
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cluster.ring import build_ring
-from dataset.packed import PackedFile
-from tests.support.damage import flip_value_byte
-from tests.support.data import EXAMPLE
+from ringkv.cluster.ring import build_ring
+from tests.support.damage import copy_dataset, flip_value_byte, place_of
+from tests.support.data import EXAMPLE, read_pairs
 from tests.support.http import Response, fetch
 from tests.support.metrics import OPENMETRICS, Metrics, check_conventions
 from tests.support.processes import SpawnedShard, Spawner, wait_for
@@ -21,7 +19,7 @@ HTTP = ("--http", "127.0.0.1:0")
 
 
 def http_port(shard: SpawnedShard) -> int:
-    return int(shard.spawned.wait_for_line(r"answers HTTP on \('127\.0\.0\.1', (\d+)\)")[1])
+    return int(shard.spawned.wait_for_line(r"answers HTTP on 127\.0\.0\.1:(\d+)")[1])
 
 
 async def scrape(shard: SpawnedShard, headers: str = "") -> Response:
@@ -62,18 +60,18 @@ async def test_the_client_chooses_the_form(shard: SpawnedShard, accept: str, con
     assert (response.status, response.headers["Content-Type"]) == (200, content_type)
 
 
-async def test_what_is_loaded_is_told(spawn: Spawner, connect: Connect) -> None:
+async def test_what_is_leased_is_told(spawn: Spawner, connect: Connect) -> None:
     shard = spawn.shard(EXAMPLE, "--name", "b", "--leased", *HTTP)
     client = connect(shard)
     before = Metrics.parse(await scrape(shard))
-    assert (before["ringkv_loaded_keys"], before["ringkv_leases"], before["ringkv_connections"]) == (0, 0, 1)
+    assert (before["ringkv_leased_keys"], before["ringkv_leases"], before["ringkv_connections"]) == (0, 0, 1)
     dataset = client.info()["dataset_id"]
     client.lease(dataset, build_ring(("a", "b", "c"), 1, 256))
     info = client.info()
     after = Metrics.parse(await scrape(shard))
-    assert after["ringkv_loaded_keys"] == int(info["loaded_keys"]) > 0
-    assert after["ringkv_loaded_bytes"] == int(info["loaded_bytes"]) > 0
-    assert after["ringkv_loaded_partitions"] == int(info["loaded_partitions"]) > 0
+    assert after["ringkv_leased_keys"] == int(info["leased_keys"]) > 0
+    assert after["ringkv_leased_bytes"] == int(info["leased_bytes"]) > 0
+    assert after["ringkv_leased_partitions"] == int(info["leased_partitions"]) > 0
     assert (after["ringkv_dataset_keys"], after["ringkv_dataset_partitions"]) == (10_000, 256)
     assert after["ringkv_leases"] == 1
     assert after.labels("ringkv_shard_info") == [{"shard": "b"}]
@@ -98,17 +96,25 @@ async def test_the_process_is_described(shard: SpawnedShard) -> None:
     assert time.time() - 600 < metrics["process_start_time_seconds"] < time.time() + 1
 
 
-async def test_a_damaged_partition_is_counted(
-    spawn: Spawner, tmp_path: Path, generated: Callable[..., tuple[Path, Path]]
+async def test_a_damaged_block_is_counted_once_it_was_read(
+    spawn: Spawner, connect: Connect, tmp_path: Path, generated: Callable[..., tuple[Path, Path]]
 ) -> None:
-    _, packed = generated(5000)
-    shutil.copy(packed, tmp_path / "damaged.arrow")
-    flip_value_byte(tmp_path / "damaged.arrow", 7)
-    shard = spawn.shard(tmp_path / "damaged.arrow", *HTTP)
-    metrics = Metrics.parse(await scrape(shard))
-    with PackedFile.open(packed) as whole:
-        assert metrics["ringkv_loaded_keys"] == 5000 - whole.load(7).count
-    assert (metrics["ringkv_corrupt_partitions"], metrics["ringkv_loaded_partitions"]) == (1, 255)
+    data, packed = generated(5000)
+    damaged = copy_dataset(packed, tmp_path / "damaged")
+    flip_value_byte(damaged, 7)
+    shard = spawn.shard(damaged, "--warm-rate", "0", *HTTP)
+    client = connect(shard)
+    before = Metrics.parse(await scrape(shard))
+    assert (before["ringkv_corrupt_blocks"], before["ringkv_checked_bytes"]) == (0, 0)
+    refused = sum(isinstance(client("GET", key), Exception) for key, _ in read_pairs(data))
+    assert refused == place_of(packed, 7).row.keys > 0
+    after = Metrics.parse(await scrape(shard))
+    assert (after["ringkv_corrupt_blocks"], after["ringkv_leased_partitions"], after["ringkv_leased_keys"]) == (
+        1,
+        256,
+        5000,
+    )
+    assert after["ringkv_checked_bytes"] == after["ringkv_leased_bytes"] - place_of(packed, 7).row.size
 
 
 async def test_a_shard_that_leaves_says_so(spawn: Spawner, connect: Connect) -> None:
@@ -117,7 +123,7 @@ async def test_a_shard_that_leaves_says_so(spawn: Spawner, connect: Connect) -> 
     client.lease(client.info()["dataset_id"], build_ring(("b",), 1, 256))
     assert Metrics.parse(await scrape(shard))["ringkv_draining"] == 0
     shard.spawned.process.terminate()
-    wait_for(lambda: client("PING") == b"DRAINING")
+    wait_for(lambda: client("HEARTBEAT").startswith(b"DRAINING "))
     assert Metrics.parse(await scrape(shard))["ringkv_draining"] == 1
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cluster.limits import MAX_BATCH
+from ringkv.cluster.limits import MAX_BATCH
 from tests.support.data import random_keys, write_pairs
 from tests.support.processes import SpawnedShard, Spawner
 from tests.support.resp import Client

@@ -1,5 +1,6 @@
 """The wire: requests arrive in any pieces, and what is no request ends one connection and nothing else."""
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import hiredis
 import pytest
 
-from cluster.connection import MAX_REQUEST
+from ringkv.resp.requests import MAX_BULK, MAX_REQUEST
+from tests.support.data import EXAMPLE
 from tests.support.processes import SpawnedShard, Spawner, wait_for
 from tests.support.resp import Client, command
 
@@ -58,15 +60,13 @@ def test_commands_that_arrive_byte_by_byte_get_the_same_replies(example_shard: S
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"\x00" * 100,
         b"*x\r\n",
+        b"*\r\n",
         b"*1\r\n$-7\r\nx\r\n",
         b"*1\r\n:5\r\n",
-        b"*-1\r\n",
-        b"*0\r\n",
-        b"$4\r\nPING\r\n",
         b"*1\r\n*1\r\n$4\r\nPING\r\n",
         b"*2\r\n$3\r\nGET\r\n$-1\r\n",
-        b"_\r\n",
-        b"*9999999999\r\n",
+        b"*1\r\n$4\r\nPINGPING\r\n",
+        b'GET "not closed\r\n',
     ],
 )
 def test_garbage_is_refused_and_ends_only_its_own_connection(
@@ -84,14 +84,19 @@ def test_garbage_is_refused_and_ends_only_its_own_connection(
 
 
 @pytest.mark.parametrize(
-    "head", [b"*2\r\n$3\r\nGET\r\n$100000000\r\n", b"*1000000\r\n"], ids=["a long argument", "many arguments"]
+    ("head", "filler"),
+    [
+        (b"*1000000\r\n", b"$1\r\nx\r\n" * 8_192),
+        (b"*100\r\n", b"$%d\r\n%b\r\n" % (MAX_BULK, bytes(MAX_BULK))),
+        (b"", b"x" * 8_192),
+    ],
+    ids=["many arguments", "large arguments", "a long line"],
 )
 def test_an_oversized_request_is_refused_before_it_is_whole(
-    example_shard: SpawnedShard, connect: Connect, head: bytes
+    example_shard: SpawnedShard, connect: Connect, head: bytes, filler: bytes
 ) -> None:
     client = connect(example_shard)
     client.send(head)
-    filler = b"x" * 65_536 if head.startswith(b"*2") else b"$1\r\nx\r\n" * 8_192
     sent = 0
     with suppress(ConnectionError):
         while sent < 8 * MAX_REQUEST:
@@ -99,6 +104,26 @@ def test_an_oversized_request_is_refused_before_it_is_whole(
             sent += len(filler)
     assert sent < 4 * MAX_REQUEST
     assert connect(example_shard)("GET", KEY) == b"1234"
+
+
+@pytest.mark.parametrize("head", [b"*2147483647\r\n", b"*4294967295\r\n", b"*9999999999\r\n", b"*1048577\r\n"])
+def test_a_count_that_no_request_has_is_refused_at_once_and_costs_nothing(
+    spawn: Spawner, connect: Connect, head: bytes
+) -> None:
+    shard = spawn.shard(EXAMPLE)
+    bystander = connect(shard)
+    assert bystander("GET", KEY) == b"1234"
+    before = memory(shard.spawned.pid)
+    for cut in range(len(head)):
+        client = connect(shard)
+        client.send(command("GET", KEY) + head[:cut])
+        assert client.read() == b"1234"
+        client.send(head[cut:])
+        assert str(client.read()) == "ERR Protocol error: invalid multibulk length"
+        started = time.perf_counter()
+        assert bystander("GET", KEY) == b"1234"
+        assert time.perf_counter() - started < 1
+    assert memory(shard.spawned.pid) - before < 4 << 20
 
 
 def test_a_large_request_within_the_limit_is_answered(

@@ -20,7 +20,7 @@ def test_redis_cli_reads_values(example_shard: SpawnedShard, tool: Tool) -> None
     assert cli("EXISTS", KEY) == "1\n"
     assert cli("GET", KEY.replace("f", "0")) == "\n"
     assert cli("SET", KEY, "x").startswith("READONLY ")
-    assert "loaded_keys:10000" in cli("INFO")
+    assert "leased_keys:10000" in cli("INFO")
 
 
 def test_redis_benchmark_runs(example_shard: SpawnedShard, tool: Tool) -> None:

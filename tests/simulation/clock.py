@@ -6,8 +6,10 @@ Bytes between two sockets of one process arrive at once, so whenever nothing is 
 import asyncio
 import selectors
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from typing import Any
+
+from tests.support.inline import Inline
 
 
 class _Selector(selectors.DefaultSelector):
@@ -21,18 +23,6 @@ class _Selector(selectors.DefaultSelector):
         return ready
 
 
-class _Inline(Executor):
-    """Runs what is meant for a thread right away: a thread would take real time, which does not count here."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - whoever waits for the future gets it
-            future.set_exception(error)
-        return future
-
-
 class SimulatedLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._simulated = _Selector()
@@ -42,4 +32,5 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         return self._simulated.now
 
     def run_in_executor(self, executor: Executor | None, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]  # noqa: ARG002
-        return asyncio.wrap_future(_Inline().submit(func, *args), loop=self)
+        # A thread would take real time, which does not count here.
+        return asyncio.wrap_future(Inline().submit(func, *args), loop=self)

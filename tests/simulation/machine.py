@@ -3,12 +3,12 @@
 import asyncio
 from pathlib import Path
 
-from cluster.address import Address
-from dataset.packed import PackedFile
-from shard.commands import COMMANDS
-from shard.connection import ShardConnection
-from shard.server import Shard, ShardSettings
-from shard.state import ShardState
+from ringkv.dataset.dataset import Dataset
+from ringkv.process.address import Address
+from ringkv.shard.commands import COMMANDS
+from ringkv.shard.connection import ShardConnection
+from ringkv.shard.server import Shard, ShardSettings
+from ringkv.shard.state import ShardState
 
 
 class _Process:
@@ -23,8 +23,8 @@ class _Process:
 class _StoppableConnection(ShardConnection):
     """Reads nothing while its process is stopped; the kernel keeps what arrives."""
 
-    def __init__(self, process: _Process, state: ShardState, connections: set[ShardConnection]) -> None:
-        super().__init__(state, COMMANDS, connections)
+    def __init__(self, process: _Process, state: ShardState) -> None:
+        super().__init__(state, COMMANDS)
         self._process = process
         self._kept: list[bytes] = []
 
@@ -54,12 +54,12 @@ class _StoppableConnection(ShardConnection):
 
 
 class _StoppableShard(Shard):
-    def __init__(self, settings: ShardSettings, packed: PackedFile, process: _Process) -> None:
-        super().__init__(settings, packed)
+    def __init__(self, settings: ShardSettings, dataset: Dataset, process: _Process) -> None:
+        super().__init__(settings, dataset)
         self._process = process
 
     def connection(self) -> ShardConnection:
-        return _StoppableConnection(self._process, self.state, self._connections)
+        return _StoppableConnection(self._process, self.state)
 
 
 class SimulatedShard:
@@ -69,8 +69,8 @@ class SimulatedShard:
         self.name = name
         self.leaving: asyncio.Task[None] | None = None
         self._process = _Process()
-        self._file = PackedFile.open(packed)
-        self._shard = _StoppableShard(ShardSettings(packed, name, address, leased=True), self._file, self._process)
+        self._dataset = Dataset.open(packed)
+        self._shard = _StoppableShard(ShardSettings(packed, name, address, leased=True), self._dataset, self._process)
 
     async def start(self) -> None:
         await self._shard.start()
@@ -84,8 +84,8 @@ class SimulatedShard:
         return len(self._shard.state.leases)
 
     @property
-    def loaded(self) -> int:
-        return self._shard.state.store.partitions
+    def leased(self) -> int:
+        return len(self._shard.state.store.blocks.rows)
 
     def stop(self) -> None:
         """SIGSTOP."""
@@ -112,4 +112,4 @@ class SimulatedShard:
         for connection in list(self._process.connections):
             connection.kill()
         await self._shard.close()
-        self._file.close()
+        self._dataset.close()

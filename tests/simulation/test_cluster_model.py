@@ -20,13 +20,15 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from cluster.address import Address
-from dataset.pack import pack
-from router.controller import Controller
-from router.discovery import Discovery
-from router.lookup import Lookups, Reply
+from ringkv.dataset.packing.local import pack
+from ringkv.process.address import Address
+from ringkv.router.lookup.lookup import Lookups, Reply
+from ringkv.router.members.controller import Controller
+from ringkv.router.members.discovery import Discovery
+from ringkv.router.members.events import EventLog
 from tests.simulation.clock import SimulatedLoop
 from tests.simulation.machine import SimulatedShard
+from tests.support.inline import Inline
 
 NAMES = [f"shard-{number}" for number in range(1, 6)]
 CALM = 5.0
@@ -61,7 +63,7 @@ class ClusterLife(RuleBasedStateMachine):
                 await self.launch(name)
             self.lookups = Lookups(self.loop.time)
             discovery = Discovery(frozenset(self.addresses.values()))
-            self.controller = Controller(discovery, replicas, None, self.lookups)
+            self.controller = Controller(discovery, replicas, None, self.lookups, EventLog())
             self.controlling = asyncio.create_task(self.controller.run())
 
         self.loop.run_until_complete(begin())
@@ -162,12 +164,12 @@ class ClusterLife(RuleBasedStateMachine):
         assert len(self.answers) == self.asked
         wrong = [(key, reply) for key, reply in self.answers if reply != self.model.get(key)]
         assert not wrong
-        assert self.lookups.unanswered == 0
+        assert self.lookups.in_flight == 0
         self.controlling.cancel()
         await asyncio.gather(self.controlling, return_exceptions=True)
         await asyncio.sleep(1)
         for shard in self.shards.values():
-            assert (shard.leases, shard.loaded) == (0, 0), shard.name
+            assert (shard.leases, shard.leased) == (0, 0), shard.name
 
 
 # asyncio's own loop, unlike uvloop, forgets a connection that it accepts in the turn in which the server closes.
@@ -179,7 +181,7 @@ def test_no_random_life_of_a_cluster_fails_a_request_or_leaves_a_lease(tmp_path:
     data = tmp_path / "data"
     data.write_bytes(b"".join(b"%b %b\n" % pair for pair in model.items()))
     packed = tmp_path / "packed"
-    pack(data, packed)
+    pack(data, packed, executor=Inline())
     life = type("Life", (ClusterLife,), {"packed": packed, "model": model})
     run_state_machine_as_test(
         life,

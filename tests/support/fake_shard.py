@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from cluster import resp
-from cluster.address import Address
-from cluster.lease import Leased
-from cluster.ring import build_ring
-from router.link import Link
-from router.topology import Topology
+from ringkv.cluster.lease import Leased
+from ringkv.cluster.ring import build_ring
+from ringkv.process.address import Address
+from ringkv.resp import codec
+from ringkv.router.lookup.link import Link
+from ringkv.router.lookup.topology import Topology
 
 Answer = Callable[["FakeShard", bytes], bytes | None]
 """From a key to the reply's bytes, or None for silence."""
@@ -17,11 +17,14 @@ Answer = Callable[["FakeShard", bytes], bytes | None]
 BatchAnswer = Callable[["FakeShard", list[bytes]], bytes | None]
 """The same for the keys of one MGET."""
 
+KeysAnswer = Callable[["FakeShard", int, int], bytes | None]
+"""The same for a KEYSFROM, with its cursor and its count."""
+
 PARTITIONS = 256
 
 
 def value(shard: "FakeShard", key: bytes) -> bytes:
-    return resp.bulk(b"%b of %b" % (key, shard.name.encode()))
+    return codec.bulk(b"%b of %b" % (key, shard.name.encode()))
 
 
 def silence(_shard: "FakeShard", _key: bytes) -> None:
@@ -29,15 +32,15 @@ def silence(_shard: "FakeShard", _key: bytes) -> None:
 
 
 def nothing(_shard: "FakeShard", _key: bytes) -> bytes:
-    return resp.NULL
+    return codec.NULL
 
 
-def not_loaded(_shard: "FakeShard", _key: bytes) -> bytes:
-    return resp.error("NOTLOADED", "partition 7 is not loaded here; ask an owner of it")
+def not_leased(_shard: "FakeShard", _key: bytes) -> bytes:
+    return codec.error("NOTLEASED", "partition 7 is not leased here; ask an owner of it")
 
 
 def corrupt(_shard: "FakeShard", _key: bytes) -> bytes:
-    return resp.error("CORRUPT", "/data: partition 7 is damaged")
+    return codec.error("CORRUPT", "/data: partition 7 is damaged")
 
 
 def close(shard: "FakeShard", _key: bytes) -> None:
@@ -61,18 +64,32 @@ def each(shard: "FakeShard", keys: list[bytes]) -> bytes | None:
         if reply is None or reply[:1] != b"$":
             return reply
         replies.append(reply)
-    return resp.array(replies)
+    return codec.array(replies)
+
+
+def together(shard: "FakeShard", keys: list[bytes]) -> bytes:
+    """The reply to one MGET, which GETs that arrive together become."""
+    return codec.array([value(shard, key) for key in keys])
+
+
+def no_keys(_shard: "FakeShard", _cursor: int, _count: int) -> bytes:
+    return codec.error("ERR", "this shard tells no keys")
 
 
 class FakeShard:
-    """One server on a Unix socket; `asked` are the keys that arrived, in order, `batches` the sizes of MGETs."""
+    """One server on a Unix socket.
+
+    `asked` are the keys that arrived, in order, `batches` the sizes of MGETs, `scanned` the arguments of KEYSFROMs.
+    """
 
     def __init__(self, name: str, address: Address, answer: Answer) -> None:
         self.name = name
         self.address = address
         self.answer = answer
         self.answer_batch: BatchAnswer = each
+        self.answer_keys: KeysAnswer = no_keys
         self.asked: list[bytes] = []
+        self.scanned: list[tuple[int, int]] = []
         self.batches: list[int] = []
         self._changed = asyncio.Event()
         self._transports: list[asyncio.Transport] = []
@@ -131,11 +148,15 @@ class FakeShard:
         self._changed.set()
         return self.answer_batch(self, keys)
 
+    def _keys_from(self, cursor: int, count: int) -> bytes | None:
+        self.scanned.append((cursor, count))
+        return self.answer_keys(self, cursor, count)
+
 
 class _Session(asyncio.Protocol):
     def __init__(self, shard: FakeShard) -> None:
         self._shard = shard
-        self._reader = resp.reader()
+        self._reader = codec.reader()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -143,18 +164,27 @@ class _Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
-        while (args := cast("Any", self._reader.gets())) is not resp.NOT_ENOUGH:
-            shard = self._shard
-            reply = shard._mget(args[1:]) if args[0] == b"MGET" else shard._get(args[-1])  # noqa: SLF001
+        while (args := cast("Any", self._reader.gets())) is not codec.NOT_ENOUGH:
+            reply = self._reply(*args)
             if reply is not None:
                 self._transport.write(reply)
+
+    def _reply(self, name: bytes, *args: bytes) -> bytes | None:
+        shard = self._shard
+        match name:
+            case b"MGET":
+                return shard._mget(list(args))  # noqa: SLF001 - one thing in two classes
+            case b"KEYSFROM":
+                return shard._keys_from(int(args[0]), int(args[1]))  # noqa: SLF001
+            case _:
+                return shard._get(args[-1])  # noqa: SLF001
 
 
 Start = Callable[..., Awaitable[list[FakeShard]]]
 
 
-async def topology_of(shards: list[FakeShard], replicas: int, epoch: int = 1) -> Topology:
-    """A topology with a link of its own to each shard."""
+async def topology_of(shards: list[FakeShard], replicas: int, epoch: int = 1, keys: int = 1) -> Topology:
+    """A topology with a link of its own to each shard, which has leased so many keys."""
     links = {shard.name: await shard.link() for shard in shards}
     ring = build_ring(links, replicas, PARTITIONS)
-    return Topology.build(epoch, f"dataset-{epoch}", ring, links, dict.fromkeys(links, Leased(1, 100)))
+    return Topology.build(epoch, f"dataset-{epoch}", ring, links, dict.fromkeys(links, Leased(keys, 100 * keys)))

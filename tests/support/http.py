@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import struct
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,6 +63,12 @@ async def fetch(  # noqa: PLR0917 - as a request is written
         finally:
             writer.close()
             await writer.wait_closed()
+
+
+def vanish(writer: asyncio.StreamWriter) -> None:
+    """End the connection with a reset, so that the other side knows that nobody waits for its answer."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 class _Asking(asyncio.Protocol):

@@ -15,12 +15,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from cluster.address import Address
+from ringkv.process.address import Address
 
 T = TypeVar("T")
 
 MARK = "RINGKV_TEST_PROCESS"
-PATIENCE = 30.0
+PATIENCE = 90.0
 """Seconds after which what was waited for is not going to happen, also on a busy machine."""
 
 
@@ -64,6 +64,7 @@ class Spawned:
             "RINGKV_CACHE": str(cache),
             MARK: self.mark,
             "PYTHONUNBUFFERED": "1",
+            "SPT_NOENV": "1",  # setproctitle would write over the environment, by which processes are found here
         }
         with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
             self.process = subprocess.Popen(
@@ -148,9 +149,9 @@ class Spawner:
         return self._stack.enter_context(short_directory())
 
     def shard(self, data: Path, *args: str, env: dict[str, str] | None = None) -> "SpawnedShard":
-        """Start `python -m shard DATA` on a Unix socket, and wait until it serves."""
+        """Start `ringkv shard DATA` on a Unix socket, and wait until it serves."""
         address = Address(f"{self.directory()}/s", None)
-        spawned = self.run(sys.executable, "-m", "shard", data, "--listen", str(address), *args, env=env)
+        spawned = self.run(sys.executable, "-m", "ringkv", "shard", data, "--listen", str(address), *args, env=env)
         spawned.wait_for_line(r"shard .* ready on")
         return SpawnedShard(spawned, address)
 

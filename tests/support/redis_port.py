@@ -1,14 +1,23 @@
 """The router's Redis port in the test's own process, and a client of it that writes any bytes."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from cluster import resp
-from cluster.address import Address
-from router.lookup import Lookups
-from router.redis import RedisPort
+import hiredis
+
+from ringkv.process.address import Address
+from ringkv.resp import codec
+from ringkv.router.lookup.lookup import Lookups
+from ringkv.router.redis.port import RedisPort
 from tests.support.processes import PATIENCE
 from tests.support.resp import command
+
+
+def told(reply: object) -> str:
+    """The text of an error reply."""
+    assert isinstance(reply, hiredis.ReplyError), reply
+    return str(reply)
 
 
 class AsyncClient:
@@ -17,7 +26,7 @@ class AsyncClient:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._stream = reader
         self.writer = writer
-        self._replies = resp.reader()
+        self._replies = codec.reader()
 
     def send(self, *requests: bytes) -> None:
         self.writer.write(b"".join(requests))
@@ -25,7 +34,7 @@ class AsyncClient:
     async def read(self) -> Any:
         """The next reply; an error is returned. Raises ConnectionError at the end of the connection."""
         async with asyncio.timeout(PATIENCE):
-            while (reply := self._replies.gets()) is resp.NOT_ENOUGH:
+            while (reply := self._replies.gets()) is codec.NOT_ENOUGH:
                 data = await self._stream.read(1 << 20)
                 if not data:
                     raise ConnectionError("closed")
@@ -73,3 +82,6 @@ class ServedPort:
         for client in self._clients:
             client.writer.transport.abort()
         await self._server.wait_closed()
+
+
+Serve = Callable[..., Awaitable[ServedPort]]

@@ -5,22 +5,22 @@ from typing import Any
 
 import hiredis
 
-from cluster import resp
-from cluster.lease import LeaseRequest
-from cluster.ring import Ring
+from ringkv.cluster.lease import LeaseRequest
+from ringkv.cluster.ring import Ring
+from ringkv.resp import codec
 
 
 class Client:
     def __init__(self, connected: socket.socket) -> None:
         self.socket = connected
-        self._reader = resp.reader()
+        self._reader = codec.reader()
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
     def read(self) -> Any:
         """The next reply; an error is returned. Raises ConnectionError at the end of the connection."""
-        while (reply := self._reader.gets()) is resp.NOT_ENOUGH:
+        while (reply := self._reader.gets()) is codec.NOT_ENOUGH:
             data = self.socket.recv(1 << 20)
             if not data:
                 raise ConnectionError("closed")

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from router.app import build_app
-from router.controller import Controller
-from router.discovery import Discovery
-from router.lookup import Lookups
-from router.reporter import Reporter
+from ringkv.router.figures.reporter import Reporter
+from ringkv.router.http.port import HttpPort, HttpSettings
+from ringkv.router.lookup.lookup import Lookups
+from ringkv.router.members.controller import Controller
+from ringkv.router.members.discovery import Discovery
+from ringkv.router.members.events import EventLog
 from tests.support.fake_shard import FakeShard, topology_of
 from tests.support.http import Response, fetch
 
@@ -33,9 +34,8 @@ async def serve_with(shards: list[FakeShard]) -> Router:
     """Serve on a free port by a topology of these shards, on aiohttp's general path."""
     lookups = Lookups()
     lookups.swap(await topology_of(shards, 1))
-    controller = Controller(Discovery(frozenset()), 1, None, lookups)
-    app = build_app(lookups, Reporter(lookups, controller))
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
+    controller = Controller(Discovery(frozenset()), 1, None, lookups, EventLog())
+    runner = HttpPort(lookups, Reporter(lookups, controller), HttpSettings(shutdown_timeout=1, express=False))
     await runner.setup()
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setblocking(False)

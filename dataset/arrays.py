@@ -1,0 +1,29 @@
+"""Arrays made for Arrow from what they consist of, and looked at by NumPy where they lie.
+
+Arrow's own ways, `pa.array` and `to_numpy`, first load pandas, where that is installed: half a second of every process.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+
+def to_arrow(array: NDArray[Any]) -> pa.Array:
+    """The array's numbers, one after the other, as an Arrow array without nulls."""
+    kind = pa.from_numpy_dtype(array.dtype)
+    return pa.Array.from_buffers(kind, len(array), [None, pa.py_buffer(np.ascontiguousarray(array))])
+
+
+def bytes_to_arrow(items: Sequence[bytes], size: int) -> pa.Array:
+    """Items of this size as an Arrow array without nulls."""
+    return pa.Array.from_buffers(pa.binary(size), len(items), [None, pa.py_buffer(b"".join(items))])
+
+
+def to_numpy(array: pa.Array) -> NDArray[Any]:
+    """A view of an Arrow array of numbers without nulls. Raises ValueError if it has fewer bytes than it says."""
+    _, numbers = array.buffers()
+    dtype = np.dtype(array.type.to_pandas_dtype())
+    return np.frombuffer(numbers or b"", dtype, len(array), array.offset * dtype.itemsize)

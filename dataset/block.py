@@ -1,0 +1,76 @@
+"""A block: the body of one record batch, checked, searched and read as a whole where it is a copy in memory.
+
+What is read from a mapping is searched where the key is to be expected (`shard.store`); a copy is searched whole.
+"""
+
+from binascii import hexlify
+from struct import Struct
+from typing import NamedTuple
+
+from xxhash import xxh3_64_intdigest
+
+from ringkv.dataset.format import KEY_BYTES, OFFSET_BYTES, offsets_at, values_at
+
+_ROW = Struct("<IIQI")
+_read_row = _ROW.unpack_from
+_read_ends = Struct("<2i").unpack_from
+_read_end = Struct("<i").unpack_from
+
+
+class Row(NamedTuple):
+    """A block's row of blocks.arrow."""
+
+    keys: int
+    size: int
+    checksum: int
+    offset: int
+
+
+def read_row(rows: bytes, block: int) -> Row:
+    """A row of rows that stand one behind the other, as `format.BLOCK_ROW` lays them out."""
+    return Row._make(_read_row(rows, block * _ROW.size))
+
+
+def damage(body: bytes | memoryview, row: Row) -> str:
+    """Why the body is not the one that the row describes; an empty text if it is."""
+    if len(body) != row.size:
+        return "it ends too soon"
+    if xxh3_64_intdigest(body) != row.checksum:
+        return "its bytes do not match their checksum"
+    if row.keys:
+        # A file made to deceive has checksums that match: they do not show that its values are its own bytes.
+        at = offsets_at(row.keys)
+        if len(body) < values_at(row.keys) or _read_end(body, at)[0] != 0:
+            return "its offsets do not fit its values"
+        if not 0 <= _read_end(body, at + OFFSET_BYTES * row.keys)[0] <= row.size - values_at(row.keys):
+            return "its offsets do not fit its values"
+    return ""
+
+
+def keys_of(body: bytes, count: int) -> bytes:
+    """The keys of a body, 16 bytes each, one behind the other."""
+    return body[: KEY_BYTES * count]
+
+
+def rank_of(keys: bytes, wanted: bytes) -> int:
+    """The rank of a key of 16 bytes among `keys`, which stand one behind the other; -1 if it is not there."""
+    found = keys.find(wanted)
+    while found >= 0 and found % KEY_BYTES:
+        found = keys.find(wanted, found + 1)
+    return found // KEY_BYTES if found >= 0 else -1
+
+
+def span_of(body: bytes, count: int, rank: int) -> tuple[int, int]:
+    """Where in the body of `count` keys the value of a rank begins and ends."""
+    begin, end = _read_ends(body, offsets_at(count) + OFFSET_BYTES * rank)
+    base = values_at(count)
+    return base + begin, base + end
+
+
+def texts_of(keys: bytes) -> list[bytes]:
+    """The canonical texts of keys of 16 bytes each."""
+    digits = hexlify(keys)
+    return [
+        b"%b-%b-%b-%b-%b" % (text[:8], text[8:12], text[12:16], text[16:20], text[20:])
+        for text in [digits[at : at + 2 * KEY_BYTES] for at in range(0, len(digits), 2 * KEY_BYTES)]
+    ]

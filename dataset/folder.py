@@ -1,0 +1,26 @@
+"""A file of a dataset's folder, opened by the folder that is open: whatever has the name of either meanwhile."""
+
+import os
+import stat
+from pathlib import Path
+
+from ringkv.cluster.errors import PackedFileError
+
+
+def open_file(path: Path, folder: int) -> int:
+    """A descriptor of the file `path` names in the folder that `folder` has open, for the caller to close.
+
+    Raises PackedFileError for what is missing, cannot be read, or is no regular file.
+    """
+    again = "pack the source of the dataset again"
+    try:
+        # Without O_NONBLOCK the opening of a named pipe waits for its other end.
+        descriptor = os.open(path.name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
+    except FileNotFoundError as error:
+        raise PackedFileError(f"{path}: no such file; {again}") from error
+    except OSError as error:
+        raise PackedFileError(f"{path}: cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise PackedFileError(f"{path}: is not a regular file; {again}")
+    return descriptor

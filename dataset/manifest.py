@@ -1,0 +1,110 @@
+"""manifest.json: what a dataset is, in words that people and programs read. It is written last: with it the dataset is.
+
+A shard knows from it what it will own before it has read a byte of data.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ringkv.cluster.errors import PackedFileError
+from ringkv.cluster.limits import MAX_BLOCKS
+from ringkv.cluster.position import SLOTS
+from ringkv.dataset.format import HASHES, MANIFEST, VERSION
+
+MAX_BYTES: Final = 16 << 20
+"""A manifest has 100 bytes a segment; what is larger is something else, and is not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentEntry:
+    """A segment: its file in the dataset's folder, the bytes of that, and its partitions, `last` excluded."""
+
+    name: str
+    size: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEntry:
+    """Where pairs came from: a name for people, and of how many bytes with which xxh3_128, 32 hex digits."""
+
+    name: str
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """`bytes` are those of all blocks' bodies; `packed` is the time, as ISO 8601 in UTC."""
+
+    dataset_id: str
+    keys: int
+    bytes: int
+    partitions: int
+    blocks: int
+    segments: tuple[SegmentEntry, ...]
+    sources: tuple[SourceEntry, ...]
+    packed: str
+
+    @property
+    def blocks_per_partition(self) -> int:
+        return self.blocks // self.partitions
+
+    def text(self) -> str:
+        """As manifest.json has it."""
+        return json.dumps({"ringkv": VERSION, "hashes": HASHES, **asdict(self)}, indent=1) + "\n"
+
+
+def read_manifest(path: Path, folder: int) -> Manifest:
+    """The manifest of the dataset at `path`, which `folder` has open. Raises PackedFileError."""
+    try:
+        descriptor = os.open(MANIFEST, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
+        with os.fdopen(descriptor, "rb") as file:
+            text = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise PackedFileError(
+            f"{path}: is not a packed dataset: it has no {MANIFEST}; make one with `ringkv pack`"
+        ) from error
+    except OSError as error:
+        raise PackedFileError(f"{path}/{MANIFEST}: cannot be read: {error.strerror}") from error
+    return parse_manifest(path, text)
+
+
+def parse_manifest(path: Path, text: bytes) -> Manifest:
+    """The opposite of `Manifest.text`; `path` is for the messages. Raises PackedFileError."""
+    try:
+        said = json.loads(text)
+        version = said.pop("ringkv")
+        if version != VERSION:
+            raise PackedFileError(
+                f"{path}: has format version {str(version)[:20]}, not {VERSION}; pack its source again"
+            )
+        return _checked(said)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise PackedFileError(f"{path}/{MANIFEST}: is damaged; pack its source again") from error
+
+
+def _checked(said: dict[str, Any]) -> Manifest:
+    """Raises ValueError, KeyError, TypeError for what no packer has written."""
+    if said.pop("hashes") != HASHES:
+        raise ValueError("other hashes")
+    segments = tuple(SegmentEntry(**entry) for entry in said.pop("segments"))
+    sources = tuple(SourceEntry(**entry) for entry in said.pop("sources"))
+    manifest = Manifest(segments=segments, sources=sources, **said)
+    numbers = [manifest.keys, manifest.bytes, manifest.partitions, manifest.blocks]
+    numbers += [number for entry in segments for number in (entry.size, entry.first, entry.last)]
+    if not all(type(number) is int and 0 <= number < 1 << 64 for number in numbers):
+        raise ValueError("not a number")
+    powers = manifest.partitions.bit_count() == 1 and manifest.blocks.bit_count() == 1
+    if not (powers and manifest.partitions <= SLOTS and manifest.partitions <= manifest.blocks <= MAX_BLOCKS):
+        raise ValueError("a number of partitions or blocks that no position is mapped to")
+    borders = [0, *(entry.last for entry in segments)]
+    if [entry.first for entry in segments] != borders[:-1] or borders[-1] != manifest.partitions:
+        raise ValueError("segments that are not all partitions in order")
+    if any("/" in entry.name or entry.name.startswith(".") for entry in segments):
+        raise ValueError("a segment outside the folder")
+    return manifest

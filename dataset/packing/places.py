@@ -1,0 +1,37 @@
+"""Where rows come from: packing counts them through all sources, messages name a source and a row of it."""
+
+from bisect import bisect_right
+
+from ringkv.dataset.source.protocol import Source, place
+
+
+class Places:
+    """The sources that have been read so far, and with which row of all each of them begins."""
+
+    def __init__(self) -> None:
+        self._sources: list[Source] = []
+        self._begins: list[int] = []
+        self.rows = 0
+
+    def add(self, source: Source, rows: int) -> None:
+        """Go on by so many rows of the source."""
+        if not self._sources or self._sources[-1] is not source:
+            self._sources.append(source)
+            self._begins.append(self.rows)
+        self.rows += rows
+
+    def of(self, row: int) -> str:
+        """Where a row is, counted through all sources from 0, as messages begin."""
+        return place(*self._find(row))
+
+    def beside(self, row: int, other: int) -> str:
+        """Where a row is, in a message that has named the place of the other."""
+        (source, at), (named, _) = self._find(row), self._find(other)
+        if source is not named:
+            return f"at {place(source, at)}"
+        return f"on line {at}" if source.unit == "line" else f"in row {at}"
+
+    def _find(self, row: int) -> tuple[Source, int]:
+        # Of sources that begin with the same row all but the last are empty.
+        number = bisect_right(self._begins, row) - 1
+        return self._sources[number], row - self._begins[number] + 1

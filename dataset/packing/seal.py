@@ -1,0 +1,81 @@
+"""The last step of packing: from finished segments to a dataset, whose manifest is written when all else is safe."""
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ringkv.cluster.position import partition_count
+from ringkv.dataset.arrays import bytes_to_arrow, to_arrow
+from ringkv.dataset.format import (
+    BLOCK_SCHEMA,
+    BLOCKS,
+    MANIFEST,
+    PARTITION_SCHEMA,
+    PARTITIONS,
+    dataset_id,
+    partition_digest,
+)
+from ringkv.dataset.manifest import Manifest, SegmentEntry, SourceEntry
+from ringkv.dataset.source.file import digest_of
+from ringkv.dataset.source.protocol import Source
+
+MAX_SOURCES: Final = 10_000
+"""More are one entry of the manifest, which would be too large to be read."""
+
+
+def seal(
+    folder: Path, segments: Sequence[SegmentEntry], blocks: NDArray[np.void], sources: Sequence[Source]
+) -> Manifest:
+    """Make the folder of these segments a dataset, with `blocks` as the rows of blocks.arrow.
+
+    Then all of it is on the disk, and survives a power failure.
+    """
+    partitions = partition_count(len(blocks))
+    digests = [partition_digest(rows) for rows in blocks.reshape(partitions, -1)]
+    keys, sizes = (blocks[name].reshape(partitions, -1).sum(axis=1, dtype=np.uint64) for name in ("keys", "bytes"))
+    _write(folder / BLOCKS, BLOCK_SCHEMA, [to_arrow(blocks[name]) for name in BLOCK_SCHEMA.names])
+    columns = [to_arrow(keys), to_arrow(sizes), bytes_to_arrow(digests, 16)]
+    _write(folder / PARTITIONS, PARTITION_SCHEMA, columns)
+    manifest = Manifest(
+        dataset_id=dataset_id(len(blocks), digests),
+        keys=int(keys.sum()),
+        bytes=int(sizes.sum()),
+        partitions=partitions,
+        blocks=len(blocks),
+        segments=tuple(segments),
+        sources=_entries(sources),
+        packed=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    for path in (*folder.iterdir(), folder):
+        sync(path)
+    (folder / MANIFEST).write_text(manifest.text())
+    for path in (folder / MANIFEST, folder):
+        sync(path)
+    return manifest
+
+
+def sync(path: Path) -> None:
+    """Make what was written survive a power failure: a file's bytes, or a folder's names."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: Path, schema: pa.Schema, columns: list[pa.Array]) -> None:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(pa.record_batch(columns, schema=schema))
+
+
+def _entries(sources: Sequence[Source]) -> tuple[SourceEntry, ...]:
+    if len(sources) <= MAX_SOURCES:
+        return tuple(SourceEntry(source.name, source.consumed, source.digest) for source in sources)
+    size = sum(source.consumed for source in sources)
+    return (SourceEntry(f"{len(sources):,} sources", size, digest_of([source.digest for source in sources])),)

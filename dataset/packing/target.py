@@ -1,0 +1,87 @@
+"""What a packing may put its dataset in place of: nothing, an empty folder, or a dataset that nobody serves."""
+
+import ctypes
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from ringkv.cluster.errors import PackedFileError, PackingFailed
+from ringkv.dataset.format import BLOCKS, MANIFEST, PARTITIONS
+from ringkv.dataset.manifest import read_manifest
+
+RENAME_EXCHANGE: Final = 2
+AT_FDCWD: Final = -100
+
+
+def replaceable(target: Path) -> Path:
+    """What is to be replaced for `target`: itself, or where its symlink leads, which stays as it is.
+
+    Raises PackingFailed for what is there and must stay, and OSError where it cannot be looked at.
+    """
+    real = Path(os.path.realpath(target)) if target.is_symlink() else target
+    with _unserved(target, real):
+        return real
+
+
+def put(building: Path, target: Path) -> None:
+    """Give the name of `target`, as `replaceable` returned it, to the dataset that was built in the same file system.
+
+    At every moment the name leads to nothing or to one whole dataset. An old one is where the new one was built then.
+    Raises PackingFailed and OSError as `replaceable`.
+    """
+    with _unserved(target, target) as replaced:
+        if replaced:
+            _exchange(building, target)
+        else:
+            building.rename(target)
+
+
+@contextmanager
+def _unserved(target: Path, real: Path) -> Iterator[bool]:
+    """Whether there is a dataset, which nobody can open meanwhile. `target` is for the messages."""
+    try:
+        folder = os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield False
+        return
+    except NotADirectoryError as error:
+        raise _stays(target, "is no folder") from error
+    try:
+        names = set(os.listdir(folder))  # noqa: PTH208  # pathlib knows no descriptors
+        if names:
+            _check_names(target, folder, names)
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise PackingFailed(f"{target}: is being served; pack into another folder") from error
+        yield bool(names)
+    finally:
+        os.close(folder)
+
+
+def _check_names(target: Path, folder: int, names: set[str]) -> None:
+    """Raise PackingFailed if the folder has other things than a dataset's."""
+    try:
+        manifest = read_manifest(target, folder)
+    except PackedFileError as error:
+        raise _stays(target, "is a folder of something else than a packed dataset") from error
+    if others := names - {MANIFEST, PARTITIONS, BLOCKS, *(segment.name for segment in manifest.segments)}:
+        raise _stays(target, f"holds {min(others)!a} beside a packed dataset")
+
+
+def _stays(target: Path, what: str) -> PackingFailed:
+    return PackingFailed(f"{target}: {what}, and stays as it is; name a folder to be made, or a dataset to be replaced")
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Let each of two folders have the name of the other, from one moment to the next; Python has no name for this."""
+    system = ctypes.CDLL(None, use_errno=True)
+    if system.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE):
+        number = ctypes.get_errno()
+        if number == errno.EINVAL:
+            raise PackingFailed(f"{other}: its file system cannot replace a folder at once; pack into another folder")
+        raise OSError(number, os.strerror(number))

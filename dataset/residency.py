@@ -1,0 +1,69 @@
+"""Which pages of a mapped segment are kept in memory: those of the partitions that are wanted, and no others.
+
+A page fault also maps what the page cache holds around it, up to 64 KiB, but only in its own mapping. So the runs of
+wanted pages get another advice than the rest, which makes mappings of them.
+"""
+
+import mmap
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+MAX_RUNS: Final = 16_384
+"""A run of pages costs two mappings of the 65,530 that Linux gives a process; real rings make some 1,000."""
+
+Span = tuple[int, int]
+"""The first byte of something in the file, and the first one behind it."""
+
+
+class Residency:
+    """Tells the kernel which pages of one mapping may be resident; until the first call it knows of none."""
+
+    def __init__(self, mapped: mmap.mmap) -> None:
+        self._map = mapped
+        self._kept: dict[int, Span] = {}
+
+    def keep(self, spans: Mapping[int, Span]) -> None:
+        """Let the pages of these partitions become resident, beside those that are kept already."""
+        self._kept.update(spans)
+        self._settle()
+
+    def release(self, partitions: Iterable[int]) -> None:
+        """Let the pages of these partitions go, apart from those that they share with one that stays."""
+        for partition in partitions:
+            self._kept.pop(partition, None)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Tell the kernel which pages are wanted, and drop all others from the process."""
+        if self._map.closed:
+            return  # the last connections of a process may end after its dataset was closed
+        runs = _page_runs(sorted(self._kept.values()))
+        if len(runs) > MAX_RUNS:
+            runs = [(runs[0][0], runs[-1][1])]
+        # A limit on mappings may make the kernel refuse advice: then more pages are resident than need be.
+        with suppress(OSError):
+            end = 0
+            for start, stop in runs:
+                self._forget(end, start)
+                self._map.madvise(mmap.MADV_NORMAL, start, min(stop, len(self._map)) - start)
+                end = stop
+            self._forget(end, len(self._map))
+
+    def _forget(self, start: int, stop: int) -> None:
+        if start < stop:
+            self._map.madvise(mmap.MADV_RANDOM, start, stop - start)
+            self._map.madvise(mmap.MADV_DONTNEED, start, stop - start)
+
+
+def _page_runs(spans: Sequence[Span]) -> list[Span]:
+    """The pages of ascending spans of bytes, as runs from page border to page border with gaps between."""
+    page = mmap.PAGESIZE
+    runs: list[Span] = []
+    for start, stop in spans:
+        first, last = start // page * page, -(-stop // page) * page
+        if runs and first <= runs[-1][1]:
+            runs[-1] = runs[-1][0], max(last, runs[-1][1])
+        else:
+            runs.append((first, last))
+    return runs

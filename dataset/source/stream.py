@@ -1,0 +1,181 @@
+"""Text that can be read just once from its begin to its end: pipes, and compressed files, whose bytes have no places.
+
+    descriptor ──► Tally ─────────► decompressor, if the first ──► whole lines ──► files in the spool
+                   counts, hashes   bytes call for one                             read by workers
+
+The bytes go to workers through files rather than through the pool's own pipes: memory then holds one block, and not
+one for each task under way.
+"""
+
+import io
+import lzma
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from itertools import count
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO, Any, Final, NamedTuple
+
+import pyarrow as pa
+from xxhash import xxh3_128
+
+from ringkv.cluster.errors import SourceError
+from ringkv.dataset.source.file import RegularFile, unreadable
+from ringkv.dataset.source.lines import parsed
+from ringkv.dataset.source.protocol import Pairs
+from ringkv.dataset.text import MAX_LINE, Malformed
+
+COMPRESSIONS: Final = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bz2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x04\x22\x4d\x18": "lz4",
+}
+"""How compressed data begin. None of it can begin a line that is well-formed."""
+
+TABLES: Final = {b"PAR1": "Parquet", b"ARROW1": "Arrow"}
+"""How tables begin, which are read from their end."""
+
+MAGIC_SIZE: Final = max(map(len, (*COMPRESSIONS, *TABLES)))
+
+
+def kind(head: bytes, kinds: dict[bytes, str]) -> str | None:
+    """Which of these kinds of data begins with `head`."""
+    return next((name for magic, name in kinds.items() if head.startswith(magic)), None)
+
+
+class Spooled(NamedTuple):
+    """Whole lines in a file of their own, which goes when they are read: a piece.
+
+    Where nothing tells a stream that was cut off from one that has ended, its last line must be `closed` by a newline.
+    """
+
+    path: Path
+    size: int
+    closed: bool
+
+    def pairs(self) -> Pairs | Malformed:
+        lines = self.path.read_bytes()
+        self.path.unlink()
+        pairs = parsed(lines)
+        if self.closed and lines and not lines.endswith(b"\n") and isinstance(pairs, Pairs):
+            return Malformed(
+                lines.count(b"\n"), "the stream ends within this line; if it is whole, end it with a newline"
+            )
+        return pairs
+
+
+class TextStream:
+    """Lines from a descriptor. `file` is where they are read from, None if that is nothing that can be read again."""
+
+    unit: Final = "line"
+
+    def __init__(self, name: str, opened: Callable[[], AbstractContextManager[int]], file: RegularFile | None) -> None:
+        self.name = name
+        self.file = file
+        self._opened = opened
+        self._tally = _Tally()
+
+    @property
+    def consumed(self) -> int:
+        return self._tally.count
+
+    @property
+    def digest(self) -> str:
+        return self._tally.hash.hexdigest()
+
+    def pieces(self, size: int, spool: Path) -> Iterator[Spooled]:
+        """Files of whole lines. A line that is too long for the format is cut, which whoever parses it finds out."""
+        with self._opened() as descriptor:
+            compression = kind(self._tally.begin(descriptor, self.name), COMPRESSIONS)
+            parts = self._parts(compression, size)
+            closed = not (self.file or compression)
+            for number in count():
+                with NamedTemporaryFile(dir=spool, delete=False) as file:
+                    more = _write(file, parts)
+                    written = file.tell()
+                if more or written or not number:
+                    yield Spooled(Path(file.name), written, closed)
+                if not more:
+                    return
+
+    def _parts(self, compression: str | None, size: int) -> Iterator[tuple[memoryview, bool]]:
+        """The text in parts, and with each whether a piece ends after it."""
+        reader = _decompressed(self._tally, compression)
+        unfinished = 0
+        while block := self._read(reader, size, compression):
+            newline = block.rfind(b"\n") + 1
+            unfinished = len(block) - newline + (0 if newline else unfinished)
+            view = memoryview(block)
+            if newline:
+                yield view[:newline], True
+            yield view[newline:], unfinished > MAX_LINE
+            if unfinished > MAX_LINE:
+                unfinished = 0
+
+    def _read(self, reader: IO[bytes], size: int, compression: str | None) -> bytes:
+        try:
+            return reader.read(size)
+        except (OSError, EOFError, lzma.LZMAError) as error:
+            if isinstance(error, OSError) and error.errno:
+                raise unreadable(self.name, error) from error
+            raise SourceError(f"{self.name}: its {compression} data are damaged or cut off: {error}") from error
+
+
+def _write(file: IO[bytes], parts: Iterator[tuple[memoryview, bool]]) -> bool:
+    """Write parts up to the end of a piece. False if there are no more."""
+    for part, ends in parts:
+        file.write(part)
+        if ends:
+            return True
+    return False
+
+
+def _decompressed(raw: "_Tally", compression: str | None) -> Any:
+    """What reads the text, as binary files do."""
+    if compression is None:
+        return io.BufferedReader(raw)
+    if compression == "xz":
+        return lzma.LZMAFile(io.BufferedReader(raw))
+    # Arrow notices an end that comes too early, and goes on where one compressed stream follows another.
+    return pa.CompressedInputStream(raw, compression)
+
+
+class _Tally(io.RawIOBase):
+    """The bytes of a descriptor, counted and hashed as they are read."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.hash = xxh3_128()
+        self._descriptor = -1
+        self._head = b""
+
+    def begin(self, descriptor: int, name: str) -> bytes:
+        """Read from now on from `descriptor`. The first bytes, which `readinto` gives all the same."""
+        self._descriptor = descriptor
+        try:
+            while len(self._head) < MAGIC_SIZE and (some := os.read(descriptor, MAGIC_SIZE - len(self._head))):
+                self._head += some
+        except OSError as error:
+            raise unreadable(name, error) from error
+        table = kind(self._head, TABLES)
+        if table:
+            raise SourceError(f"{name}: is a table, {table}, which cannot be read from a stream; give its path")
+        return self._head
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        if self._head:
+            count = min(len(view), len(self._head))
+            view[:count] = self._head[:count]
+            self._head = self._head[count:]
+        else:
+            count = os.readv(self._descriptor, [view])
+        self.count += count
+        self.hash.update(view[:count])
+        return count

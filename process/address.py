@@ -1,0 +1,147 @@
+"""Where a process listens: `host:port`, `[ipv6]:port` or `unix:/path`, and how to connect and listen there."""
+
+import asyncio
+import contextlib
+import errno
+import socket
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from ringkv.cluster.errors import InvalidAddress, StartupError
+
+ProtocolT = TypeVar("ProtocolT", bound=asyncio.Protocol)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """A TCP address, or the path of a Unix socket when `port` is None."""
+
+    host: str
+    port: int | None
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Read the form that `str()` writes. Raises InvalidAddress."""
+        if text.startswith("unix:") and len(text) > len("unix:"):
+            return cls(text.removeprefix("unix:"), None)
+        host, colon, port = text.rpartition(":")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        elif ":" in host:
+            host = ""
+        if not (host and colon and port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 1 << 16):
+            raise InvalidAddress(f"not an address: {text!r} (want host:port, [ipv6]:port or unix:/path)")
+        return cls(host, int(port))
+
+    @classmethod
+    def of(cls, bound: socket.socket) -> "Address":
+        """Where a socket listens."""
+        name = bound.getsockname()
+        return cls(name, None) if bound.family == socket.AF_UNIX else cls(*name[:2])
+
+    def __str__(self) -> str:
+        if self.port is None:
+            return f"unix:{self.host}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    async def connect(self, protocol: Callable[[], ProtocolT]) -> ProtocolT:
+        """Connect `protocol()`. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        if self.port is None:
+            _, connected = await loop.create_unix_connection(protocol, self.host)
+        else:
+            _, connected = await loop.create_connection(protocol, self.host, self.port)
+        return connected
+
+    async def listen(self, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
+        """Listen with `protocol`. Raises StartupError."""
+        return await listen(bind(self), protocol)
+
+    def remove(self) -> None:
+        """Remove a Unix socket's file, which stays behind otherwise."""
+        if self.port is None:
+            Path(self.host).unlink(missing_ok=True)
+
+
+BACKLOG = 1024
+"""Connections that wait to be accepted: a load balancer that reconnects brings hundreds in one moment."""
+
+
+async def listen(bound: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
+    """Listen with `protocol` on a socket that `bind` has made."""
+    loop = asyncio.get_running_loop()
+    if bound.family == socket.AF_UNIX:
+        return await loop.create_unix_server(protocol, sock=bound, backlog=BACKLOG)
+    return await loop.create_server(protocol, sock=bound, backlog=BACKLOG)
+
+
+def bind(address: Address) -> socket.socket:
+    """A bound, listening socket. Raises StartupError with what to do when the address is taken."""
+    return _bind(address, shared=False)
+
+
+def bind_shared(address: Address, count: int) -> list[socket.socket]:
+    """So many sockets on one address, among which the kernel shares the connections out. Raises as `bind`."""
+    if count == 1:
+        return [bind(address)]
+    if address.port is None:
+        raise StartupError(f"cannot listen on {address}: processes can share a port, but not a Unix socket")
+    # A shared port can be joined by any process of the same user, so a second cluster on it would go unnoticed.
+    # Binding it once without sharing finds out whether somebody has it already.
+    with bind(address) as alone:
+        port = alone.getsockname()[1]
+    return [_bind(Address(address.host, port), shared=True) for _ in range(count)]
+
+
+def _bind(address: Address, *, shared: bool) -> socket.socket:
+    family = socket.AF_INET
+    target: str | tuple[str, int] = address.host
+    if address.port is None:
+        family = socket.AF_UNIX
+        _remove_dead_socket(Path(address.host))
+    else:
+        target = (address.host, address.port)
+        if ":" in address.host:
+            family = socket.AF_INET6
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if family != socket.AF_UNIX:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shared))
+            _keep_alive(bound)
+        bound.bind(target)
+        bound.listen(BACKLOG)
+    except OSError as error:
+        bound.close()
+        raise StartupError(_cannot_listen(address, error)) from error
+    bound.setblocking(False)
+    return bound
+
+
+def _keep_alive(listening: socket.socket) -> None:
+    """Notice within 20 s that a peer's host has vanished without a word. Accepted connections inherit this."""
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+
+
+def _cannot_listen(address: Address, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"cannot listen on {address}: the address is in use; stop what listens there or choose another"
+    return f"cannot listen on {address}: {error.strerror or error}; choose another address"
+
+
+def _remove_dead_socket(path: Path) -> None:
+    """Remove the socket that a killed process left behind, and never one that still answers."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink()

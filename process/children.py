@@ -1,0 +1,92 @@
+"""Child processes that are watched without polling, and never outlive their parent."""
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from typing import Final
+
+from ringkv.cluster.errors import PackedFileChanged, RingkvError
+from ringkv.process.logs import LogStyle, start_logging
+from ringkv.process.run import Serve, run
+
+log = logging.getLogger("ringkv.supervisor")
+
+STOP_SECONDS: Final = 10.0
+"""Seconds after which a child that was told to stop is killed: longer than any of them takes to drain."""
+
+UNUSABLE_FILE: Final = 65
+"""The exit code of a child that cannot serve the file which it was given: started again it could not either. It is
+what sysexits.h calls EX_DATAERR."""
+
+Start = Callable[[], Serve]
+"""Pickled, and called in the child, which then runs what it returns until that ends."""
+
+
+class Child:
+    """One named child process; `ended` is set to its exit code when it is gone."""
+
+    def __init__(self, context: ForkServerContext, name: str, log_style: LogStyle, start: Start) -> None:
+        self.name = name
+        self._process: ForkServerProcess = context.Process(
+            target=_live, args=(log_style, start), name=name, daemon=True
+        )
+        self._process.start()
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[int] = self._loop.create_future()
+        self._loop.add_reader(self._process.sentinel, self._gone)
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    async def stop(self) -> None:
+        """Send SIGTERM, and SIGKILL if the child has not ended STOP_SECONDS later."""
+        if not self.ended.done():
+            self._process.terminate()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await asyncio.shield(self.ended)
+        except TimeoutError:
+            log.warning("%s did not stop within %.0f s and is killed", self.name, STOP_SECONDS)
+            self._process.kill()
+            await self.ended
+
+    def _gone(self) -> None:
+        self._loop.remove_reader(self._process.sentinel)
+        self._process.join()
+        self.ended.set_result(self._process.exitcode or 0)
+
+
+def _live(log_style: LogStyle, start: Start) -> None:
+    """Run in the child, in a session of its own: Ctrl-C at the terminal reaches the parent alone, which stops it."""
+    os.setsid()
+    start_logging(log_style)
+    try:
+        run(partial(_until_orphaned, start()))
+    except PackedFileChanged as error:
+        # All who serve the file find the same: the parent says it once.
+        log.info("%s: %s", multiprocessing.current_process().name, error)
+        sys.exit(UNUSABLE_FILE)
+    except RingkvError as error:
+        log.error("%s: %s", multiprocessing.current_process().name, error)
+        sys.exit(1)
+
+
+async def _until_orphaned(serve: Serve, stop: asyncio.Event) -> None:
+    """Serve until told to stop, or until the parent has ended for whatever reason."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    loop = asyncio.get_running_loop()
+
+    def orphaned() -> None:
+        loop.remove_reader(parent.sentinel)
+        stop.set()
+
+    loop.add_reader(parent.sentinel, orphaned)
+    await serve(stop)

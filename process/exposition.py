@@ -1,0 +1,46 @@
+"""The text in which a process tells Prometheus of itself, and what router and shard tell alike.
+
+Families are made when somebody asks, from figures that are kept anyway: nothing is counted for Prometheus' sake.
+Names and units: https://prometheus.io/docs/practices/naming/.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import Metric, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+
+def exposition(families: Iterable[Metric], accept: str) -> tuple[bytes, str]:
+    """The body and the content type for a client with this `Accept` header: OpenMetrics if it asks for that."""
+    try:
+        encode, content_type = choose_encoder(accept)
+    except TypeError:  # the header asks for a version that is not a number
+        encode, content_type = choose_encoder("")
+    return encode(_Collected(families)), content_type
+
+
+class _Collected(Collector):
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def process_families() -> Iterable[Metric]:
+    """`process_*`: processor seconds, memory, open files and the start of this process, as Linux tells them."""
+    return ProcessCollector(registry=None).collect()
+
+
+def common_families(version: str, dataset_id: str | None, loop_lag: float) -> Iterator[Metric]:
+    """What every process of a cluster tells; `loop_lag` is in seconds."""
+    yield InfoMetricFamily("ringkv_build", "The version that runs.", {"version": version})
+    if dataset_id is not None:
+        yield InfoMetricFamily("ringkv_dataset", "The dataset that is served.", {"dataset": dataset_id})
+    yield GaugeMetricFamily(
+        "ringkv_event_loop_lag_seconds",
+        "By how much a timer was late, the most in the last ten seconds.",
+        value=loop_lag,
+    )

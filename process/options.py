@@ -1,0 +1,152 @@
+"""What the command lines of all processes share: options with one meaning everywhere, and errors of one line."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ringkv.cluster.errors import InvalidAddress, RingkvError
+from ringkv.process.address import Address
+
+
+class OneLineCommand(click.Command):
+    """A command that ends with exit code 1 and one line on stderr when it cannot do what was asked."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = None  # with it click prints three lines more
+            raise
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RingkvError as error:
+            raise click.ClickException(str(error)) from error
+
+
+class OneLineGroup(OneLineCommand, click.Group):
+    """A command that has commands of its own."""
+
+
+class AddressType(click.ParamType[Address]):
+    """`Address.parse` as the type of an option."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Address:
+        if isinstance(value, Address):
+            return value
+        try:
+            return Address.parse(value)
+        except InvalidAddress as error:
+            self.fail(str(error), param, ctx)
+
+
+ADDRESS = AddressType()
+
+
+class SizeType(click.ParamType[int]):
+    """A number of bytes: 1048576, 1024K, 1M, 1MiB; K, M, G and T are powers of 1,024."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d{1,18})\s?(?:([kmgt])i?)?b?", str(value).strip().lower())
+        if not found:
+            self.fail(f"not a size: {value!r} (want bytes, or a number with K, M, G or T)", param, ctx)
+        number, unit = found.groups()
+        return int(number) << (10 * " kmgt".index(unit) if unit else 0)
+
+
+SIZE = SizeType()
+
+
+class OriginType(click.ParamType[str]):
+    """`*`, or an origin as browsers write it: scheme, host and port, without a path."""
+
+    name = "origin"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(
+            r"\*|[a-z][a-z0-9+.-]*://[a-z0-9._-]+(?::[0-9]{1,5})?|https?://\[[0-9a-f:]+\](?::[0-9]{1,5})?", value
+        ):
+            self.fail(f"not an origin: {value!r} (want https://host, https://host:port or *)", param, ctx)
+        return str(value)
+
+
+cors = click.option(
+    "--cors",
+    type=OriginType(),
+    envvar="RINGKV_CORS",
+    show_envvar=True,
+    help="The origin whose pages may read here, as https://app.example, or * for any.  [default: none]",
+)
+
+
+def listen(default: str, what: str) -> Callable[[Any], Any]:
+    """The option `--listen` of a process that speaks `what`."""
+    return click.option(
+        "--listen",
+        type=ADDRESS,
+        default=default,
+        show_default=True,
+        envvar="RINGKV_LISTEN",
+        show_envvar=True,
+        help=f"Where to speak {what}.",
+    )
+
+
+def log_level(default: str) -> Callable[[Any], Any]:
+    """The option `--log-level` of a process that logs so much unless told otherwise."""
+    return click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        default=default,
+        show_default=True,
+        envvar="RINGKV_LOG_LEVEL",
+        show_envvar=True,
+        help="What to write to stderr, one line an event.",
+    )
+
+
+log_format = click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    envvar="RINGKV_LOG_FORMAT",
+    show_envvar=True,
+    help="How to write it: for people, or one JSON object an event with time, level, logger, message and exception.",
+)
+
+replicas = click.option(
+    "--replicas",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    envvar="RINGKV_REPLICAS",
+    show_envvar=True,
+    help="Shards that hold each key.",
+)
+
+workers = click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    envvar="RINGKV_WORKERS",
+    show_envvar=True,
+    help="Router processes that share the port: more than one where the router has more than one core to itself.",
+)
+
+secret = click.option(
+    "--secret",
+    envvar="RINGKV_SECRET",
+    show_envvar=True,
+    help="What routers must prove to lease. Better in the environment: arguments can be read by all users.",
+)

@@ -1,0 +1,51 @@
+"""How every ringkv process runs: on uvloop, until SIGINT or SIGTERM, or until SIGHUP where that means to begin anew."""
+
+import asyncio
+import gc
+import signal
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+from ringkv.process.files import watch_files
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+Serve = Callable[[asyncio.Event], Awaitable[None]]
+"""A process's life as one coroutine: start, wait for the event, stop in good order."""
+
+
+def run(serve: Serve, *, may_begin_anew: bool = False) -> bool:
+    """Run `serve` to its end; the event is set by the first signal to stop. True if it is to begin anew."""
+    # What the imports have made stays for ever: without this the collector visits all of it again and again, and
+    # by its visits makes a forked process copy the pages that it shares with the fork server.
+    gc.freeze()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve_until_signalled(serve, may_begin_anew=may_begin_anew))
+
+
+async def _serve_until_signalled(serve: Serve, *, may_begin_anew: bool) -> bool:
+    stop = asyncio.Event()
+    signals = set[int]()
+    loop = asyncio.get_running_loop()
+
+    def told(number: int) -> None:
+        signals.add(number)
+        stop.set()
+
+    for number in (*SIGNALS, signal.SIGHUP) if may_begin_anew else SIGNALS:
+        loop.add_signal_handler(number, told, number)
+    watching = loop.create_task(watch_files())
+    try:
+        await serve(stop)
+    finally:
+        watching.cancel()
+        anew = signals == {signal.SIGHUP}  # whoever tells it to stop as well is right, in whatever order they come
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+            # What begins anew can be stopped at any time. Else there is nothing left to stop, and a second signal must
+            # not turn the exit code into a failure.
+            signal.signal(number, signal.SIG_DFL if anew else signal.SIG_IGN)
+        loop.remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    return anew

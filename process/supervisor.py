@@ -1,0 +1,67 @@
+"""Keeps child processes alive: whichever ends is started again, and all of them stop together."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from multiprocessing.context import ForkServerContext
+from typing import Final
+
+from ringkv.cluster.errors import PackedFileChanged, StartupError
+from ringkv.process.children import UNUSABLE_FILE, Child, Start
+from ringkv.process.logs import LogStyle
+
+log = logging.getLogger("ringkv.supervisor")
+
+RESTART_DELAY_MIN: Final = 0.1
+RESTART_DELAY_MAX: Final = 5.0
+"""Seconds between the end of a process and its next start. They double while it ends within RESTART_DELAY_MAX."""
+
+
+class Supervisor:
+    """`failed` raises when it makes no sense to go on.
+
+    That is PackedFileChanged as soon as a process has said that it cannot serve its file, and StartupError as soon as
+    one has said that it cannot start, unless `settled` is set.
+    """
+
+    def __init__(self, context: ForkServerContext, log_style: LogStyle) -> None:
+        self.settled = False
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._context = context
+        self._log_style = log_style
+        self._groups: list[list[str]] = []
+        self._children: dict[str, Child] = {}
+        self._keeping: set[asyncio.Task[None]] = set()
+
+    def keep(self, parts: Mapping[str, Start]) -> None:
+        """Start a group of processes, by name, and each again whenever it ends."""
+        self._groups.append(list(parts))
+        for name, start in parts.items():
+            self._keeping.add(asyncio.create_task(self._keep(name, start)))
+
+    async def stop(self) -> None:
+        """End the groups one after the other, the latest first: routers before the shards that they ask."""
+        for task in self._keeping:
+            task.cancel()
+        await asyncio.gather(*self._keeping, return_exceptions=True)
+        for group in reversed(self._groups):
+            await asyncio.gather(*(self._children[name].stop() for name in group if name in self._children))
+
+    async def _keep(self, name: str, start: Start) -> None:
+        loop = asyncio.get_running_loop()
+        delay = RESTART_DELAY_MIN
+        while True:
+            started = loop.time()
+            self._children[name] = Child(self._context, name, self._log_style, start)
+            code = await asyncio.shield(self._children[name].ended)
+            if code == UNUSABLE_FILE:
+                if not self.failed.done():
+                    self.failed.set_exception(PackedFileChanged(f"{name} can no longer serve its file"))
+                return
+            if not self.settled and code == 1 and not self.failed.done():
+                self.failed.set_exception(StartupError(f"{name} could not start; its reason stands above"))
+                return
+            delay = RESTART_DELAY_MIN if loop.time() - started > RESTART_DELAY_MAX else delay
+            log.warning("%s ended with code %d and is started again in %.1f s", name, code, delay)
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, RESTART_DELAY_MAX)

@@ -1,0 +1,61 @@
+"""A command of a RESP server: what handles it, with how many arguments, and the reply to an unknown one."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from ringkv.resp import codec
+from ringkv.resp.pending import Pending
+
+Args = list[bytes]
+
+ClientT_contra = TypeVar("ClientT_contra", contravariant=True)
+"""The kind of connection that the command is for."""
+
+WRITES = frozenset(
+    b"APPEND BITFIELD BITOP COPY DECR DECRBY DEL EXPIRE EXPIREAT FLUSHALL FLUSHDB GETDEL GETEX GETSET HDEL HINCRBY "
+    b"HMSET HSET HSETNX INCR INCRBY INCRBYFLOAT LINSERT LPOP LPUSH LPUSHX LREM LSET LTRIM MOVE MSET MSETNX PERSIST "
+    b"PEXPIRE PEXPIREAT PSETEX RENAME RENAMENX RESTORE RPOP RPOPLPUSH RPUSH RPUSHX SADD SET SETBIT SETEX SETNX "
+    b"SETRANGE SPOP SREM SWAPDB UNLINK XADD ZADD ZINCRBY ZREM".split()
+)
+"""Redis's commands that change something; the dataset never changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command(Generic[ClientT_contra]):
+    """As Redis's COMMAND describes it: the arity counts the name; negative means "at least".
+
+    A handler returns the reply, or None where that is part of the latest pending one. What has to happen at once
+    does not wait in a queue between MULTI and EXEC.
+    """
+
+    handler: Callable[[ClientT_contra, Args], bytes | Pending | None]
+    arity: int
+    first_key: int = 0
+    last_key: int = 0
+    queues: bool = True
+
+    def accepts(self, count: int) -> bool:
+        return count == self.arity if self.arity >= 0 else count >= -self.arity
+
+
+def find(commands: Mapping[bytes, Command[ClientT_contra]], args: Args) -> Command[ClientT_contra] | bytes:
+    """The command that a request names in any case and gives the right number of arguments, or the error reply."""
+    name = args[0].upper()
+    command = commands.get(name)
+    shown = name[:40].decode("ascii", "backslashreplace")
+    if command is None:
+        if name in WRITES:
+            return codec.error("READONLY", "the dataset is immutable: a new version of the data is a new file")
+        return codec.error("ERR", f"unknown command '{shown}'")
+    if not command.accepts(len(args)):
+        return codec.error("ERR", f"wrong number of arguments for '{shown.lower()}' command")
+    return command
+
+
+def execute(
+    commands: Mapping[bytes, Command[ClientT_contra]], client: ClientT_contra, args: Args
+) -> bytes | Pending | None:
+    """The reply to one request."""
+    command = find(commands, args)
+    return command if isinstance(command, bytes) else command.handler(client, args)

@@ -1,0 +1,229 @@
+"""One connection to a RESP server: requests in, replies out in the same order, whenever each of them is known.
+
+    bytes ──► requests ──► command ──┬─► reply ───────────────────────────────┬─► one write
+                                     └─► Pending ──► … ──► its turn has come ─┘
+
+All requests that arrive in one read and are answered at once leave in one write, and so do all replies that become
+known in one turn of the event loop. What waits for a client stays bounded: of one that does not read its replies
+no more than MAX_REQUEST is read. That much is, because a client may write all of a pipeline before it reads its
+first reply.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from ringkv.resp import codec
+from ringkv.resp.command import Command
+from ringkv.resp.pending import Pending
+from ringkv.resp.requests import MAX_REQUEST, RequestError
+from ringkv.resp.server import Server
+from ringkv.resp.session import Session
+
+FLUSH_BYTES: Final = 1 << 18
+"""Replies collected before they are written although more requests wait: a pipeline of large values."""
+
+FIRST_WINDOW: Final = 32
+MAX_WINDOW: Final = 256
+"""Requests that may wait for their replies at once: FIRST_WINDOW until the replies show how large the values are, then
+up to MAX_WINDOW. With more, a pipeline is no faster, and 64 such clients would fill a router."""
+
+MAX_UNSENT: Final = 4 << 20
+"""Bytes that the replies to a window of requests should have together: larger replies make the window smaller."""
+
+
+class Connection(Session, asyncio.Protocol):
+    """`id` tells it apart from all others of the process; `closed` is done when it has ended.
+
+    `last` is the latest reply that is not known yet, for a command whose reply may become a part of it; with
+    `begun` a connection is told that no further request will join it for now.
+    """
+
+    def __init__(self, server: Server, commands: Mapping[bytes, Command[Any]]) -> None:
+        super().__init__(server, commands)
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._call_soon = asyncio.get_running_loop().call_soon
+        self.last: Pending | None = None
+        self._pending: deque[Pending] = deque()
+        self._in_flight = 0  # requests that were begun and have not been answered
+        self._window = FIRST_WINDOW
+        self._free = True  # whether another request may be begun
+        self._writable = True
+        self._finishing = False
+        self._paused = False  # whether the client is not read from
+        self._ended = False  # whether it has said that it will send no more
+        self._flushing = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self.addresses = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        self.id = self.server.join(self)
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        del self.server.clients[self.id]
+        self._free = False
+        pending, self._pending = self._pending, deque()
+        for reply in pending:
+            reply.abandon()
+        self.closed.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._finishing:
+            self._requests.feed(data)
+            self._go_on()
+
+    def eof_received(self) -> bool:
+        """Answer what was asked before the client closed its half, then close."""
+        self._ended = True
+        if self._free or self._finishing:
+            self.finish()
+        return True
+
+    def pause_writing(self) -> None:
+        self._writable = self._free = False
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        self._resume()
+
+    def leave(self) -> None:
+        """Begin no other request. For a command that is to be the last one."""
+        self._finishing = True
+        self._free = False
+
+    def finish(self) -> None:
+        """Begin no other request, and close when those that were begun are answered and sent."""
+        self.leave()
+        if not self._pending:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
+
+    def notify(self) -> None:
+        """A pending reply is known now. All replies that become known in one turn of the loop leave together."""
+        if not self._flushing:
+            self._flushing = True
+            self._call_soon(self._flush)
+
+    def push(self, message: bytes) -> None:
+        """Send what is no reply, behind the replies to all that was begun. Of RESP3 only."""
+        if self._pending:
+            self.last = self._known(message)
+            self.last.count = 0
+            self._pending.append(self.last)
+        else:
+            self._transport.write(message)
+
+    def begun(self) -> None:
+        """Called when the requests that had arrived together have been begun, or as many as may be at once."""
+
+    def _go_on(self) -> None:
+        """Answer the requests that have arrived, until one has to wait or the client does not read."""
+        while self._answer():
+            pass
+        if self._finishing or (self._ended and self._free):
+            self.finish()
+        elif not self._free and self._requests.held > MAX_REQUEST:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _answer(self) -> bool:
+        """Write the replies that are known at once, up to about FLUSH_BYTES. True if there may be more requests."""
+        replies: list[bytes] = []
+        try:
+            more = self._collect(replies)
+        except RequestError as error:
+            self._refuse(replies, str(error))
+            more = False
+        self.begun()
+        self._write(replies, len(replies))
+        return more
+
+    def _collect(self, replies: list[bytes]) -> bool:  # noqa: C901 - the hottest loop: calls would cost more than they clear
+        pending, requests = self._pending, self._requests
+        size = 0
+        while self._free:
+            for args in requests.ready:
+                command = self._usual.get(args[0])
+                if command is not None and (len(args) == (arity := command.arity) or 0 < -arity <= len(args)):
+                    reply = command.handler(self, args)
+                else:
+                    reply = self._look_twice(args)
+                if isinstance(reply, bytes):
+                    if not pending:
+                        replies.append(reply)
+                        size += len(reply)
+                        if size >= FLUSH_BYTES or not self._free:
+                            return self._free
+                        continue
+                    reply = self._known(reply)
+                if reply is not None:
+                    pending.append(reply)
+                    self.last = reply
+                self._in_flight += 1
+                if self._in_flight >= self._window or pending[-1].blocks:
+                    self._free = False
+                if not self._free:
+                    return False
+            if not requests.read():
+                return False
+        return False
+
+    def _known(self, reply: bytes) -> Pending:
+        """A reply that is known, and waits only for those before it."""
+        known = Pending(self.notify)
+        known.reply = reply
+        return known
+
+    def _write(self, replies: list[bytes], answered: int) -> None:
+        self.server.commands += answered
+        if len(replies) == 1:
+            self._transport.write(replies[0])
+        elif replies:
+            self._transport.write(b"".join(replies))
+
+    def _refuse(self, replies: list[bytes], reason: str) -> None:
+        refusal = codec.error("ERR", f"Protocol error: {reason}")
+        if self._pending:
+            self._pending.append(self._known(refusal))
+            self._in_flight += 1
+        else:
+            replies.append(refusal)
+        self.leave()
+
+    def _flush(self) -> None:
+        """Send the replies whose turn has come."""
+        self._flushing = False
+        pending = self._pending
+        replies: list[bytes] = []
+        answered, largest = 0, 1
+        while pending and (reply := pending[0].reply) is not None:
+            count = pending.popleft().count
+            replies.append(reply)
+            answered += count
+            if count:
+                largest = max(largest, len(reply) // count)
+        if not replies:
+            return
+        if not pending:
+            self.last = None
+        self._in_flight -= answered
+        self._window = max(1, min(MAX_UNSENT // largest, 2 * self._window, MAX_WINDOW))
+        self._write(replies, answered)
+        self._resume()
+
+    def _resume(self) -> None:
+        """Begin requests again, if that had stopped and its reason is gone."""
+        if self._finishing:
+            self.finish()
+        elif not self._free and self._writable:
+            pending = self._pending
+            if self._in_flight < self._window and not (pending and pending[-1].blocks):
+                self._free = True
+                if self._paused:
+                    self._paused = False
+                    self._transport.resume_reading()
+                self._go_on()

@@ -1,0 +1,78 @@
+"""A reply that is not known yet: it keeps the place that its request has among the others of the connection."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from ringkv.resp import codec
+
+log = logging.getLogger("ringkv.resp")
+
+
+class Pending:
+    """`reply` is None until `answer`; with `blocks`, no request behind it is begun before that.
+
+    `notify` is told when the reply is there; whoever takes the reply in the connection's stead may put himself there.
+    It may be the replies to `count` requests that arrived together.
+    """
+
+    __slots__ = ("count", "notify", "reply")
+
+    blocks = False
+
+    def __init__(self, notify: Callable[[], None]) -> None:
+        self.notify = notify
+        self.count = 1
+        self.reply: bytes | None = None
+
+    def answer(self, reply: bytes) -> None:
+        self.reply = reply
+        self.notify()
+
+    def abandon(self) -> None:
+        """The client has gone: the reply is not needed any more."""
+
+
+class Awaited(Pending):
+    """The reply is what a coroutine returns, which takes its time; nothing else is begun before it is there."""
+
+    __slots__ = ("_task",)
+
+    blocks = True
+
+    def __init__(self, notify: Callable[[], None], reply: Coroutine[Any, Any, bytes]) -> None:
+        super().__init__(notify)
+        self._task = asyncio.create_task(self._wait(reply))
+
+    def abandon(self) -> None:
+        self._task.cancel()
+
+    async def _wait(self, reply: Coroutine[Any, Any, bytes]) -> None:
+        try:
+            encoded = await reply
+        except Exception as error:
+            log.exception("a reply could not be made")
+            encoded = codec.error("ERR", str(error) or type(error).__name__)
+        self.answer(encoded)
+
+
+class Unheard(Pending):
+    """The place of a reply that is not sent: the client has asked for silence."""
+
+    __slots__ = ("_pending", "blocks")
+
+    def __init__(self, pending: Pending) -> None:
+        super().__init__(pending.notify)
+        self.blocks = pending.blocks
+        self._pending = pending
+        if pending.reply is None:
+            pending.notify = self._known
+        else:
+            self.reply = b""
+
+    def abandon(self) -> None:
+        self._pending.abandon()
+
+    def _known(self) -> None:
+        self.answer(b"")

@@ -1,0 +1,92 @@
+r"""What nearly all requests are, GETs and MGETs of keys, taken apart by a few calls into C: the fast way of `requests`.
+
+Each function either proves that bytes are just such requests, by the sizes of what it has split, or takes none of them.
+"""
+
+from typing import Final
+
+_GET_HEADS: Final = {head: b"\r\n" + head for head in (b"*2\r\n$3\r\nGET\r\n$36\r\n", b"*2\r\n$3\r\nget\r\n$36\r\n")}
+"""What a GET of a key begins with → what stands between two keys."""
+
+_GET_HEAD: Final = len(min(_GET_HEADS))
+_GET_BYTES: Final = _GET_HEAD + 36 + 2
+
+_LENGTHS: Final = {b"*%d" % (keys + 1): keys * [b"$36"] for keys in range(1, 129)}
+"""How a request for so many keys begins → their lengths. From there on, `equal_arguments` is as fast."""
+
+_COMMANDS: Final = {b"GET": b"$3", b"MGET": b"$4"}
+"""A command that reads keys → its length."""
+
+Found = tuple[list[list[bytes]], int]
+"""Requests, and where what follows them begins."""
+
+NOTHING: Final[Found] = ([], 0)
+
+
+def lone_get(data: bytes) -> bytes | None:
+    """The key if this is one GET of a key of 36 bytes."""
+    if len(data) == _GET_BYTES and data[:_GET_HEAD] in _GET_HEADS and data[-2:] == b"\r\n":
+        return data[_GET_HEAD:-2]
+    return None
+
+
+def reads(data: bytes, at: int) -> Found:
+    """The GETs and MGETs of keys of 36 bytes that begin at `at`, as far as they are whole."""
+    between = _GET_HEADS.get(data[at : at + _GET_HEAD])
+    if between and (keys := _gets(data, at, between)):
+        return [[b"GET", key] for key in keys], at + len(keys) * _GET_BYTES
+    if data[at : data.find(b"\r\n", at, at + 6)] in _LENGTHS:
+        return _mixed(data, at)
+    return NOTHING
+
+
+def _gets(data: bytes, at: int, between: bytes) -> list[bytes]:
+    """The keys of a pipeline of nothing but GETs.
+
+    Sizes prove it: what is split has room for just so many keys, and none is longer than a key. So none is
+    shorter, and no separator was part of a key.
+    """
+    count = (len(data) - at) // _GET_BYTES
+    end = at + count * _GET_BYTES
+    keys = data[at + _GET_HEAD : end - 2].split(between)
+    if len(keys) != count or max(map(len, keys)) != 36 or data[end - 2 : end] != b"\r\n":
+        return []
+    return keys
+
+
+def _mixed(data: bytes, start: int) -> Found:
+    """GETs and MGETs, taken apart by their lines.
+
+    Each length stands in front of its line. That all keys have it is proved by sizes once for all of them: together
+    they have as many bytes as so many keys, and none is longer than a key.
+    """
+    lines = data[start:].split(b"\r\n")
+    found: list[list[bytes]] = []
+    every: list[bytes] = []
+    size = at = 0
+    last = len(lines) - 1  # behind the last line's end: nothing, or what is not whole
+    while at < last and (lengths := _LENGTHS.get(lines[at])):
+        end = at + 3 + 2 * len(lengths)
+        args = lines[at + 2 : end : 2]
+        if end > last or lines[at + 1] != _COMMANDS.get(args[0]) or lines[at + 3 : end : 2] != lengths:
+            break
+        found.append(args)
+        every += args
+        size += len(lines[at]) + len(args[0]) + 8 + 43 * len(lengths)
+        at = end
+    left = lines[at:]
+    if not found or len(b"\r\n".join(left)) + size != len(data) - start or max(map(len, every)) != 36:
+        return NOTHING
+    return found, start + size
+
+
+def equal_arguments(data: bytes, start: int, end: int, head: bytes, count: int) -> list[bytes] | None:
+    """The `count` arguments if all of them have the length of the first, which begins at `start` behind `head`.
+
+    Proved by sizes, as in `_gets`.
+    """
+    found = data[start : end - 2].split(b"\r\n" + head)
+    length = (end - start + len(head)) // count - len(head) - 2
+    if len(found) == count and max(map(len, found)) == length and data.endswith(b"\r\n", start, end):
+        return found
+    return None

@@ -1,0 +1,148 @@
+"""SCAN, KEYS and RANDOMKEY for a server that can tell its keys page by page, in the order of the ring.
+
+A cursor is a place on the ring (cluster/cursor.py), so a server keeps nothing for a client between two calls, and any
+router or shard can go on where another one stopped. A page begins where the last one ended: each key that is there all
+the time is returned exactly once. That holds across a change of the dataset too, as a key's place is its hash.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from ringkv.cluster.cursor import CURSORS
+from ringkv.cluster.errors import RingkvError
+from ringkv.cluster.limits import KEYS_LIMIT, SCAN_KEYS
+from ringkv.resp import codec
+from ringkv.resp.command import Args, Command
+from ringkv.resp.connection import Connection
+from ringkv.resp.glob import Matches, matcher
+from ringkv.resp.pending import Awaited, Pending
+
+DEFAULT_COUNT: Final = 10
+"""Keys that a SCAN without COUNT looks at, as in Redis."""
+
+RANDOM_AMONG: Final = 15
+"""RANDOMKEY draws from so many neighbours, as in Redis: a key behind a wide gap is not drawn much more often."""
+
+Page = tuple[int, list[bytes]]
+"""The cursor behind a page, 0 at the end of the ring, and the keys of the page: none where a stretch has none."""
+
+ClientT = TypeVar("ClientT", bound=Connection)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys(Generic[ClientT]):
+    """How a server tells its keys. `page` takes a cursor and about how many keys it should have.
+
+    `size` and `page` may raise RingkvError, of which `refusal` makes the reply.
+    """
+
+    size: Callable[[ClientT], int]
+    page: Callable[[ClientT, int, int], Awaitable[Page]]
+    refusal: Callable[[RingkvError], bytes]
+
+    def commands(self) -> dict[bytes, Command[ClientT]]:
+        return {
+            b"SCAN": Command(self.scan, -2),
+            b"KEYS": Command(self.keys, 2),
+            b"RANDOMKEY": Command(self.random_key, 1),
+        }
+
+    def scan(self, client: ClientT, args: Args) -> bytes | Pending:
+        """`SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`."""
+        try:
+            request = Scan.parse(args)
+        except ValueError as error:
+            return codec.error("ERR", str(error))
+        if request.empty:
+            return request.reply(0, [])
+        return self._answer(client, self._scan(client, request))
+
+    def keys(self, client: ClientT, args: Args) -> bytes | Pending:
+        """`KEYS pattern`, of a dataset that is not too large for one reply."""
+        try:
+            size = self.size(client)
+        except RingkvError as error:
+            return self.refusal(error)
+        if size > KEYS_LIMIT:
+            reason = f"KEYS looks at every key, and here are {size}, more than {KEYS_LIMIT}: use SCAN with MATCH"
+            return codec.error("ERR", reason)
+        return self._answer(client, self._keys(client, matcher(args[1])))
+
+    def random_key(self, client: ClientT, _args: Args) -> Pending:
+        return self._answer(client, self._random(client))
+
+    async def _scan(self, client: ClientT, request: "Scan") -> bytes:
+        return request.reply(*await self.page(client, request.cursor, request.count))
+
+    async def _keys(self, client: ClientT, matches: Matches) -> bytes:
+        cursor, count, parts = 0, 0, [b""]
+        while True:
+            cursor, keys = await self.page(client, cursor, SCAN_KEYS)
+            fitting = list(filter(matches, keys))
+            count += len(fitting)
+            parts += [codec.bulk(key) for key in fitting]
+            if not cursor:
+                parts[0] = b"*%d\r\n" % count
+                return b"".join(parts)
+            await asyncio.sleep(0)  # for the other clients
+
+    async def _random(self, client: ClientT) -> bytes:
+        null = client.null
+        cursor = random.randrange(CURSORS)  # noqa: S311 - nobody keeps a secret by it
+        for _ in range(2):  # to the end of the ring, and once around
+            while True:
+                cursor, keys = await self.page(client, cursor, RANDOM_AMONG)
+                if keys:
+                    return codec.bulk(random.choice(keys))  # noqa: S311
+                if not cursor:
+                    break
+        return null
+
+    def _answer(self, client: ClientT, reply: Awaitable[bytes]) -> Pending:
+        async def answer() -> bytes:
+            try:
+                return await reply
+            except RingkvError as error:
+                return self.refusal(error)
+
+        return Awaited(client.notify, answer())
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """`count` keys are looked at from `cursor` on, and those that fit are told. `empty`: none can fit."""
+
+    cursor: int
+    count: int
+    matches: Matches | None
+    empty: bool
+
+    @classmethod
+    def parse(cls, args: Args) -> "Scan":
+        """Read the arguments of SCAN. Raises ValueError with the reason, in Redis's words."""
+        cursor = int(args[1]) if args[1].isdigit() and len(args[1]) < 20 else CURSORS
+        if cursor >= CURSORS:
+            raise ValueError("invalid cursor")
+        count, pattern, kind = DEFAULT_COUNT, b"*", b"string"
+        options = iter(args[2:])
+        for name, value in zip(options, options, strict=False):
+            match name.upper():
+                case b"COUNT":
+                    count = codec.parse_integer(value)
+                case b"MATCH":
+                    pattern = value
+                case b"TYPE":
+                    kind = value
+                case _:
+                    raise ValueError("syntax error")
+        if count < 1 or len(args) % 2:
+            raise ValueError("syntax error")
+        matches = None if pattern == b"*" else matcher(pattern)
+        return cls(cursor, min(count, SCAN_KEYS), matches, kind.lower() != b"string")
+
+    def reply(self, cursor: int, keys: list[bytes]) -> bytes:
+        fitting = keys if self.matches is None else filter(self.matches, keys)
+        return codec.array([codec.bulk(str(cursor)), codec.array([codec.bulk(key) for key in fitting])])

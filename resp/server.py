@@ -1,0 +1,86 @@
+"""What all connections of a RESP server share, and what its INFO says of the process."""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Final, Protocol
+from uuid import uuid4
+
+from ringkv import __version__
+from ringkv.resp.memory import memory
+
+Info = dict[str, dict[str, str | int | float]]
+"""Section → field → value, as the command INFO shows it."""
+
+REDIS_VERSION: Final = "7.2.0"
+"""The Redis whose commands about the connection are here, CLIENT SETINFO the youngest: clients choose by it."""
+
+
+class Client(Protocol):
+    """A connection as its server knows it; `closed` is done when it has ended."""
+
+    closed: asyncio.Future[None]
+
+    def finish(self) -> None:
+        """Begin no other request, and close when those that were begun are answered and sent."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+    def description(self) -> str:
+        """As one line of CLIENT LIST."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Server:
+    """`commands` were answered so far, `clients` are connected, by their ids; `run_id` tells processes apart."""
+
+    secret: bytes | None = field(default=None, repr=False)
+    commands: int = 0
+    clients: dict[int, Client] = field(default_factory=dict)
+    run_id: str = field(default_factory=lambda: uuid4().hex)
+    started: float = field(default_factory=time.monotonic)
+    ids: Iterator[int] = field(default_factory=lambda: count(1))
+    accepted: int = 0
+
+    @property
+    def connections(self) -> int:
+        return len(self.clients)
+
+    def join(self, client: Client) -> int:
+        """A new connection's id, which no other one of this process ever has."""
+        number = next(self.ids)
+        self.clients[number] = client
+        self.accepted += 1
+        return number
+
+    def info(self) -> Info:
+        """The sections of INFO; a server adds those about what it serves."""
+        uptime = int(time.monotonic() - self.started)
+        times = os.times()
+        return {
+            "server": {
+                "redis_version": REDIS_VERSION,
+                "ringkv_version": __version__,
+                "redis_mode": "standalone",
+                "process_id": os.getpid(),
+                "run_id": self.run_id,
+                "uptime_in_seconds": uptime,
+                "uptime_in_days": uptime // 86_400,
+            },
+            "clients": {"connected_clients": self.connections, "blocked_clients": 0},
+            "memory": memory(),
+            "persistence": {"loading": 0},
+            "stats": {"total_connections_received": self.accepted, "total_commands_processed": self.commands},
+            "replication": {"role": "master", "connected_slaves": 0},
+            "cpu": {"used_cpu_sys": round(times.system, 6), "used_cpu_user": round(times.user, 6)},
+            "cluster": {"cluster_enabled": 0},  # of Redis Cluster's own protocol, which clients ask for here
+        }
+
+
+def keyspace(keys: int) -> dict[str, str | int | float]:
+    """The section of INFO about the one database, which Redis leaves out while it is empty."""
+    return {"db0": f"keys={keys},expires=0,avg_ttl=0"} if keys else {}

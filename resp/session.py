@@ -1,0 +1,143 @@
+"""What a client has agreed on with its server, from the dialect of the protocol to which replies it wants to hear."""
+
+import enum
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ringkv.resp import codec
+from ringkv.resp.command import Args, Command, execute
+from ringkv.resp.pending import Pending, Unheard
+from ringkv.resp.queue import AT_ONCE, Queue
+from ringkv.resp.requests import Requests
+from ringkv.resp.server import Server
+
+Unchanged = Callable[[], bool]
+"""Whether all that was read since is of one dataset."""
+
+
+class Silence(enum.Enum):
+    """Which replies are left out: what CLIENT REPLY sets."""
+
+    NONE = enum.auto()
+    NEXT = enum.auto()
+    ALL = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    """What CLIENT TRACKING sets: `redirect` is the id of the connection that is to be told, 0 for its own."""
+
+    options: frozenset[bytes]
+    redirect: int
+
+
+class Session:
+    """`null`, `authenticated`, `name`, `library`, `silence` and `tracking` are what client and server have agreed on.
+
+    Of a transaction: `queue` is there between MULTI and EXEC, `executing` is true while EXEC begins what was queued,
+    `watched` is there after WATCH. `id` and `addresses`, the client's and the server's, are those of the connection.
+    """
+
+    def __init__(self, server: Server, commands: Mapping[bytes, Command[Any]]) -> None:
+        self.server = server
+        self.commands = commands
+        self.id = 0
+        self.addresses: tuple[object, object] = None, None
+        self.executing = False
+        self._since = time.monotonic()
+        self._requests = Requests()
+        self.reset()
+
+    def reset(self) -> None:
+        """Agree on nothing, as a new connection does."""
+        self.null = codec.NULL
+        self.authenticated = self.server.secret is None
+        self.name = ""
+        self.library: dict[str, str] = {}
+        self.silence = Silence.NONE
+        self.tracking: Tracking | None = None
+        self.queue: Queue | None = None
+        self.watched: Unchanged | None = None
+        self._choose()
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether the client has said the server's secret; always, where there is none."""
+        return self._requests.authenticated
+
+    @authenticated.setter
+    def authenticated(self, value: bool) -> None:
+        self._requests.authenticated = value
+
+    @property
+    def resp3(self) -> bool:
+        return self.null is codec.NULL3
+
+    def reading(self) -> Unchanged:
+        """Begin to read several values. What it returns tells whether all that was read since is of one dataset."""
+        return lambda: True
+
+    def begin_queue(self) -> None:
+        """Queue what comes until `end_queue`."""
+        self.queue = Queue()
+        self._choose()
+
+    def end_queue(self) -> Queue | None:
+        queue, self.queue = self.queue, None
+        self._choose()
+        return queue
+
+    def hush(self, silence: Silence) -> None:
+        """Leave these replies out from now on."""
+        self.silence = silence
+        self._choose()
+
+    def description(self) -> str:
+        """As one line of CLIENT LIST."""
+        client, server = self.addresses
+        fields = {
+            "id": self.id,
+            "addr": _shown(client),
+            "laddr": _shown(server),
+            "name": self.name,
+            "age": int(time.monotonic() - self._since),
+            "flags": "N" if self.queue is None else "x",
+            "db": 0,
+            "multi": -1 if self.queue is None else len(self.queue.requests),
+            "watch": int(self.watched is not None),
+            "qbuf": self._requests.held,
+            "user": "default",
+            "resp": 3 if self.resp3 else 2,
+            "lib-name": self.library.get("lib-name", ""),
+            "lib-ver": self.library.get("lib-ver", ""),
+        }
+        return " ".join(f"{name}={value}" for name, value in fields.items())
+
+    def _choose(self) -> None:
+        """Let requests be looked up at once, or each be looked at twice: so the usual ones cost nothing more."""
+        self._usual = self.commands if self.queue is None and self.silence is Silence.NONE else {}
+
+    def _look_twice(self, args: Args) -> bytes | Pending | None:
+        """The reply to a request that is not looked up at once."""
+        if self._usual:
+            return execute(self.commands, self, args)
+        silence = self.silence
+        if silence is Silence.NEXT:
+            self.hush(Silence.NONE)
+        if self.queue is not None and args[0].upper() not in AT_ONCE:
+            reply: bytes | Pending | None = self.queue.add(self.commands, args)
+        else:
+            reply = execute(self.commands, self, args)
+        if silence is Silence.NONE or (silence is Silence.ALL and self.silence is Silence.NONE):
+            return reply
+        return Unheard(reply) if isinstance(reply, Pending) else b""
+
+
+def _shown(address: object) -> str:
+    """A socket's address in one word."""
+    if isinstance(address, tuple):
+        host, port = address[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return str(address or "")

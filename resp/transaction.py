@@ -1,0 +1,193 @@
+"""MULTI, EXEC, DISCARD, WATCH, UNWATCH: several replies as one, all of them read from one dataset.
+
+    MULTI ──► requests are queued ──► EXEC ──► a window of them begun ──► all answered ──► the next window …
+                                        ▲                                                       │ all are
+                                        └────────── the dataset was replaced meanwhile ◄────────┤
+                                                                                                ▼
+                                                                                        one array of replies
+
+Nothing that is served ever changes, but a router may go over to another dataset. Then what was read is thrown away
+and read again. A WATCH fails by that alone: it says that a value which was read before may be another one now.
+"""
+
+from typing import Any, Final
+
+from ringkv.resp import codec
+from ringkv.resp.command import Args, Command
+from ringkv.resp.connection import FIRST_WINDOW, MAX_UNSENT, MAX_WINDOW, Connection
+from ringkv.resp.pending import Pending
+from ringkv.resp.session import Unchanged
+
+MAX_REPLIES: Final = 128 << 20
+"""Bytes of the replies of one EXEC, which are held whole: two of the largest values."""
+
+ATTEMPTS: Final = 3
+"""How often the requests are begun, each time because the dataset was replaced: that happens once in hours."""
+
+
+class Execution(Pending):
+    """The reply to EXEC. Nothing behind it is begun before it is there.
+
+    A window of requests is begun at once, as large as those of a connection, so that large values stay few.
+    """
+
+    __slots__ = (
+        "_attempts",
+        "_begun",
+        "_client",
+        "_parts",
+        "_replies",
+        "_requests",
+        "_size",
+        "_unchanged",
+        "_unknown",
+        "_watched",
+        "_window",
+    )
+
+    blocks = True
+
+    def __init__(
+        self, client: Connection, requests: list[tuple[Command[Any], Args]], watched: Unchanged | None
+    ) -> None:
+        super().__init__(client.notify)
+        self._client = client
+        self._requests = requests
+        self._watched = watched
+        self._attempts = 0
+        self._parts: list[bytes | Pending] = []
+        self._restart()
+
+    def start(self) -> bytes | Pending:
+        """Begin. What it returns is the reply: this one, unless it is known at once."""
+        reply = self._go_on()
+        return self if reply is None else reply
+
+    def abandon(self) -> None:
+        for part in self._parts:
+            if isinstance(part, Pending):
+                part.abandon()
+        self._parts = []
+
+    def _restart(self) -> None:
+        self._attempts += 1
+        self._unchanged = self._client.reading()
+        self._replies: list[bytes] = []
+        self._size = 0
+        self._begun = 0
+        self._unknown = 0
+        self._window = FIRST_WINDOW
+
+    def _go_on(self) -> bytes | None:
+        """Begin requests until some have to wait, or the reply is known."""
+        while True:
+            if self._size > MAX_REPLIES:
+                return codec.error("ERR", f"these replies have more than {MAX_REPLIES} bytes: ask for fewer at once")
+            if self._begun < len(self._requests):
+                self._begin()
+                if self._unknown:
+                    return None
+                self._collect()
+            elif self._watched is not None and not self._watched():
+                return null_array(self._client)
+            elif self._unchanged():
+                return b"*%d\r\n%b" % (len(self._requests), b"".join(self._replies))
+            elif self._attempts == ATTEMPTS:
+                return codec.error("TRYAGAIN", "the dataset was replaced again and again while it was read")
+            else:
+                self._restart()
+
+    def _begin(self) -> None:
+        """Begin a window of requests."""
+        client, parts = self._client, self._parts
+        until = min(self._begun + self._window, len(self._requests))
+        size = 0
+        client.executing = True
+        client.last = None
+        while self._begun < until and size < MAX_UNSENT:
+            command, args = self._requests[self._begun]
+            self._begun += 1
+            reply = command.handler(client, args)
+            if reply is None:
+                continue  # it has joined the one before it
+            parts.append(reply)
+            if isinstance(reply, bytes):
+                client.last = None
+                size += len(reply)
+            else:
+                client.last = reply
+                if reply.blocks:
+                    break
+        client.begun()
+        client.last = None
+        client.executing = False
+        for part in parts:
+            if isinstance(part, Pending) and part.reply is None:
+                self._unknown += 1
+                part.notify = self._known
+
+    def _known(self) -> None:
+        self._unknown -= 1
+        if not self._unknown:
+            self._collect()
+            reply = self._go_on()
+            if reply is not None:
+                self.answer(reply)
+
+    def _collect(self) -> None:
+        largest = 1
+        for part in self._parts:
+            reply, count = (part, 1) if isinstance(part, bytes) else (part.reply or b"", part.count)
+            self._replies.append(reply)
+            self._size += len(reply)
+            largest = max(largest, len(reply) // count)
+        self._parts = []
+        self._window = max(1, min(MAX_UNSENT // largest, 2 * self._window, MAX_WINDOW))
+
+
+def null_array(client: Connection) -> bytes:
+    return b"*-1\r\n" if client.null is codec.NULL else codec.NULL3
+
+
+def multi(client: Connection, _args: Args) -> bytes:
+    if client.queue is not None:
+        return codec.error("ERR", "MULTI calls can not be nested")
+    client.begin_queue()
+    return codec.simple("OK")
+
+
+def exec_(client: Connection, _args: Args) -> bytes | Pending:
+    queue = client.end_queue()
+    watched, client.watched = client.watched, None
+    if queue is None:
+        return codec.error("ERR", "EXEC without MULTI")
+    if queue.broken:
+        return codec.error("EXECABORT", "Transaction discarded because of previous errors.")
+    return Execution(client, queue.requests, watched).start()
+
+
+def discard(client: Connection, _args: Args) -> bytes:
+    client.watched = None
+    return codec.error("ERR", "DISCARD without MULTI") if client.end_queue() is None else codec.simple("OK")
+
+
+def watch(client: Connection, _args: Args) -> bytes:
+    """All keys at once: what may change is the dataset."""
+    if client.queue is not None:
+        return codec.error("ERR", "WATCH inside MULTI is not allowed")
+    client.watched = client.watched or client.reading()
+    return codec.simple("OK")
+
+
+def unwatch(client: Connection, _args: Args) -> bytes:
+    client.watched = None
+    return codec.simple("OK")
+
+
+TRANSACTION: dict[bytes, Command[Connection]] = {
+    b"MULTI": Command(multi, 1),
+    b"EXEC": Command(exec_, 1),
+    b"DISCARD": Command(discard, 1),
+    b"WATCH": Command(watch, -2, 1, -1),
+    b"UNWATCH": Command(unwatch, 1),
+}

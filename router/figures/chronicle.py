@@ -1,0 +1,63 @@
+"""The events of all workers of a router, told through files as their figures are.
+
+Files of their own: figures are written twice a second, events only when there are new ones.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ringkv.router.members.events import Event, EventLog, Kind
+from ringkv.router.policy import EVENTS_KEPT
+
+
+class Chronicle:
+    """`file` is where this worker writes its events, `others` are the other workers' files; one worker has none."""
+
+    def __init__(self, log: EventLog, file: Path | None = None, others: tuple[Path, ...] = ()) -> None:
+        self._log = log
+        self._file = file
+        self._others = others
+        self._past = _read(file) if file is not None else []
+        self._written = 0
+
+    def all(self) -> list[Event]:
+        """Those of all workers, the oldest first."""
+        found = self._own()
+        for path in self._others:
+            found += _read(path)
+        return sorted(found, key=lambda event: event.at)
+
+    def write(self) -> None:
+        """Tell the other workers, if something has happened since the last time."""
+        if self._file is not None and self._written != self._log.count:
+            self._written = self._log.count
+            # Replaced in one step: a reader sees the old file or the new one, never a part.
+            new = self._file.with_suffix(".new-events")
+            new.write_text(json.dumps([asdict(event) for event in self._own()]))
+            new.replace(self._file)
+
+    def _own(self) -> list[Event]:
+        """Those of this process, and of those that it replaced."""
+        return [*self._past, *self._log.latest()][-EVENTS_KEPT:]
+
+
+def told(events: Iterable[Event]) -> list[dict[str, Any]]:
+    """Events as `GET /events` tells them: the time as RFC 3339, UTC, to the millisecond."""
+    return [{**asdict(event), "at": _written_out(event.at)} for event in events]
+
+
+def _written_out(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _read(file: Path) -> list[Event]:
+    """What a worker has told; nothing where it has not yet."""
+    try:
+        found = json.loads(file.read_text())
+    except FileNotFoundError:
+        return []
+    return [Event(**{**event, "kind": Kind(event["kind"])}) for event in found]

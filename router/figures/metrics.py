@@ -1,0 +1,118 @@
+"""What a router tells Prometheus, made from its figures at each scrape: nothing is counted for Prometheus alone.
+
+Of several workers the sums are told. `process_*` is left out then: it would describe the worker that happens to
+answer, another one at each scrape.
+"""
+
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Final
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.utils import floatToGoString
+
+from ringkv.process.exposition import common_families, process_families
+from ringkv.router.figures.values import Figures, ShardFigures
+from ringkv.router.lookup.durations import BOUNDS, Durations
+
+RESULTS: Final = ("found", "missing", "unavailable", "refused", "abandoned")
+_EVENTS: Final = {
+    "hedged": "Requests that also went to another owner, as the first did not reply in time.",
+    "retried": "Requests that were sent again, as an owner was lost or does not hold the key's partition.",
+    "waited": "Requests that had to wait for the next topology.",
+}
+_LIVE: Final = {"serving", "draining"}
+_LIKELIEST: Final = ("serving", "draining", "joining", "lost")
+_UPPER: Final = (*map(floatToGoString, BOUNDS), "+Inf")
+
+
+def router_families(figures: Figures) -> Iterator[Metric]:
+    """All metrics of a router."""
+    yield from _requests(figures)
+    yield from _topology(figures)
+    yield from _shards(figures)
+    yield GaugeMetricFamily("ringkv_workers", "Processes whose figures these are.", value=figures.workers)
+    yield from common_families(figures.version, figures.dataset, figures.loop_lag)
+    if figures.workers == 1:
+        yield from process_families()
+
+
+def _requests(figures: Figures) -> Iterator[Metric]:
+    requests = CounterMetricFamily(
+        "ringkv_requests", "Keys asked for one by one, by how that ended.", labels=["result"]
+    )
+    for result in RESULTS:
+        requests.add_metric([result], figures.counters[result])
+    yield requests
+    for event, documentation in _EVENTS.items():
+        yield CounterMetricFamily(f"ringkv_{event}", documentation, value=figures.counters[event])
+    yield CounterMetricFamily(
+        "ringkv_batched_keys", "Keys asked for many at a time.", value=figures.counters["batched"]
+    )
+    durations = HistogramMetricFamily(
+        "ringkv_request_duration_seconds", "From a request's arrival to its answer, inside the router.", labels=[]
+    )
+    _add(durations, [], figures.durations)
+    yield durations
+    yield GaugeMetricFamily("ringkv_requests_in_flight", "Requests that are not answered yet.", value=figures.in_flight)
+    yield GaugeMetricFamily(
+        "ringkv_requests_waiting",
+        "Of these, those that no shard can answer before the next topology.",
+        value=figures.waiting,
+    )
+
+
+def _topology(figures: Figures) -> Iterator[Metric]:
+    ready = figures.epoch > 0 and any(shard.state in _LIVE for shard in figures.shards)
+    yield GaugeMetricFamily("ringkv_ready", "1 while at least a part of the keys can be asked for.", value=ready)
+    yield GaugeMetricFamily(
+        "ringkv_topology_epoch", "Topologies since the start, 0 before the first.", value=figures.epoch
+    )
+    yield GaugeMetricFamily("ringkv_replicas", "Owners that each key should have.", value=figures.replicas or 0)
+    yield GaugeMetricFamily("ringkv_partitions", "Partitions of the dataset.", value=figures.partitions or 0)
+    yield GaugeMetricFamily("ringkv_keys", "Keys that are served, each counted once.", value=figures.keys)
+    yield GaugeMetricFamily("ringkv_bytes", "Bytes of the dataset's blocks that are served.", value=figures.bytes)
+    yield GaugeMetricFamily(
+        "ringkv_kept_out_shards", "Shards that answer but must not take part.", value=len(figures.kept_out)
+    )
+
+
+def _shards(figures: Figures) -> Iterator[Metric]:
+    up = GaugeMetricFamily("ringkv_shard_up", "1 while the shard can be asked.", labels=["shard"])
+    partitions = GaugeMetricFamily("ringkv_shard_partitions", "Partitions that the shard owns.", labels=["shard"])
+    keys = GaugeMetricFamily("ringkv_shard_keys", "Keys that the shard owns.", labels=["shard"])
+    size = GaugeMetricFamily("ringkv_shard_bytes", "Bytes of the blocks that the shard owns.", labels=["shard"])
+    checked = GaugeMetricFamily(
+        "ringkv_shard_checked_bytes", "Bytes of these blocks that the shard has read and checked.", labels=["shard"]
+    )
+    in_flight = GaugeMetricFamily(
+        "ringkv_shard_requests_in_flight", "Requests that the shard has not replied to yet.", labels=["shard"]
+    )
+    replies = HistogramMetricFamily(
+        "ringkv_shard_reply_duration_seconds",
+        "From a request's arrival to the shard's reply, of requests that were sent once.",
+        labels=["shard"],
+    )
+    for shard in _named(figures):
+        label = [shard.name]
+        up.add_metric(label, shard.state in _LIVE)
+        partitions.add_metric(label, shard.partitions)
+        keys.add_metric(label, shard.keys)
+        size.add_metric(label, shard.bytes)
+        checked.add_metric(label, shard.checked)
+        in_flight.add_metric(label, shard.in_flight)
+        _add(replies, label, shard.durations)
+    yield from (up, partitions, keys, size, checked, in_flight, replies)
+
+
+def _named(figures: Figures) -> list[ShardFigures]:
+    """Each shard once. A shard that came back at another address is known at both; one never met has no name."""
+    found: dict[str, ShardFigures] = {}
+    for shard in sorted(figures.shards, key=lambda shard: -_LIKELIEST.index(shard.state)):
+        found[shard.name] = shard
+    return [found[name] for name in sorted(found) if name]
+
+
+def _add(family: HistogramMetricFamily, labels: list[str], durations: Durations) -> None:
+    family.add_metric(labels, list(zip(_UPPER, accumulate(durations.counts), strict=True)), durations.seconds)

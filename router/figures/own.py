@@ -1,0 +1,92 @@
+"""The figures of this router process, read from its lookups and its controller when somebody asks."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+from ringkv import __version__
+from ringkv.cluster.lease import Leased
+from ringkv.router.figures.values import Figures, ShardFigures, State
+from ringkv.router.lookup.counters import Counters
+from ringkv.router.lookup.durations import Durations, total
+from ringkv.router.lookup.lookup import Lookups
+from ringkv.router.lookup.topology import Topology
+from ringkv.router.members.controller import Controller
+from ringkv.router.members.member import Member
+
+
+def own_figures(lookups: Lookups, controller: Controller, uptime: float, loop_lag: float) -> Figures:
+    """Those of this process alone; times in seconds."""
+    topology = lookups.topology
+    dataset = topology.dataset if topology else Leased(0, 0)
+    durations = lookups.durations()
+    return Figures(
+        version=__version__,
+        workers=1,
+        uptime=uptime,
+        epoch=topology.epoch if topology else 0,
+        dataset=topology.dataset_id if topology else None,
+        ring=topology.ring.ring_id if topology else None,
+        replicas=topology.ring.replicas if topology else None,
+        partitions=topology.ring.partitions if topology else None,
+        keys=dataset.keys,
+        bytes=dataset.bytes,
+        in_flight=lookups.in_flight,
+        waiting=lookups.waiting,
+        loop_lag=loop_lag,
+        counters=_counters(lookups.counters, durations),
+        durations=durations,
+        shards=_shards(lookups, controller),
+        kept_out={str(address): reason for address, reason in controller.kept_out.items()},
+    )
+
+
+def _counters(counters: Counters, durations: Durations) -> dict[str, int]:
+    found = {field.name: getattr(counters, field.name) for field in fields(counters)}
+    # Values found are derived: timed answers less missing less unavailable.
+    return {**found, "found": durations.count - counters.missing - counters.unavailable}
+
+
+def _shards(lookups: Lookups, controller: Controller) -> tuple[ShardFigures, ...]:
+    topology = lookups.topology
+    found = []
+    for member in _each_once(controller):
+        name = member.name
+        leased = topology.leased.get(name) if topology else None
+        link = topology.links.get(name) if topology else None
+        found.append(
+            ShardFigures(
+                name=name,
+                address=str(member.address),
+                state=_state(member, topology),
+                partitions=topology.owned.get(name, 0) if topology else 0,
+                keys=leased.keys if leased else 0,
+                bytes=leased.bytes if leased else 0,
+                # It may hold other leases too, of which a router knows nothing.
+                checked=min(member.checked, leased.bytes) if leased else 0,
+                in_flight=link.in_flight if link else 0,
+                durations=total([lookups.shard_durations[name]]) if name in lookups.shard_durations else Durations(),
+            )
+        )
+    return tuple(sorted(found, key=lambda shard: (shard.name, shard.address)))
+
+
+def _each_once(controller: Controller) -> Iterator[Member]:
+    """Those that are not kept out, and a shard that answers at several addresses once, at the first of them."""
+    seen = set()
+    for address, member in sorted(controller.members.items()):
+        if address in controller.kept_out:
+            continue
+        if member.identity is not None:
+            if member.identity.run_id in seen:
+                continue
+            seen.add(member.identity.run_id)
+        yield member
+
+
+def _state(member: Member, topology: Topology | None) -> State:
+    if member.identity is None:
+        return "lost"
+    if member.draining:
+        return "draining"
+    link = topology.links.get(member.name) if topology else None
+    return "serving" if link is not None and link.open else "joining"

@@ -1,0 +1,108 @@
+"""Gathers the figures of all workers of a router: each of them can answer for all.
+
+    worker 1 ──► its figures, in a file ──┐
+    worker 2 ──► its figures, in a file ──┴──► whichever is asked ──► sum
+
+Files, and not questions to the other workers: what a worker has done must still be told while it hangs and after it
+has died. The process that replaces it reads the file and goes on counting from there.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from ringkv.process.lag import LoopLag
+from ringkv.router.figures.chronicle import Chronicle
+from ringkv.router.figures.history import History
+from ringkv.router.figures.own import own_figures
+from ringkv.router.figures.values import Figures, add, past
+from ringkv.router.lookup.lookup import Lookups
+from ringkv.router.members.controller import Controller
+from ringkv.router.policy import REPORT_INTERVAL
+
+
+class Reporter:
+    """`file` is where this worker writes its figures, `others` are the other workers' files; one worker has none.
+
+    `history` is the last hour of all workers, as this one has looked at them; `chronicle` holds the events of all.
+    """
+
+    def __init__(
+        self, lookups: Lookups, controller: Controller, file: Path | None = None, others: tuple[Path, ...] = ()
+    ) -> None:
+        self._lookups = lookups
+        self._controller = controller
+        self._file = file
+        self._others = others
+        self._lag = LoopLag()
+        self._started = time.monotonic()
+        self.history = History(self.all)
+        self.chronicle = Chronicle(
+            controller.events, _events_of(file) if file is not None else None, tuple(map(_events_of, others))
+        )
+        before = _read(file) if file is not None else None
+        self._past = past(before) if before is not None else None
+
+    def own(self) -> Figures:
+        """Those of this worker, and of those that it replaced."""
+        uptime = time.monotonic() - self._started
+        own = own_figures(self._lookups, self._controller, uptime, self._lag.seconds)
+        return own if self._past is None else add(own, self._past)
+
+    def all(self) -> Figures:
+        """Those of all workers: the state as this one sees it, and what all of them have done."""
+        # Written before they are shown, so that another worker that is asked later never shows less.
+        figures = self._write()
+        for path in self._others:
+            other = _read(path)
+            if other is not None:
+                figures = add(figures, other)
+        return figures
+
+    @asynccontextmanager
+    async def telling(self) -> AsyncIterator[None]:
+        """Measure how late the loop is, take samples for the history, and keep the files up to date."""
+        tasks = [asyncio.create_task(self._lag.watch()), asyncio.create_task(self.history.keep())]
+        if self._file is not None:
+            tasks.append(asyncio.create_task(self._keep_writing()))
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            self._write()
+            self.chronicle.write()
+
+    async def _keep_writing(self) -> None:
+        while True:
+            self._write()
+            self.chronicle.write()
+            # All workers at the same moments, so that what a sample of the history has of each is equally old.
+            await asyncio.sleep(REPORT_INTERVAL - time.time() % REPORT_INTERVAL)
+
+    def _write(self) -> Figures:
+        figures = self.own()
+        if self._file is not None:
+            # Replaced in one step: a reader sees the old file or the new one, never a part.
+            new = self._file.with_suffix(".new")
+            new.write_text(json.dumps(asdict(figures)))
+            new.replace(self._file)
+        return figures
+
+
+def _read(file: Path) -> Figures | None:
+    """What a worker has told; None where it has not yet."""
+    try:
+        return Figures.parse(json.loads(file.read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def _events_of(file: Path) -> Path:
+    """Where the worker that writes its figures to this file writes its events."""
+    return file.with_suffix(".events")

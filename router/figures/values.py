@@ -1,0 +1,101 @@
+"""The figures of a router and its cluster as plain values: written, read and added up.
+
+What collects them is another module, because `ringkv stats` only reads them and has no router.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from ringkv.router.lookup.durations import Durations, total
+
+State = Literal["serving", "joining", "draining", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFigures:
+    """One shard as the router sees it; `in_flight` are requests.
+
+    `bytes` are those of the blocks that it may read; of them it has read and checked `checked`: once that is all, no
+    request waits for its disk.
+    """
+
+    name: str
+    address: str
+    state: State
+    partitions: int
+    keys: int
+    bytes: int
+    checked: int
+    in_flight: int
+    durations: Durations
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The state of a cluster and the sums of what `workers` router processes have done; times in seconds."""
+
+    version: str
+    workers: int
+    uptime: float
+    epoch: int
+    dataset: str | None
+    ring: str | None
+    replicas: int | None
+    partitions: int | None
+    keys: int
+    bytes: int
+    in_flight: int
+    waiting: int
+    loop_lag: float
+    counters: dict[str, int]
+    durations: Durations
+    shards: tuple[ShardFigures, ...]
+    kept_out: dict[str, str]
+
+    def cluster(self) -> dict[str, Any]:
+        """The body of `GET /ring`: who owns what, without what was done."""
+        shown = ("name", "address", "state", "partitions", "keys")
+        return {
+            **{name: getattr(self, name) for name in ("epoch", "dataset", "ring", "replicas", "partitions")},
+            "shards": [{name: getattr(shard, name) for name in shown} for shard in self.shards],
+            "kept_out": self.kept_out,
+        }
+
+    @classmethod
+    def parse(cls, found: dict[str, Any]) -> "Figures":
+        """The opposite of dataclasses.asdict. Raises KeyError, TypeError where it is something else."""
+        shards = tuple(
+            ShardFigures(**{**shard, "durations": Durations(**shard["durations"])}) for shard in found["shards"]
+        )
+        return cls(**{**found, "durations": Durations(**found["durations"]), "shards": shards})
+
+
+def add(own: Figures, other: Figures) -> Figures:
+    """The state as one worker sees it, with what two have done."""
+    theirs = {shard.name: shard for shard in other.shards}
+    return replace(
+        own,
+        workers=own.workers + other.workers,
+        uptime=max(own.uptime, other.uptime),
+        in_flight=own.in_flight + other.in_flight,
+        waiting=own.waiting + other.waiting,
+        loop_lag=max(own.loop_lag, other.loop_lag),
+        counters={name: count + other.counters[name] for name, count in own.counters.items()},
+        durations=total([own.durations, other.durations]),
+        shards=tuple(
+            replace(
+                shard,
+                in_flight=shard.in_flight + their.in_flight,
+                durations=total([shard.durations, their.durations]),
+            )
+            if (their := theirs.get(shard.name))
+            else shard
+            for shard in own.shards
+        ),
+    )
+
+
+def past(figures: Figures) -> Figures:
+    """The figures to keep of a process that has ended: its counts, without what was in flight."""
+    shards = tuple(replace(shard, in_flight=0) for shard in figures.shards)
+    return replace(figures, workers=0, uptime=0.0, in_flight=0, waiting=0, loop_lag=0.0, shards=shards)

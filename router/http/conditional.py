@@ -1,0 +1,23 @@
+"""Conditional requests: a value never changes within a dataset, so a client that holds it is answered 304 without it.
+
+Source: RFC 9110, section 13.1.2: If-None-Match, whose comparison takes weak tags for strong ones.
+"""
+
+from aiohttp import hdrs, web
+from aiohttp.helpers import ETAG_ANY
+
+from ringkv.router.http.answers import bare, etag
+
+
+def holds(request: web.Request, dataset_id: str) -> bool:
+    """Whether the client holds the key's value in this dataset already."""
+    return any(tag.value == dataset_id for tag in request.if_none_match or ())
+
+
+def holds_any(request: web.Request) -> bool:
+    """Whether the client sent `If-None-Match: *`: it wants the value only if it holds none yet."""
+    return request.headers.get(hdrs.IF_NONE_MATCH, "").strip() == ETAG_ANY
+
+
+def not_modified(dataset_id: str) -> web.Response:
+    return bare(304, etag(dataset_id))

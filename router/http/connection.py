@@ -1,0 +1,117 @@
+"""One HTTP connection: aiohttp's, with what it lacks.
+
+- A client that has closed its sending side is answered what it asked before, then the connection is closed.
+- What stands behind a request with `Upgrade` is read: aiohttp's parser drops it, unless it upgrades to WebSocket.
+- What is no HTTP is refused in one plain line, as everything else is.
+
+It leans on the inside of aiohttp's RequestHandler, which is why pyproject.toml admits one minor version of aiohttp.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+
+from ringkv.router.http.answers import Refusal, answer, response
+from ringkv.router.policy import MAX_FIELD, MAX_URL
+
+_UPGRADE: Final = b"upgrade"
+_END: Final = b"\r\n\r\n"
+
+
+class HttpConnection(RequestHandler):
+    """`common` are the headers that every response has."""
+
+    __slots__ = ("_before", "_body", "_common", "_half_closed", "_upgrades")
+
+    def __init__(self, manager: web.Server, common: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(manager, max_line_size=MAX_URL, max_field_size=MAX_FIELD, **kwargs)
+        self._common = common
+        self._half_closed = False
+        self._body: StreamReader | None = None  # of the latest request
+        self._upgrades = False
+        self._before = b""  # the latest bytes, in which "upgrade" or the end of a head may have begun
+
+    def data_received(self, data: bytes) -> None:
+        before, self._before = self._before, (self._before + data[-8:])[-8:]
+        self._upgrades = self._upgrades or _UPGRADE in (before + data).lower()
+        if self._upgrades and data:
+            for piece in _cut_behind_heads(before, data):
+                super().data_received(piece)
+        else:
+            super().data_received(data)  # without bytes aiohttp goes on with those that it has kept
+        self._note_body()
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp narrows asyncio's
+        """Keep the connection, if something is still to be answered; the client sends nothing more."""
+        if self._body is not None and not self._body.is_eof():
+            self._body.set_exception(web.RequestPayloadError("the client has closed before the end of the body"))
+            self._body.feed_eof()
+        if not self._answering():
+            return False
+        self._half_closed = True
+        self._close_after_last()
+        return True
+
+    async def finish_response(
+        self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        finished = await super().finish_response(request, resp, start_time)
+        self._note_body()
+        self._close_after_last()
+        return finished
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Say in one plain line what aiohttp says in several: the request was no HTTP, or the router has a bug."""
+        if status >= 500:
+            super().handle_error(request, status, exc, message)  # logs the bug
+            refusal = Refusal(status, "a defect of the router; its log has the traceback")
+        elif isinstance(exc, LineTooLong):
+            refusal = _too_long(exc)
+        else:
+            refusal = Refusal(status, (message or "Bad Request").strip().splitlines()[0].rstrip(":"))
+        refused = response(answer(refusal))
+        refused.headers.update(self._common)
+        refused.force_close()
+        return refused
+
+    def _answering(self) -> bool:
+        """Whether something that was asked has no answer yet."""
+        idle = self._waiter is not None and not self._waiter.done()
+        return bool(self._messages) or (self._request_count > 0 and not idle)
+
+    def _note_body(self) -> None:
+        if self._messages:
+            self._body = self._messages[-1][1]
+
+    def _close_after_last(self) -> None:
+        """Have aiohttp close the connection behind the current request, if that is the last one."""
+        if self._half_closed:
+            self._close = not self._messages
+
+
+def _cut_behind_heads(before: bytes, data: bytes) -> Iterator[bytes]:
+    """`data` in pieces that end where a head does; `before` came before it."""
+    whole, begin = before + data, len(before)
+    while begin < len(whole):
+        at = whole.find(_END, max(begin - len(_END) + 1, 0))
+        end = at + len(_END) if at >= 0 else len(whole)
+        yield whole[begin:end]
+        begin = end
+
+
+def _too_long(error: LineTooLong) -> Refusal:
+    """Which line was too long is told by its limit alone: the two differ."""
+    if error.args[1] == MAX_URL:
+        return Refusal(414, f"a URL of more than {MAX_URL} bytes")
+    return Refusal(431, f"a header of more than {MAX_FIELD} bytes")

@@ -1,0 +1,123 @@
+"""The way of one key, told step by step and timed: what a lookup does, one step after the other."""
+
+import asyncio
+import json
+from time import perf_counter_ns
+from typing import Any, Final
+
+from aiohttp import web
+
+from ringkv.cluster.errors import PeerError, ShardUnavailable
+from ringkv.cluster.position import canonical, position, slot_at
+from ringkv.router.figures.reporter import Reporter
+from ringkv.router.http.answers import fresh_json
+from ringkv.router.http.layout import fraction
+from ringkv.router.lookup.link import Link
+from ringkv.router.lookup.lookup import Lookups
+from ringkv.router.lookup.topology import Topology
+from ringkv.router.policy import DEADLINE
+
+FROM_SHARD: Final = ("block", "checked", "found", "rank", "offset", "size", "file")
+"""Fields of the shard's account that are passed on as they are."""
+
+
+class Explanations:
+    """What `GET /explain/<key>` answers."""
+
+    def __init__(self, lookups: Lookups, reporter: Reporter) -> None:
+        self._lookups = lookups
+        self._reporter = reporter
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """`GET /explain/<key>`. Raises InvalidKey, ShardUnavailable."""
+        return fresh_json(await self._explain(request.match_info["key"].encode()))
+
+    async def _explain(self, text: bytes) -> dict[str, Any]:
+        """The account, as JSON's types. `position` is a string, since JSON's numbers are exact up to 2^53 only."""
+        clock = perf_counter_ns
+        started = clock()
+        key = canonical(text)
+        parsed = clock()
+        at = position(key)
+        placed = clock()
+        topology = self._lookups.topology
+        if topology is None:
+            raise ShardUnavailable("there is no ring yet: no shard could be reached")
+        partition = slot_at(at) >> topology.shift
+        routes = topology.routes[partition]
+        routed = clock()
+        owners = self._owners(topology, partition)
+        said, sent, received = await _ask(routes, key)
+        return {
+            "key": key.decode(),
+            "position": str(at),
+            "fraction": fraction(at),
+            "slot": slot_at(at),
+            "partition": partition,
+            "partitions": topology.ring.partitions,
+            "owners": owners,
+            "dataset": topology.dataset_id,
+            "epoch": topology.epoch,
+            "shard": said["name"],
+            **{name: said[name] for name in FROM_SHARD},
+            "microseconds": {
+                "parse": _us(parsed - started),
+                "position": _us(placed - parsed),
+                "route": _us(routed - placed),
+                "round_trip": _us(received - sent),
+                "shard": {step: _us(ns) for step, ns in said["ns"].items()},
+            },
+        }
+
+    def _owners(self, topology: Topology, partition: int) -> list[dict[str, Any]]:
+        addresses = {shard.name: shard.address for shard in self._reporter.own().shards}
+        return [
+            {
+                "name": name,
+                "address": addresses.get(name),
+                "open": topology.links[name].open,
+                "in_flight": topology.links[name].in_flight,
+            }
+            for name in topology.ring.owners[partition]
+        ]
+
+
+async def _ask(routes: tuple[Link, ...], key: bytes) -> tuple[dict[str, Any], int, int]:
+    """The account of the first owner that has one, and when that was asked and had answered, in ns.
+
+    Raises ShardUnavailable with the last owner's reason.
+    """
+    reason = "no shard that owns this key could be reached"
+    try:
+        async with asyncio.timeout(DEADLINE):
+            for link in routes:
+                sent = perf_counter_ns()
+                try:
+                    reply = await link.call("EXPLAIN", key)
+                    received = perf_counter_ns()
+                    said = _parse(reply)
+                except (PeerError, ConnectionError) as error:
+                    reason = str(error)
+                    continue
+                if said["refusal"] is None:
+                    return said, sent, received
+                reason = said["refusal"]
+    except TimeoutError:
+        reason = f"no shard that owns this key has answered within {DEADLINE:.0f} s"
+    raise ShardUnavailable(reason)
+
+
+def _parse(reply: Any) -> dict[str, Any]:
+    """Read a shard's account. Raises PeerError where it is none."""
+    wanted = {"name", "refusal", "ns", *FROM_SHARD}
+    try:
+        said = json.loads(reply)
+    except (TypeError, ValueError):
+        said = None
+    if not isinstance(said, dict) or not wanted <= said.keys() or not isinstance(said["ns"], dict):
+        raise PeerError("what answers there does not explain as a ringkv shard does")
+    return said
+
+
+def _us(ns: int) -> float:
+    return round(ns / 1000, 2)

@@ -1,0 +1,58 @@
+"""Whether the router lives and can serve, and what it has done: for probes, people and Prometheus."""
+
+from dataclasses import asdict
+
+from aiohttp import hdrs, web
+
+from ringkv.cluster.errors import ShardUnavailable
+from ringkv.process.exposition import exposition
+from ringkv.router.figures.chronicle import told
+from ringkv.router.figures.metrics import router_families
+from ringkv.router.figures.reporter import Reporter
+from ringkv.router.http.answers import Refusal, fresh_json, plain
+from ringkv.router.lookup.durations import BOUNDS
+from ringkv.router.lookup.lookup import Lookups
+
+
+class Health:
+    """Answers from what the router knows of itself."""
+
+    def __init__(self, lookups: Lookups, reporter: Reporter) -> None:
+        self._lookups = lookups
+        self._reporter = reporter
+
+    async def live(self, _request: web.Request) -> web.Response:
+        """The process answers."""
+        return plain("ok")
+
+    async def ready(self, _request: web.Request) -> web.Response:
+        """There is a topology, and at least a part of it can be reached. Raises ShardUnavailable."""
+        topology = self._lookups.topology
+        if topology is None or not any(link.open for link in topology.links.values()):
+            raise ShardUnavailable("no shard can be reached")
+        return plain("ready")
+
+    async def ring(self, _request: web.Request) -> web.Response:
+        """The topology as JSON."""
+        return fresh_json(self._reporter.own().cluster())
+
+    async def stats(self, _request: web.Request) -> web.Response:
+        """What all workers have done, as JSON: counts since their start."""
+        return fresh_json({"bounds": BOUNDS, **asdict(self._reporter.all())})
+
+    async def history(self, request: web.Request) -> web.Response:
+        """The last hour as JSON; with `?since=`, Unix seconds, what came after that. Raises Refusal."""
+        text = request.query.get("since", "0")
+        if not (text.isascii() and text.isdigit() and len(text) < 16):
+            raise Refusal(400, f"not a time in Unix seconds: since={text[:40]!r}")
+        return fresh_json(self._reporter.history.told(int(text)))
+
+    async def events(self, _request: web.Request) -> web.Response:
+        """What has happened to the cluster, as JSON, the oldest first."""
+        return fresh_json({"events": told(self._reporter.chronicle.all())})
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """The same for Prometheus."""
+        families = router_families(self._reporter.all())
+        body, content_type = exposition(families, request.headers.get(hdrs.ACCEPT, ""))
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})

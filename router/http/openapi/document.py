@@ -1,0 +1,83 @@
+"""`GET /openapi.json`: the table of endpoints, told in OpenAPI 3.1.
+
+What is in the table is in the document, since it is made from the table: a path that operations.py says nothing of ends
+the router at its start, and a method that a path takes is in the document without being named there.
+Source: https://spec.openapis.org/oas/v3.1.1.html.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from aiohttp import hdrs, web
+
+from ringkv import __version__
+from ringkv.router.http.answers import fresh_json
+from ringkv.router.http.endpoint import READ, Endpoint
+from ringkv.router.http.openapi.derived import Schema
+from ringkv.router.http.openapi.operations import OPERATIONS, Operation
+from ringkv.router.http.openapi.responses import EVERYWHERE, HEADERS, OPTIONS, REFUSALS
+from ringkv.router.http.openapi.schemas import SCHEMAS
+
+PATH: Final = "/openapi.json"
+
+_ABOUT: Final = (
+    "A router of ringkv, which serves an immutable key-value file from a sharded cluster. Any other method of a path is"
+    " answered 405, with those that it takes in `Allow`; a path that is none of these 404. Every refusal is one line of"
+    " text. With `--cors` every response has `Access-Control-Allow-Origin` and `Access-Control-Expose-Headers`."
+)
+
+
+def described(endpoints: Iterable[Endpoint], *, cors: bool) -> Endpoint:
+    """The endpoint that tells of these, and of itself. Raises KeyError for a path that nothing is known of."""
+    methods = {PATH: READ} | {endpoint.path: endpoint.methods for endpoint in endpoints}
+    body = json.dumps(document(methods), separators=(",", ":")).encode()
+
+    async def answer(_request: web.Request) -> web.Response:
+        return fresh_json(body)
+
+    return Endpoint(PATH, READ, answer, cors)
+
+
+def document(methods: Mapping[str, Iterable[str]]) -> dict[str, Any]:
+    """The document of these paths and the methods that each of them takes."""
+    return {
+        "openapi": "3.1.1",
+        "info": {
+            "title": "ringkv",
+            "version": __version__,
+            "description": _ABOUT,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": ".", "description": "This router, also where a proxy serves it below a path."}],
+        "paths": {path: _path(OPERATIONS[path], taken) for path, taken in methods.items()},
+        "components": {"schemas": SCHEMAS, "headers": HEADERS, "responses": REFUSALS},
+    }
+
+
+def _path(operation: Operation, methods: Iterable[str]) -> Schema:
+    """What a path takes; OPTIONS is taken everywhere."""
+    told = {method.lower(): _operation(operation, method) for method in methods}
+    told["options"] = {
+        "operationId": f"options{operation.name}",
+        "summary": "The methods that the path takes",
+        "responses": OPTIONS | EVERYWHERE,
+    }
+    return {"parameters": [each for each in operation.parameters if each["in"] == "path"], **told}
+
+
+def _operation(operation: Operation, method: str) -> Schema:
+    """What a method does. The answer to HEAD has the headers of that to GET, and no body."""
+    parameters = [each for each in operation.parameters if each["in"] != "path"]
+    responses = EVERYWHERE | dict(operation.responses)
+    if method == hdrs.METH_GET:
+        parameters += operation.get_parameters
+        responses |= operation.get_responses
+    body = {} if operation.body is None else {"requestBody": operation.body}
+    return {
+        "operationId": f"{method.lower()}{operation.name}",
+        "summary": operation.summary,
+        "parameters": parameters,
+        **body,
+        "responses": dict(sorted(responses.items())),
+    }

@@ -1,0 +1,42 @@
+"""A part of a value, for clients that go on with a download or want a piece of something large.
+
+Source: RFC 9110, section 14. One range of bytes is answered; what asks for several, or is no range of bytes, is
+answered with the whole value, as the RFC allows.
+"""
+
+import re
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from ringkv.router.http.answers import Answer, Refusal, answer, etag
+
+_NO_BYTES: Final = re.compile("bytes=-0+", re.IGNORECASE)
+"""The last no bytes, which aiohttp takes for all bytes."""
+
+
+def part(request: web.Request, value: bytes, dataset_id: str) -> Answer:
+    """The part of `value` that the request asks for, or all of it. Raises Refusal where there is no such part."""
+    whole = answer(value, dataset_id)
+    if hdrs.RANGE not in request.headers or request.method != hdrs.METH_GET or not _still_the_same(request, dataset_id):
+        return whole
+    try:
+        asked = request.http_range
+    except ValueError:
+        return whole
+    if not value:  # nothing has no part, and whoever always asks for the first bytes wants what there is
+        return whole
+    first, end, _ = asked.indices(len(value))
+    if first >= end or _NO_BYTES.fullmatch(request.headers[hdrs.RANGE]):
+        raise Refusal(
+            416, f"the value has {len(value)} bytes: no such range", {hdrs.CONTENT_RANGE: f"bytes */{len(value)}"}
+        )
+    headers = {**whole.headers, hdrs.CONTENT_RANGE: f"bytes {first}-{end - 1}/{len(value)}"}
+    return Answer(206, HTTPStatus(206).phrase, headers, value[first:end])
+
+
+def _still_the_same(request: web.Request, dataset_id: str) -> bool:
+    """Whether the part would fit to what the client has: If-Range compares strongly, and there are no dates here."""
+    wanted = request.headers.get(hdrs.IF_RANGE)
+    return wanted is None or wanted.strip() == etag(dataset_id)["ETag"]

@@ -1,0 +1,94 @@
+"""The answer to many keys on its way to the client, window by window, in the framing of the client's HTTP version.
+
+HTTP/1.1   chunk │ chunk │ … │ last chunk, trailer `Ringkv-Missing`       without its last chunk nothing is whole
+HTTP/1.0   bytes, bytes, …, the connection is closed                      cut off, it is reset instead
+"""
+
+import asyncio
+
+from aiohttp.http import StreamWriter
+
+from ringkv.cluster.errors import ShardUnavailable
+from ringkv.router.http.answers import MISSING
+from ringkv.router.http.formats import Format
+from ringkv.router.lookup.batch import Batch, fetch
+from ringkv.router.lookup.lookup import Lookups
+from ringkv.router.policy import DIRECT_BYTES, MGET_SILENCE, WINDOW_BYTES, WINDOW_KEYS
+
+
+class Sending:
+    """One answer on its way; `sent` of the keys are done."""
+
+    def __init__(
+        self, lookups: Lookups, writer: StreamWriter, keys: list[bytes], form: Format, *, chunked: bool
+    ) -> None:
+        self.sent = 0
+        self._lookups = lookups
+        self._writer = writer
+        self._keys = keys
+        self._form = form
+        self._chunked = chunked
+        self._window = WINDOW_KEYS
+
+    async def send(self, batch: Batch) -> None:
+        """Send the whole answer, `batch` being its beginning. Raises ShardUnavailable, TimeoutError."""
+        dataset_id, form = batch.dataset_id, self._form
+        await self._write(form.begin(dataset_id))
+        while self.sent + len(batch.values) < len(self._keys):
+            piece = self._piece(batch)
+            following = asyncio.create_task(self._fetch())
+            del batch  # all that is held of a window while the client reads is its piece
+            try:
+                await self._write(piece)
+                del piece
+                batch = await following
+            finally:
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
+            if batch.dataset_id != dataset_id:
+                raise ShardUnavailable(f"dataset {dataset_id} was replaced by {batch.dataset_id}")
+        await self._write(self._piece(batch) + form.end())
+        if self._chunked:
+            await self._writer.write(b"0\r\n%b: %d\r\n\r\n" % (MISSING.encode(), form.missing), drain=False)
+            await self._drain()
+
+    def _piece(self, batch: Batch) -> bytes:
+        """The answer's next piece; the next window is as large as the values of this one let it be."""
+        count = len(batch.values)
+        piece = self._form.piece(self._keys[self.sent : self.sent + count], batch.values)
+        self.sent += count
+        fitting = WINDOW_BYTES * count // (len(piece) + 1)
+        self._window = max(1, min(fitting, 2 * self._window, WINDOW_KEYS))
+        return piece
+
+    async def _fetch(self) -> Batch:
+        return await fetch(self._lookups, self._keys[self.sent : self.sent + self._window], WINDOW_BYTES)
+
+    async def _write(self, piece: bytes) -> None:
+        """Write one piece, and wait until the client has read nearly all of it."""
+        write = self._writer.write
+        if not piece:
+            return
+        if not self._chunked:
+            await write(piece, drain=False)
+        elif len(piece) >= DIRECT_BYTES:
+            await write(b"%x\r\n" % len(piece), drain=False)
+            await write(piece, drain=False)
+            await write(b"\r\n", drain=False)
+        else:
+            await write(b"%x\r\n%b\r\n" % (len(piece), piece), drain=False)
+        await self._drain()
+
+    async def _drain(self) -> None:
+        """Wait until the client has read nearly all. Raises TimeoutError when it reads nothing at all."""
+        draining = asyncio.create_task(self._writer.drain())
+        unread = float("inf")
+        try:
+            while not (await asyncio.wait([draining], timeout=MGET_SILENCE))[0]:
+                transport = self._writer.transport
+                before, unread = unread, transport.get_write_buffer_size() if transport else 0
+                if unread >= before:
+                    raise TimeoutError(f"the client has read nothing for {MGET_SILENCE:.0f} s")
+            await draining
+        finally:
+            draining.cancel()

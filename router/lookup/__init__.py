@@ -1,0 +1,1 @@
+"""From a key, or many, to what the shards that own it say: routes, links, retries, hedges, deadlines."""

@@ -1,0 +1,193 @@
+"""One connection to a shard: requests leave pipelined and batched, replies come back in the same order.
+
+All requests of one turn of the event loop leave in one write, which is what makes the router fast: the
+busier it is, the fewer system calls a request costs.
+"""
+
+import asyncio
+import logging
+import re
+from collections import deque
+from typing import Any, Final, Protocol, cast
+
+import hiredis
+
+from ringkv.cluster.errors import PeerError
+from ringkv.resp import codec
+from ringkv.router.lookup.durations import Durations
+
+log = logging.getLogger("ringkv.router")
+
+_MARKS: Final = b"*~>"
+"""What the head of an array, a set or a push begins with."""
+
+_LARGE_COUNT: Final = rb"[*~>](?:\d{7}|\d*\Z)"
+_AT_FIRST: Final = re.compile(_LARGE_COUNT)
+_BEHIND_A_LINE: Final = re.compile(rb"\n" + _LARGE_COUNT)
+"""What may be the head of an array, a set or a push of a million items or more, or the beginning of such a head.
+hiredis makes room for as many as are announced. No reply of a shard has more than a thousand."""
+
+
+class Waiter(Protocol):
+    """Who asked: told exactly once, either of the reply or of the end of the connection."""
+
+    def answered(self, reply: Any, link: "Link") -> None: ...
+
+    def lost(self, link: "Link") -> None: ...
+
+
+class Link(asyncio.Protocol):
+    """A connection from `connection_made` to `connection_lost`; `open` says which.
+
+    `in_flight` is the number of requests that wait for their reply; `closed` is done at the end. `durations`
+    are those of the shard's replies; the links that a shard has one after the other share them.
+    """
+
+    def __init__(self, durations: Durations | None = None) -> None:
+        self.open = False
+        self.durations = Durations() if durations is None else durations
+        self._waiters: deque[Waiter] = deque()
+        self._outgoing: list[bytes] = []  # commands that leave at the end of this turn of the loop
+        self._keys: list[bytes] = []  # what is asked for after them
+        self._flushing = False
+        self._reader = codec.reader()
+        self._held = b""  # the beginning of a head that has not come whole
+        self._retired = False
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.problem: Exception = ConnectionResetError("the connection to the shard was lost")
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._waiters)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._call_soon = asyncio.get_running_loop().call_soon
+        self.open = True
+
+    def get(self, key: bytes, waiter: Waiter) -> None:
+        """Ask for the value of a canonical key. Only on an open link."""
+        self._waiters.append(waiter)
+        if not self._keys:
+            self._flush_soon()
+        self._keys.append(key)
+
+    def mget(self, keys: list[bytes], waiter: Waiter) -> None:
+        """Ask for the values of canonical keys, with one reply for all of them. Only on an open link."""
+        self._send(b"*%d\r\n$4\r\nMGET\r\n$36\r\n%b\r\n" % (1 + len(keys), b"\r\n$36\r\n".join(keys)), waiter)
+
+    async def call(self, *args: bytes | str | int) -> Any:
+        """Send any command and wait. Raises PeerError for an error reply, ConnectionError for a lost link."""
+        if not self.open:
+            raise self.problem
+        call = _Call()
+        self._send(hiredis.pack_command(cast("Any", args)), call)
+        return await call.reply
+
+    def retire(self) -> None:
+        """Close as soon as nothing waits any more."""
+        self._retired = True
+        if not self._waiters:
+            self.close()
+
+    def close(self) -> None:
+        if self.open:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        try:
+            if data[:1] in _MARKS or b"\n*" in data or b"\n~" in data or b"\n>" in data:
+                data = self._checked(data)
+            self._take(data)
+        except (hiredis.ProtocolError, IndexError):
+            self.problem = PeerError("what answers there does not speak the Redis protocol as a shard does")
+            self.close()
+        if self._retired and not self._waiters:
+            self.close()
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self.open = False
+        waiters, self._waiters = self._waiters, deque()
+        for waiter in waiters:
+            try:
+                waiter.lost(self)
+            except Exception:
+                log.exception("a lost request could not be handled")
+        self.closed.set_result(None)
+
+    def _take(self, data: bytes) -> None:
+        """Hand the replies to those who asked. Raises ProtocolError, and IndexError for what nobody asked for."""
+        waiters, gets = self._waiters, self._reader.gets
+        self._reader.feed(data)
+        while (reply := gets()) is not codec.NOT_ENOUGH:
+            waiter = waiters.popleft()
+            try:
+                waiter.answered(reply, self)
+            except Exception:
+                # Whoever asked may be gone; those behind must still get their replies.
+                log.exception("a reply could not be delivered")
+
+    def _checked(self, data: bytes) -> bytes:
+        """What may be given to hiredis. Raises ProtocolError for the head of a reply with too many items.
+
+        Such a head may as well be a part of a value. Which of both it is shows when what stands before it has been
+        read: if nothing of that is left over, a reply or an item of one begins there.
+        """
+        first = _AT_FIRST.match(data)
+        heads = [] if first is None else [(0, first.end())]
+        heads += [(found.start() + 1, found.end()) for found in _BEHIND_A_LINE.finditer(data)]
+        start = 0
+        for at, end in heads:
+            self._take(data[start:at])
+            start = at
+            if not self._reader.has_data():
+                if end - at > 7:
+                    raise hiredis.ProtocolError("a reply of too many items")
+                self._held = data[at:]
+                return b""
+        return data[start:]
+
+    def _send(self, command: bytes, waiter: Waiter) -> None:
+        self._waiters.append(waiter)
+        self._flush_soon()
+        self._add_gets()
+        self._outgoing.append(command)
+
+    def _add_gets(self) -> None:
+        if self._keys:
+            self._outgoing.append(codec.get_commands(self._keys))
+            self._keys.clear()
+
+    def _flush_soon(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self._call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        self._add_gets()
+        outgoing, self._outgoing = self._outgoing, []
+        if self.open:
+            self._transport.write(b"".join(outgoing))
+
+
+class _Call:
+    """A waiter that is awaited."""
+
+    def __init__(self) -> None:
+        self.reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def answered(self, reply: Any, _link: Link) -> None:
+        if self.reply.done():
+            return
+        if isinstance(reply, hiredis.ReplyError):
+            self.reply.set_exception(PeerError(str(reply)))
+        else:
+            self.reply.set_result(reply)
+
+    def lost(self, link: Link) -> None:
+        if not self.reply.done():
+            self.reply.set_exception(link.problem)

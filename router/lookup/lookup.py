@@ -1,0 +1,293 @@
+"""A request's life inside the router: sent, hedged, sent elsewhere, kept waiting, answered exactly once.
+
+    lookup ──► an owner's link ──► value, or None
+       │           │ lost, not leased, slow
+       │           ▼
+       │       another owner ──► …
+       │           │ none left
+       │           ▼
+       └──────► waiting for the next topology ──► deadline: Unavailable
+
+The data never changes, so asking twice, or somebody else, is always right.
+"""
+
+import asyncio
+import time
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import hiredis
+
+from ringkv.cluster.errors import CorruptBlock, RingkvError, ShardUnavailable, TooManyRequests
+from ringkv.cluster.lease import refusal
+from ringkv.cluster.position import slot
+from ringkv.router.lookup.counters import Counters
+from ringkv.router.lookup.durations import Durations, total
+from ringkv.router.lookup.hedging import HedgeBudget, HedgeDelay
+from ringkv.router.lookup.link import Link
+from ringkv.router.lookup.topology import Topology
+from ringkv.router.policy import BATCHES, DEADLINE, HEDGE_LOOK_INTERVAL, MAX_IN_FLIGHT, TICK
+
+Reply = bytes | None | ShardUnavailable
+"""A value, None for a key that is not in the dataset, or why neither can be told."""
+
+UNREACHABLE: Final = "no shard that owns this key could be reached"
+
+
+def too_many() -> TooManyRequests:
+    """Why a request was refused by `Lookups.start` or one of its siblings."""
+    return TooManyRequests(f"{MAX_IN_FLIGHT} requests wait already; try again later")
+
+
+class Lookup:
+    """One key on its way; `on_reply` is called once, unless `abandon` came first."""
+
+    __slots__ = ("_lookups", "asked", "copies", "key", "on_reply", "problem", "sent", "slot", "started")
+
+    def __init__(self, lookups: "Lookups", key: bytes, on_reply: Callable[[Reply], None], started: float) -> None:
+        self._lookups = lookups
+        self.key = key
+        self.slot = slot(key)
+        self.on_reply: Callable[[Reply], None] | None = on_reply
+        self.started = started
+        self.asked: tuple[Link, ...] = ()
+        self.copies = 0  # under way: asked of an owner that has not replied yet
+        self.sent = 0
+        self.problem: RingkvError | None = None  # what the latest owner said, None if it could not be reached
+
+    def abandon(self) -> None:
+        """The client has gone: forget the reply, unless it was given already."""
+        if self.on_reply is not None:
+            self._lookups.counters.abandoned += 1
+            self._lookups.finish(self)
+
+    def answered(self, reply: Any, link: Link) -> None:
+        self.copies -= 1
+        on_reply = self.on_reply
+        if on_reply is None:
+            return
+        if isinstance(reply, hiredis.ReplyError):
+            self.problem = refusal(str(reply))
+            self._lookups.ask_again(self)
+            return
+        self.on_reply = None
+        self._lookups.answered(self, reply, link)
+        on_reply(reply)
+
+    def lost(self, _link: Link) -> None:
+        self.copies -= 1
+        if self.on_reply is not None:
+            self.problem = None
+            self._lookups.ask_again(self)
+
+
+class Lookups:
+    """All lookups of a router, and the topology by which they are sent.
+
+    All counting of requests happens here, also of those that are asked for together, in a batch or a pipeline:
+    `in_flight` is how many were begun and have not ended.
+    `clock` counts seconds as the loop's clock does; uvloop's shows no more than milliseconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._clock = clock
+        self.topology: Topology | None = None
+        self.on_replaced: Callable[[], None] = lambda: None  # called when another dataset is served from now on
+        self.counters = Counters()
+        self.in_flight = 0
+        self.shard_durations: defaultdict[str, Durations] = defaultdict(Durations)
+        self._batches = asyncio.Semaphore(BATCHES)
+        self._other_durations = Durations()  # of those that were sent more than once, or never answered
+        self._hedge_delay = HedgeDelay()
+        self._next_look = 0.0
+        self._young: deque[Lookup] = deque()  # not yet old enough to be hedged, in the order of their start
+        self._old: deque[Lookup] = deque()  # hedged if that was possible; next comes the deadline
+        self._waiting: dict[Lookup, None] = {}  # nobody to ask in this topology, in the order of their start
+        self._hedges = HedgeBudget()
+        self._ticking = False
+
+    def start(self, key: bytes, on_reply: Callable[[Reply], None]) -> Lookup | None:
+        """Look a canonical key up; None when there are too many already, and nothing will be called."""
+        self.counters.requests += 1
+        if self.in_flight >= MAX_IN_FLIGHT:
+            self.counters.refused += 1
+            return None
+        lookup = Lookup(self, key, on_reply, self._clock())
+        self.in_flight += 1
+        self._young.append(lookup)
+        if not self._ticking:
+            self._ticking = True
+            self._loop.call_later(TICK, self._tick)
+        self._ask(lookup)
+        return lookup
+
+    async def get(self, key: bytes) -> Reply:
+        """What `start` calls back with, awaited."""
+        done: asyncio.Future[Reply] = self._loop.create_future()
+
+        def reply(outcome: Reply) -> None:
+            # The awaiting task may have been cancelled a moment ago, and not yet had the chance to abandon the lookup.
+            if not done.done():
+                done.set_result(outcome)
+
+        lookup = self.start(key, reply)
+        if lookup is None:
+            return too_many()
+        try:
+            return await done
+        finally:
+            lookup.abandon()
+
+    def refuse(self, count: int = 1) -> None:
+        """Count requests that were refused before they were begun."""
+        self.counters.refused += count
+
+    def has_room(self, count: int) -> bool:
+        """Whether so many requests may be begun together; where they may not, they are counted as refused."""
+        if self.in_flight + count <= MAX_IN_FLIGHT:
+            return True
+        self.counters.requests += count
+        self.refuse(count)
+        return False
+
+    def begin(self, count: int) -> None:
+        """Count requests that are asked for together. Each of them ends in one of the next three."""
+        self.counters.requests += count
+        self.in_flight += count
+
+    def end(self, values: list[bytes | None], seconds: float, durations: Durations) -> None:
+        """Count those that were answered, together after `seconds`."""
+        count = len(values)
+        self.in_flight -= count
+        self.counters.missing += values.count(None)
+        durations.observe_all(seconds, count)
+
+    def end_abandoned(self, count: int) -> None:
+        """Count those whose client has gone."""
+        self.in_flight -= count
+        self.counters.abandoned += count
+
+    def end_unanswered(self, count: int) -> None:
+        """Count those that are looked up one by one now, which counts them as requests once more."""
+        self.in_flight -= count
+        self.counters.requests -= count
+        self.counters.retried += count
+
+    @asynccontextmanager
+    async def batch(self, keys: int) -> AsyncIterator[None]:
+        """Wait for one of the few turns for batches; all of one is one request in flight. Raises TooManyRequests."""
+        if self.in_flight >= MAX_IN_FLIGHT:
+            self.refuse()
+            raise too_many()
+        self.in_flight += 1
+        try:
+            async with self._batches:
+                self.counters.batched += keys
+                yield
+        finally:
+            self.in_flight -= 1
+
+    def swap(self, topology: Topology) -> None:
+        """Send by this topology from now on, first of all what has waited for it."""
+        before, self.topology = self.topology, topology
+        if before is not None and before.dataset_id != topology.dataset_id:
+            self.on_replaced()
+        waiting, self._waiting = self._waiting, {}
+        for lookup in waiting:
+            lookup.asked = ()
+            self._ask(lookup)
+
+    def finish(self, lookup: Lookup) -> None:
+        """Nothing more is to be done for this lookup."""
+        if lookup.on_reply is not None:
+            lookup.on_reply = None
+            self.in_flight -= 1
+            self._waiting.pop(lookup, None)
+
+    def answered(self, lookup: Lookup, reply: Reply, link: Link) -> None:
+        """Count an answer. The lookup is not among those that wait: it had been sent."""
+        self.in_flight -= 1
+        # Of a lookup that was sent twice it is not known which copy was answered.
+        durations = link.durations if lookup.sent == 1 else self._other_durations
+        durations.observe(self._clock() - lookup.started)
+        if reply is None:
+            self.counters.missing += 1
+
+    @property
+    def waiting(self) -> int:
+        """How many lookups wait for the next topology."""
+        return len(self._waiting)
+
+    def durations(self) -> Durations:
+        """Those of all answers so far, from the start of the lookup."""
+        return total([*self.shard_durations.values(), self._other_durations])
+
+    def ask_again(self, lookup: Lookup) -> None:
+        self.counters.retried += 1
+        self._ask(lookup)
+
+    def _ask(self, lookup: Lookup) -> None:
+        link = self._choose(lookup)
+        if link is not None:
+            self._send(lookup, link)
+        elif lookup.copies:
+            return
+        elif isinstance(lookup.problem, CorruptBlock):
+            # No topology heals a damaged file: say so at once.
+            self._give_up(lookup)
+        else:
+            self.counters.waited += 1
+            self._waiting[lookup] = None
+
+    def _choose(self, lookup: Lookup) -> Link | None:
+        """The open link with the fewest requests in flight among the owners not asked yet, the preferred first."""
+        topology = self.topology
+        if topology is None:
+            return None
+        best: Link | None = None
+        for link in topology.routes[lookup.slot >> topology.shift]:
+            if link.open and link not in lookup.asked and (best is None or link.in_flight < best.in_flight):
+                best = link
+        return best
+
+    def _send(self, lookup: Lookup, link: Link) -> None:
+        lookup.asked += (link,)
+        lookup.copies += 1
+        lookup.sent += 1
+        link.get(lookup.key, lookup)
+
+    def _tick(self) -> None:
+        now, young, old = self._clock(), self._young, self._old
+        if now >= self._next_look:
+            self._next_look = now + HEDGE_LOOK_INTERVAL
+            self._hedge_delay.follow(total(self.shard_durations.values()))
+        hedge_before = now - self._hedge_delay.seconds
+        while young and (young[0].on_reply is None or young[0].started <= hedge_before):
+            lookup = young.popleft()
+            if lookup.on_reply is not None:
+                self._hedge(lookup)
+                old.append(lookup)
+        while old and (old[0].on_reply is None or old[0].started <= now - DEADLINE):
+            lookup = old.popleft()
+            if lookup.on_reply is not None:
+                self._give_up(lookup)
+        self._ticking = bool(young or old)
+        if self._ticking:
+            self._loop.call_later(TICK, self._tick)
+
+    def _hedge(self, lookup: Lookup) -> None:
+        link = self._choose(lookup) if lookup.copies else None
+        if link is not None and self._hedges.take(self.counters.requests):
+            self.counters.hedged += 1
+            self._send(lookup, link)
+
+    def _give_up(self, lookup: Lookup) -> None:
+        on_reply = lookup.on_reply
+        if on_reply is not None:
+            self.counters.unavailable += 1
+            self._other_durations.observe(self._clock() - lookup.started)
+            self.finish(lookup)
+            on_reply(ShardUnavailable(UNREACHABLE if lookup.problem is None else str(lookup.problem)))

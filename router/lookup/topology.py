@@ -1,0 +1,59 @@
+"""Who owns what at one moment: a snapshot that is replaced, never changed."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import chain
+
+from ringkv.cluster.lease import Leased
+from ringkv.cluster.position import slot_shift
+from ringkv.cluster.ring import Ring
+from ringkv.router.lookup.link import Link
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """A ring with an open lease on every shard of it.
+
+    `routes[slot >> shift]` are the links to that partition's owners in preference order; `leased` is
+    what each shard may read under it, `owned` how many partitions each of them owns, `before` the ring of the
+    topology that it replaced.
+    """
+
+    epoch: int
+    dataset_id: str
+    ring: Ring
+    links: dict[str, Link] = field(repr=False)
+    leased: dict[str, Leased]
+    routes: tuple[tuple[Link, ...], ...] = field(repr=False)
+    shift: int
+    owned: dict[str, int] = field(repr=False)
+    before: Ring | None = field(default=None, repr=False)
+
+    @classmethod
+    def build(  # noqa: PLR0913, PLR0917 - what a topology is made of
+        cls,
+        epoch: int,
+        dataset_id: str,
+        ring: Ring,
+        links: dict[str, Link],
+        leased: dict[str, Leased],
+        before: Ring | None = None,
+    ) -> "Topology":
+        # Equal owners share one tuple: a ring of N shards has far fewer combinations than partitions.
+        combinations = {owners: tuple(links[name] for name in owners) for owners in set(ring.owners)}
+        routes = tuple(combinations[owners] for owners in ring.owners)
+        # Counted here, in a thread: figures are looked at every few seconds, and a ring may have 16,384 partitions.
+        owned = Counter(chain.from_iterable(ring.owners))
+        return cls(epoch, dataset_id, ring, links, leased, routes, slot_shift(ring.partitions), owned, before)
+
+    @property
+    def dataset(self) -> Leased:
+        """The keys and bytes of the whole dataset; every key is leased on as many shards as own it."""
+        copies = len(self.ring.owners[0])
+        leased = self.leased.values()
+        return Leased(sum(shard.keys for shard in leased) // copies, sum(shard.bytes for shard in leased) // copies)
+
+    def retire(self) -> None:
+        """Let every link finish what is in flight, and close."""
+        for link in self.links.values():
+            link.retire()

@@ -1,0 +1,1 @@
+"""Which shards there are, which of them make up the cluster, and one topology after the other."""

@@ -1,0 +1,154 @@
+"""One address of a shard: find out who answers there, and keep watching that it does."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
+
+from ringkv.cluster.errors import PeerError
+from ringkv.cluster.lease import Heartbeat
+from ringkv.process.address import Address
+from ringkv.process.words import in_words
+from ringkv.router.lookup.durations import Durations
+from ringkv.router.lookup.link import Link
+from ringkv.router.members.events import EventLog, Kind
+from ringkv.router.members.membership import Candidate, Identity
+from ringkv.router.policy import HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, RECONNECT_MAX, RECONNECT_MIN
+
+log = logging.getLogger("ringkv.router")
+
+TROUBLE = (OSError, PeerError, TimeoutError)
+"""Errors that any connection may bring at any time; the answer is always to try again."""
+
+
+def problem_of(error: BaseException | None) -> str:
+    """One of TROUBLE in words."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return in_words(error) if isinstance(error, OSError) else str(error)
+
+
+def identify(info: Any) -> Identity:
+    """Read a shard's INFO. Raises PeerError where it is not one."""
+    text = info.decode("utf-8", "replace") if isinstance(info, bytes) else ""
+    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    try:
+        return Identity(fields["name"], fields["run_id"], fields["dataset_id"], int(fields["partitions"]))
+    except (KeyError, ValueError):
+        raise PeerError("what answers there is not a ringkv shard") from None
+
+
+async def open_link(address: Address, secret: str | None, durations: Durations | None = None) -> Link:
+    """Connect, and prove the secret where there is one. Raises OSError, PeerError, TimeoutError."""
+    async with asyncio.timeout(HEARTBEAT_TIMEOUT):
+        link = await address.connect(partial(Link, durations))
+        try:
+            if secret is not None:
+                await link.call("AUTH", secret)
+        except BaseException:
+            link.close()
+            raise
+        return link
+
+
+class Member:
+    """An address that discovery has named; `identity` is None while nobody answers there as a shard should.
+
+    `name` is the latest that was heard from there, "" before the first.
+    """
+
+    def __init__(self, address: Address, secret: str | None, changed: Callable[[], None], events: EventLog) -> None:
+        self.address = address
+        self.identity: Identity | None = None
+        self.name = ""
+        self.draining = False
+        self.checked = 0  # bytes that it has read and checked
+        self._problem = ""
+        self._level = logging.INFO  # at which the problem was told
+        self._secret = secret
+        self._changed = changed
+        self._events = events
+        self._link: Link | None = None
+
+    @property
+    def candidate(self) -> Candidate | None:
+        """What answers there now."""
+        return Candidate(self.address, self.identity, self.draining) if self.identity else None
+
+    async def watch(self) -> None:
+        """Connect, ask who it is, send heartbeats; begin again whenever that ends. Runs until cancelled."""
+        again = AsyncRetrying(
+            retry=retry_if_exception_type(TROUBLE),
+            wait=wait_exponential_jitter(multiplier=RECONNECT_MIN, max=RECONNECT_MAX, jitter=RECONNECT_MIN),
+            before_sleep=lambda state: self._lost(state.outcome.exception() if state.outcome else None),
+        )
+        while True:
+            link: Link = await again(self._meet)
+            self._link = link
+            try:
+                await self._attend(link)
+            except TROUBLE as error:
+                self._lost(error)
+            finally:
+                link.close()
+            await asyncio.sleep(RECONNECT_MIN)
+
+    def doubt(self) -> None:
+        """Another connection to the shard was lost: take it for gone until it has been met again."""
+        self.identity = None
+        if self._link is not None:
+            self._link.close()
+
+    async def _meet(self) -> Link:
+        link = await open_link(self.address, self._secret)
+        try:
+            async with asyncio.timeout(HEARTBEAT_TIMEOUT):
+                self.identity = identify(await link.call("INFO"))
+        except BaseException:
+            link.close()
+            raise
+        self.name = self.identity.name
+        if self._problem:
+            log.log(self._level, "shard at %s answers: it is %s", self.address, self.name)
+            self._problem = ""
+        self._changed()
+        return link
+
+    async def _attend(self, link: Link) -> None:
+        """Send heartbeats as long as they are answered. Raises one of TROUBLE."""
+        while True:
+            async with asyncio.timeout(HEARTBEAT_TIMEOUT):
+                heartbeat = Heartbeat.parse(await link.call("HEARTBEAT"))
+            self.checked = heartbeat.checked
+            if self.draining != heartbeat.draining:
+                self.draining = heartbeat.draining
+                if self.draining:
+                    self._events.note(Kind.LEAVE, f"{self.name} is about to leave", self.name)
+                self._changed()
+            # Woken early by the end of the connection: a shard that dies is missed at once.
+            if (await asyncio.wait([link.closed], timeout=HEARTBEAT_INTERVAL))[0]:
+                raise link.problem
+
+    def _lost(self, error: BaseException | None) -> None:
+        problem = problem_of(error)
+        if problem != self._problem:
+            not_there_yet = not self.name and isinstance(error, OSError) and not isinstance(error, TimeoutError)
+            self._level = logging.INFO if not_there_yet else logging.WARNING
+            log.log(self._level, "shard at %s: %s; trying again", self.address, problem)
+            self._note(problem, error)
+        self._problem = problem
+        if self.identity is not None:
+            self.identity = None
+            self.draining = False
+            self.checked = 0
+            self._changed()
+
+    def _note(self, problem: str, error: BaseException | None) -> None:
+        """Note an event, unless it was to be expected: nobody has answered here yet, or the shard said it leaves."""
+        nobody_there = self.identity is None and isinstance(error, OSError)
+        if not nobody_there and not self.draining:
+            who = f"{self.name} at {self.address}" if self.name else str(self.address)
+            self._events.note(Kind.TROUBLE, f"{who}: {problem}", self.name)

@@ -1,0 +1,167 @@
+"""GETs of one client that arrived together: one MGET to each shard instead of a lookup for each key.
+
+    GET GET GET … ──► by owner ──► MGET on each link ──► replies in the order of the requests, in one piece
+                                       │ lost, refused, odd, not answered in time
+                                       ▼
+                                   lookups of just those keys (router/lookup/lookup.py)
+
+Like a batch (router/lookup/batch.py) it leaves retries, hedges and deadlines to lookups. Unlike one it has few keys,
+and so needs no task and does not wait for a turn. It costs router and shard less than a lookup for each key; a GET
+that arrives alone is a lookup.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from ringkv.cluster.position import are_canonical
+from ringkv.resp.pending import Pending
+from ringkv.router.lookup.batch import places_by_link
+from ringkv.router.lookup.durations import Durations
+from ringkv.router.lookup.link import Link
+from ringkv.router.lookup.lookup import Lookup, Lookups, Reply, too_many
+from ringkv.router.policy import BATCH_PATIENCE
+from ringkv.router.redis.replies import key_of, unavailable
+
+
+class Pipeline(Pending):
+    """The replies to GETs, whose `keys`, as they came, may be added to until it is sent."""
+
+    __slots__ = ("_left", "_lookups", "_null", "_parts", "_patience", "_replies", "_started", "keys")
+
+    def __init__(self, notify: Callable[[], None], lookups: Lookups, null: bytes, key: bytes) -> None:
+        super().__init__(notify)
+        self._lookups = lookups
+        self._null = null
+        self.keys = [key]
+        self._replies: list[bytes] = []
+        self._left = 0  # replies that are not known yet
+        self._parts: list[_Part] = []
+        self._started: list[Lookup] = []
+        self._patience: asyncio.TimerHandle | None = None
+
+    def send(self) -> None:
+        """Ask the shards."""
+        lookups, keys = self._lookups, self.keys
+        self.count = self._left = count = len(keys)
+        self._replies = [b""] * count
+        if not are_canonical(keys):
+            found = [key_of(key) for key in keys]
+            if None in found:
+                self._look_up_some(found)
+                return
+            self.keys = keys = [key for key in found if key]
+        topology = lookups.topology
+        if count == 1 or topology is None:
+            self._look_up(range(count))
+            return
+        if not lookups.has_room(count):
+            self.answer(unavailable(too_many()) * count)
+            return
+        by_link, nobodys = places_by_link(topology, keys)
+        self._look_up(nobodys)
+        now = time.monotonic()
+        for link, places in by_link.items():
+            if len(places) == 1:
+                self._look_up(places)
+            else:
+                lookups.begin(len(places))
+                part = _Part(self, places, now)
+                self._parts.append(part)
+                link.mget([keys[place] for place in places], part)
+        if self._parts:
+            self._patience = asyncio.get_running_loop().call_later(BATCH_PATIENCE, self._hurry)
+
+    def abandon(self) -> None:
+        for lookup in self._started:
+            lookup.abandon()
+        for part in self._parts:
+            if part.pipeline is not None:
+                part.pipeline = None
+                self._lookups.end_abandoned(len(part.places))
+        self._end()
+
+    def answered(self, part: "_Part", values: list[bytes | None], durations: Durations) -> None:
+        """Take the values of a part."""
+        replies, null = self._replies, self._null
+        for place, value in zip(part.places, values, strict=True):
+            replies[place] = null if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
+        part.pipeline = None
+        self._lookups.end(values, time.monotonic() - part.started, durations)
+        self._known(len(values))
+
+    def failed(self, part: "_Part") -> None:
+        """Look the keys of a part up one by one."""
+        part.pipeline = None
+        self._lookups.end_unanswered(len(part.places))
+        self._look_up(part.places)
+
+    def _look_up_some(self, keys: list[bytes | None]) -> None:
+        """Look the keys up one by one; those that are None are no keys and have no value."""
+        for place, key in enumerate(keys):
+            if key is None:
+                self._take(place, None)
+            else:
+                self.keys[place] = key
+                self._look_up([place])
+
+    def _look_up(self, places: Iterable[int]) -> None:
+        for place in places:
+            lookup = self._lookups.start(self.keys[place], partial(self._take, place))
+            if lookup is None:
+                self._take(place, too_many())
+            else:
+                self._started.append(lookup)
+
+    def _take(self, place: int, outcome: Reply) -> None:
+        if isinstance(outcome, bytes):
+            self._replies[place] = b"$%d\r\n%b\r\n" % (len(outcome), outcome)
+        else:
+            self._replies[place] = self._null if outcome is None else unavailable(outcome)
+        self._known(1)
+
+    def _known(self, count: int) -> None:
+        self._left -= count
+        if not self._left:
+            reply = b"".join(self._replies)
+            self._end()
+            self.answer(reply)
+
+    def _hurry(self) -> None:
+        """Some shard does not answer in time: go on with lookups, which hedge and retry."""
+        self._patience = None
+        for part in self._parts:
+            if part.pipeline is not None:
+                self.failed(part)
+
+    def _end(self) -> None:
+        self._replies, self._parts, self._started = [], [], []
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+
+class _Part:
+    """What one link was asked for; `pipeline` is None when that waits for it no more."""
+
+    __slots__ = ("pipeline", "places", "started")
+
+    def __init__(self, pipeline: Pipeline, places: list[int], started: float) -> None:
+        self.pipeline: Pipeline | None = pipeline
+        self.places = places
+        self.started = started
+
+    def answered(self, reply: Any, link: Link) -> None:
+        pipeline = self.pipeline
+        if pipeline is None:
+            return
+        if type(reply) is list and len(reply) == len(self.places):
+            pipeline.answered(self, reply, link.durations)
+        else:
+            pipeline.failed(self)
+
+    def lost(self, _link: Link) -> None:
+        if self.pipeline is not None:
+            self.pipeline.failed(self)

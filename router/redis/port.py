@@ -1,0 +1,154 @@
+"""The router's Redis port: the whole dataset as one read-only Redis, for clients in any language.
+
+one GET, a few keys ─────► lookups (router/lookup/lookup.py) ──────┐
+GETs that come together ─► pipelines (router/redis/pipeline.py) ──┼──► replies in the order of the requests
+many keys ───────────────► batches (router/lookup/batch.py) ───────┘
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
+
+from ringkv.cluster.errors import ShardUnavailable
+from ringkv.resp import codec, config, protocol, strings, tracking
+from ringkv.resp.command import Args, Command
+from ringkv.resp.connection import Connection
+from ringkv.resp.pending import Awaited, Pending
+from ringkv.resp.scan import Keys, Page
+from ringkv.resp.server import Info, Server, keyspace
+from ringkv.resp.session import Unchanged
+from ringkv.router.lookup.lookup import Lookups
+from ringkv.router.policy import FEW_KEYS
+from ringkv.router.redis import scan
+from ringkv.router.redis.pipeline import Pipeline
+from ringkv.router.redis.replies import Encode, FewKeys, key_of, many_keys, unavailable
+
+
+@dataclass(eq=False)
+class RedisServer(Server):
+    lookups: Lookups
+
+    def info(self) -> Info:
+        lookups, topology = self.lookups, self.lookups.topology
+        counters = {field.name: getattr(lookups.counters, field.name) for field in fields(lookups.counters)}
+        info = super().info()
+        info["stats"] |= {f"lookup_{name}": count for name, count in counters.items()}
+        info["dataset"] = {
+            "dataset_id": topology.dataset_id if topology else "",
+            "keys": topology.dataset.keys if topology else 0,
+            "partitions": topology.ring.partitions if topology else 0,
+        }
+        info["keyspace"] = keyspace(topology.dataset.keys if topology else 0)
+        info["ring"] = {
+            "epoch": topology.epoch if topology else 0,
+            "replicas": topology.ring.replicas if topology else 0,
+            "shards": len(topology.ring.names) if topology else 0,
+        }
+        return info
+
+
+class RedisConnection(Connection):
+    def __init__(self, server: RedisServer) -> None:
+        super().__init__(server, COMMANDS)
+        self.lookups = server.lookups
+        self._pipeline: Pipeline | None = None  # the latest pending one, if GETs can still join it
+
+    def get(self, args: Args) -> Pending | None:
+        """Ask for a key together with those of the GETs right before and behind it."""
+        pipeline = self._pipeline
+        if pipeline is not None:
+            if self.last is pipeline:
+                pipeline.keys.append(args[1])
+                return None
+            pipeline.send()
+        self._pipeline = pipeline = Pipeline(self.notify, self.lookups, self.null, args[1])
+        return pipeline
+
+    def reading(self) -> Unchanged:
+        lookups, before = self.lookups, self.lookups.topology
+
+        def unchanged() -> bool:
+            now = lookups.topology
+            if before is None or now is None:
+                return before is now
+            # After more than one swap, one between them could have served another dataset.
+            return now.dataset_id == before.dataset_id and now.epoch - before.epoch <= 1
+
+        return unchanged
+
+    def begun(self) -> None:
+        if self._pipeline is not None:
+            self._pipeline.send()
+            self._pipeline = None
+
+
+class RedisPort:
+    """All connections of the port; `connection` makes one, for the server that listens."""
+
+    def __init__(self, lookups: Lookups) -> None:
+        self.server = RedisServer(lookups)
+        lookups.on_replaced = partial(tracking.tell, self.server)
+
+    def connection(self) -> RedisConnection:
+        """The protocol of a new connection."""
+        return RedisConnection(self.server)
+
+    async def drain(self, seconds: float) -> None:
+        """Answer what was begun and close; cut off clients that have not read it after `seconds`.
+
+        To be called when no new connection can come.
+        """
+        clients = list(self.server.clients.values())
+        for client in clients:
+            client.finish()
+        if clients:
+            await asyncio.wait([client.closed for client in clients], timeout=seconds)
+        for client in list(self.server.clients.values()):
+            client.abort()
+
+
+def mget(client: RedisConnection, args: Args) -> bytes | Pending:
+    null = client.null
+    return _read(client, args, lambda values: codec.values(values, null))
+
+
+def exists(client: RedisConnection, args: Args) -> bytes | Pending:
+    return _read(client, args, lambda values: codec.integer(sum(value is not None for value in values)))
+
+
+def _read(client: RedisConnection, args: Args, encode: Encode) -> bytes | Pending:
+    keys = [key_of(arg) for arg in args[1:]]
+    if len(keys) > FEW_KEYS:
+        return Awaited(client.notify, many_keys(client.lookups, keys, encode))
+    return FewKeys(client.notify, client.lookups, encode).start(keys)
+
+
+def _read_one(client: RedisConnection, key: bytes, encode: Callable[[bytes | None], bytes]) -> bytes | Pending:
+    return FewKeys(client.notify, client.lookups, lambda values: encode(values[0])).start([key_of(key)])
+
+
+def dbsize(client: RedisConnection, _args: Args) -> bytes:
+    try:
+        return codec.integer(scan.size(client.lookups))
+    except ShardUnavailable as error:
+        return unavailable(error)
+
+
+async def _page(client: RedisConnection, cursor: int, count: int) -> Page:
+    return await scan.page(client.lookups, cursor, count)
+
+
+_KEYS: Keys[RedisConnection] = Keys(lambda client: scan.size(client.lookups), _page, unavailable)
+
+COMMANDS: dict[bytes, Command[RedisConnection]] = {
+    **protocol.PROTOCOL,
+    **config.COMMANDS,
+    **strings.commands(_read_one),
+    **_KEYS.commands(),
+    b"GET": Command(RedisConnection.get, 2, 1, 1),
+    b"MGET": Command(mget, -2, 1, -1),
+    b"EXISTS": Command(exists, -2, 1, -1),
+    b"TOUCH": Command(exists, -2, 1, -1),
+    b"DBSIZE": Command(dbsize, 1),
+}

@@ -1,0 +1,94 @@
+"""The keys of all shards page by page, for SCAN and its kind: each partition's from one of its owners.
+
+cursor ──► partition, and those behind it ──► KEYSFROM on an owner of each, together ──► keys, in the ring's order
+                                                   │ lost, refused, silent
+                                                   ▼
+                                              its other owners, then those of the next topology
+"""
+
+import asyncio
+from typing import Any
+
+from ringkv.cluster.cursor import CURSORS, first_position
+from ringkv.cluster.errors import CorruptBlock, PeerError, RingkvError, ShardUnavailable
+from ringkv.cluster.lease import refusal
+from ringkv.cluster.position import slot_at
+from ringkv.resp.scan import Page
+from ringkv.router.lookup.lookup import UNREACHABLE, Lookups
+from ringkv.router.lookup.topology import Topology
+from ringkv.router.policy import BATCH_PATIENCE, DEADLINE, SCAN_PARTITIONS, TICK
+
+
+async def page(lookups: Lookups, cursor: int, count: int) -> Page:
+    """The next keys of the ring, about `count`. Raises ShardUnavailable."""
+    async with lookups.batch(0):
+        return await _page(lookups, cursor, count)
+
+
+async def _page(lookups: Lookups, cursor: int, count: int) -> Page:
+    keys: list[bytes] = []
+    while True:
+        left = count - len(keys)
+        starts = _starts(lookups.topology, cursor, left)
+        parts = await asyncio.gather(*[_ask(lookups, start, left) for start in starts], return_exceptions=True)
+        for start, part in zip(starts, parts, strict=True):
+            # A part that was cut short, or another dataset's partitions, leave a gap: go on from there.
+            if start != cursor:
+                break
+            if isinstance(part, BaseException):
+                if keys:
+                    return cursor, keys
+                raise part
+            cursor, found = part
+            keys += found
+            if not cursor or len(keys) >= count:
+                return cursor, keys
+
+
+def _starts(topology: Topology | None, cursor: int, count: int) -> list[int]:
+    """`cursor`, and those of the partitions behind it that are likely to be needed for `count` keys."""
+    if topology is None:
+        return [cursor]
+    partitions = topology.ring.partitions
+    cells = CURSORS // partitions
+    needed = count * partitions // max(1, topology.dataset.keys)
+    first = cursor // cells + 1
+    return [cursor, *(number * cells for number in range(first, min(first + min(needed, SCAN_PARTITIONS), partitions)))]
+
+
+async def _ask(lookups: Lookups, cursor: int, count: int) -> Page:
+    """The next keys of one partition, from whichever owner tells them first. Raises ShardUnavailable."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + DEADLINE
+    while True:
+        problem: RingkvError = ShardUnavailable(UNREACHABLE)
+        silent = False
+        topology = lookups.topology
+        for link in topology.routes[slot_at(first_position(cursor)) >> topology.shift] if topology else ():
+            try:
+                async with asyncio.timeout(BATCH_PATIENCE):
+                    return _parse(await link.call("KEYSFROM", cursor, count))
+            except PeerError as error:
+                problem = refusal(str(error))
+            except (TimeoutError, ConnectionError):
+                silent = True
+        # No topology heals a damaged file.
+        if clock() > until or (isinstance(problem, CorruptBlock) and not silent):
+            raise ShardUnavailable(str(problem))
+        await asyncio.sleep(TICK)
+
+
+def _parse(reply: Any) -> Page:
+    """Read the reply to KEYSFROM. Raises PeerError."""
+    match reply:
+        case [int(cursor), list(keys)] if all(type(key) is bytes for key in keys):
+            return cursor, keys
+        case _:
+            raise PeerError("what answers there does not tell keys as a shard does")
+
+
+def size(lookups: Lookups) -> int:
+    """The number of keys in the dataset. Raises ShardUnavailable."""
+    if lookups.topology is None:
+        raise ShardUnavailable(UNREACHABLE)
+    return lookups.topology.dataset.keys

@@ -1,0 +1,300 @@
+"""The blocks of the leased partitions, and what is known of each: a lease proves none of them, the first read does.
+
+    leased, unchecked ──first read──► checked ──► read where it is mapped, or as a copy where memory is too small
+             ▲                   └──► corrupt: refused by name, this block alone, until its partition is leased anew
+             └── its segment is in doubt (`shard.watch`): each read is checked, and none is remembered
+
+A block that would have to be waited for is not read here: `NotInMemory` says which, and `shard.reads` reads it.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from math import isqrt
+from struct import Struct
+from typing import Final, cast
+
+from ringkv.cluster.errors import CorruptBlock, DatasetError, PartitionNotLeased
+from ringkv.dataset.block import Row, damage, read_row
+from ringkv.dataset.dataset import Dataset
+from ringkv.dataset.format import OFFSET_BYTES, offsets_at, values_at
+from ringkv.dataset.residency import Span
+from ringkv.dataset.segment import Segment
+from ringkv.process.memory import available
+
+log = logging.getLogger("ringkv.shard")
+
+ENTRY: Final = Struct("=IIIIHH")
+"""Of a checked block, as the lookup needs it: where its keys begin in its segment, where its offsets begin as an index
+of 32-bit numbers, where its values begin, how many keys it has, the ranks that a search extends to the left of the
+expected one (0: not to be read where it is mapped), and the number of its segment. Zeros: not checked."""
+
+REACH_LIMIT: Final = (1 << 16) - 1
+
+COLD_MISSES: Final = 16
+"""Looks for a block in memory that have to be in vain, one after the other, before most of them are left out."""
+
+COLD_LOOK: Final = 8
+"""Then one in so many is done, so that it is noticed when the memory has been filled meanwhile."""
+
+
+class NotInMemory(Exception):
+    """A block would have to be waited for. No error: it is read elsewhere, and then asked for again."""
+
+    def __init__(self, block: int) -> None:
+        super().__init__(block)
+        self.block = block
+
+
+class Blocks:
+    """`tables[p]` has an ENTRY for each block of partition p; where it is not leased, zeros that are shared.
+
+    All methods are for the event loop's thread, but `leasing`.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.width = dataset.manifest.blocks_per_partition
+        self._nothing = bytearray(ENTRY.size * self.width)
+        self.tables: list[bytearray] = [self._nothing] * dataset.manifest.partitions
+        self.rows: dict[int, bytes] = {}  # partition → its rows of blocks.arrow, one behind the other
+        self.corrupt: dict[int, str] = {}  # block → reason
+        self.refused: dict[int, str] = {}  # partition → why its rows cannot be trusted
+        self.keys = 0
+        self.bytes = 0
+        self.checked_bytes = 0
+        self.mapped = True
+        self._doubted: set[int] = set()  # numbers of segments
+        self._suspects: set[int] = set()  # blocks that were found wrong when their segment had been touched
+        self._abandoned = ""
+        self._looks = 0
+        self._misses = 0  # one after the other
+        self._held: Mapping[int, bytes | OSError] = {}
+
+    def leasing(self, partitions: Iterable[int]) -> dict[int, bytes | CorruptBlock]:
+        """The rows of partitions that are to be leased. May run in another thread."""
+        found: dict[int, bytes | CorruptBlock] = {}
+        for partition in partitions:
+            try:
+                found[partition] = self.dataset.blocks_of(partition).tobytes()
+            except CorruptBlock as error:
+                found[partition] = error
+        return found
+
+    def lease(self, found: Mapping[int, bytes | CorruptBlock]) -> None:
+        """Let partitions be read that were not leased before, as `leasing` found them."""
+        for partition, rows in found.items():
+            self.refused.pop(partition, None)
+            if isinstance(rows, CorruptBlock):
+                self.refused[partition] = str(rows)
+                log.error("%s", rows)
+                continue
+            self.rows[partition] = rows
+            self.tables[partition] = bytearray(len(self._nothing))
+            self.keys += int(self.dataset.partitions.keys[partition])
+            self.bytes += int(self.dataset.partitions.sizes[partition])
+        self._fit()
+        for number, group in self._by_segment(found):
+            spans = {partition: self._span(partition) for partition in group if partition in self.rows}
+            self.dataset.segments[number].residency.keep(spans)
+
+    def release(self, partitions: Iterable[int]) -> None:
+        """Forget partitions and give their pages back."""
+        gone = set(partitions)
+        for partition in gone:
+            self.refused.pop(partition, None)
+            if partition not in self.rows:
+                continue
+            self._forget(partition, self._nothing)
+            del self.rows[partition]
+            self.keys -= int(self.dataset.partitions.keys[partition])
+            self.bytes -= int(self.dataset.partitions.sizes[partition])
+            for block in self.of(partition):
+                self.corrupt.pop(block, None)
+        self._fit()
+        for number, group in self._by_segment(gone):
+            self.dataset.segments[number].residency.release(group)
+
+    def is_leased(self, partition: int) -> bool:
+        return partition in self.rows
+
+    def row(self, block: int) -> Row:
+        """The row of a block whose partition is leased."""
+        partition, number = divmod(block, self.width)
+        return read_row(self.rows[partition], number)
+
+    def of(self, partition: int) -> range:
+        """The blocks of a partition."""
+        return range(partition * self.width, (partition + 1) * self.width)
+
+    def checked(self, block: int) -> bool:
+        """Whether the block was read and found right, and its segment is not in doubt since."""
+        partition, number = divmod(block, self.width)
+        _, _, _, keys, _, _ = ENTRY.unpack_from(self.tables[partition], number * ENTRY.size)
+        return bool(keys)
+
+    def unchecked(self, partition: int) -> list[int]:
+        """The blocks of a leased partition that are neither checked nor corrupt nor empty."""
+        if self.dataset.segment_of(partition) in self._doubted or partition not in self.rows:
+            return []
+        blocks = [block for block in self.of(partition) if not (self.checked(block) or block in self.corrupt)]
+        return [block for block in blocks if self.row(block).keys]
+
+    def read(self, block: int) -> tuple[Row, bytes]:
+        """The block's row and a copy of its body, checked if that has not been done before; b"" if it has no keys.
+
+        Raises NotInMemory, CorruptBlock, PartitionNotLeased.
+        """
+        partition = block // self.width
+        if partition not in self.rows:
+            raise self.refusal(partition)
+        row = self.row(block)
+        if not row.keys:
+            return row, b""
+        if block in self.corrupt:
+            raise CorruptBlock(self.corrupt[block])
+        number = self.dataset.segment_of(partition)
+        body = self._at_hand(block, self.dataset.segments[number], row)
+        if body is None:
+            raise NotInMemory(block)
+        if number in self._doubted:
+            if wrong := why_wrong(body, row):
+                self._suspects.add(block)
+                # As if it were not leased here: whether the key exists is for another shard to say.
+                raise PartitionNotLeased(str(self.dataset.segments[number].changed(wrong)))
+        elif isinstance(body, OSError) or not self.checked(block):
+            wrong = why_wrong(body, row)
+            self.settle(block, row, wrong)
+            if block in self.corrupt:
+                raise CorruptBlock(self.corrupt[block])
+            if wrong:
+                raise PartitionNotLeased(str(self.dataset.segments[number].changed(wrong)))
+        return row, cast("bytes", body)
+
+    def settle(self, block: int, row: Row, wrong: str) -> None:
+        """Note that a block was read: it is checked, or corrupt if there is something `wrong` with it.
+
+        Where its segment has been touched, that is for the watch to judge: it may have been overwritten.
+        """
+        partition, number = divmod(block, self.width)
+        if wrong and self.dataset.segments[self.dataset.segment_of(partition)].touched():
+            self._suspects.add(block)
+            return
+        if wrong:
+            error = self.dataset.corrupt(block, wrong)
+            self.corrupt[block] = str(error)
+            log.error("%s", error)
+            return
+        reach = 2 + isqrt(row.keys) if self.mapped else 0
+        offsets = (row.offset + offsets_at(row.keys)) // OFFSET_BYTES
+        values = row.offset + values_at(row.keys)
+        entry = row.offset, offsets, values, row.keys, min(reach, REACH_LIMIT), self.dataset.segment_of(partition)
+        ENTRY.pack_into(self.tables[partition], number * ENTRY.size, *entry)
+        self.checked_bytes += row.size
+
+    @contextmanager
+    def holding(self, bodies: Mapping[int, bytes | OSError]) -> Iterator[None]:
+        """Let these bodies, or the errors that their reading brought, stand for what is in memory."""
+        self._held = bodies
+        try:
+            yield
+        finally:
+            self._held = {}
+
+    @property
+    def held(self) -> Mapping[int, bytes | OSError]:
+        """What stands for what is in memory now."""
+        return self._held
+
+    def refusal(self, partition: int) -> DatasetError:
+        """Why a partition that is not leased, or was refused, cannot be read."""
+        if self._abandoned:
+            return PartitionNotLeased(self._abandoned)
+        if partition in self.refused:
+            return CorruptBlock(self.refused[partition])
+        return PartitionNotLeased(f"partition {partition} is not leased here; ask an owner of it")
+
+    def distrust(self, segment: int) -> list[int]:
+        """The segment may have been written to: check each block again whenever it is read.
+
+        Returns the blocks that had been checked, and those that were found wrong since it was touched.
+        """
+        self._doubted.add(segment)
+        before = self.suspects(segment)
+        for partition in self._leased_in(segment):
+            before += [block for block in self.of(partition) if self.checked(block)]
+            self._forget(partition, self._nothing)
+        return before
+
+    def suspects(self, segment: int) -> list[int]:
+        """The leased blocks of the segment that were found wrong since it was touched, each told once."""
+        found = {block for block in self._suspects if self.dataset.segment_of(block // self.width) == segment}
+        self._suspects -= found
+        return sorted(block for block in found if self.is_leased(block // self.width))
+
+    def trust(self, segment: int) -> list[int]:
+        """The segment was checked again, and is what it was. Returns its leased partitions: all is unchecked now."""
+        self._doubted.discard(segment)
+        leased = self._leased_in(segment)
+        for partition in leased:
+            self.tables[partition] = bytearray(len(self._nothing))
+        return leased
+
+    def abandon(self, reason: str) -> None:
+        """Read nothing any more: a segment is another one."""
+        self.release(list(self.rows))
+        self._abandoned = reason
+
+    def _at_hand(self, block: int, segment: Segment, row: Row) -> bytes | OSError | None:
+        """What is held of the block, else its body if that is in memory.
+
+        When nothing was in memory lately, most times None without a look: in vain, the look costs about a third as
+        much as the read from disk that follows.
+        """
+        if block in self._held:  # also as b"": a file that was cut off has nothing there
+            return self._held[block]
+        self._looks += 1
+        if self._misses >= COLD_MISSES and self._looks % COLD_LOOK:
+            return None
+        body = segment.read_now(row.offset, row.size)
+        self._misses = self._misses + 1 if body is None else 0
+        return body
+
+    def _fit(self) -> None:
+        """Read blocks where they are mapped if all that is leased fits into memory, else as copies."""
+        room = available() if self.mapped else available() * 3 // 4  # so that a few bytes do not turn it to and fro
+        fits = self.bytes <= room
+        if fits != self.mapped:
+            self.mapped = fits
+            if fits:
+                log.info("the leased blocks fit into memory: they are read where they are mapped")
+            else:
+                log.warning("the leased blocks do not fit into memory: they are read as copies, in part from the disk")
+            for partition in self.rows:
+                self._forget(partition, bytearray(len(self._nothing)))
+
+    def _forget(self, partition: int, table: bytearray) -> None:
+        """Forget what of a leased partition was checked."""
+        self.checked_bytes -= sum(self.row(block).size for block in self.of(partition) if self.checked(block))
+        self.tables[partition] = table
+
+    def _leased_in(self, segment: int) -> list[int]:
+        entry = self.dataset.manifest.segments[segment]
+        return [partition for partition in range(entry.first, entry.last) if partition in self.rows]
+
+    def _by_segment(self, partitions: Iterable[int]) -> Iterator[tuple[int, list[int]]]:
+        groups: dict[int, list[int]] = {}
+        for partition in partitions:
+            groups.setdefault(self.dataset.segment_of(partition), []).append(partition)
+        yield from groups.items()
+
+    def _span(self, partition: int) -> Span:
+        """The bytes of a leased partition in its segment, as far as its rows say the right places."""
+        blocks = self.of(partition)
+        first, last = self.row(blocks[0]), self.row(blocks[-1])
+        return min(first.offset, last.offset), max(first.offset + first.size, last.offset + last.size)
+
+
+def why_wrong(body: bytes | memoryview | OSError, row: Row) -> str:
+    """Why a body, or what came instead when it was read, is not the one that its row describes; "" if it is."""
+    return f"cannot be read: {body.strerror}" if isinstance(body, OSError) else damage(body, row)

@@ -1,0 +1,54 @@
+"""A reply that needs blocks which are not in memory: they are read side by side, then it is made as if they were."""
+
+import logging
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+
+from ringkv.resp import codec
+from ringkv.resp.pending import Pending
+from ringkv.shard.blocks import Blocks
+from ringkv.shard.reads import Reads
+
+log = logging.getLogger("ringkv.shard")
+
+Make = Callable[[], "bytes | Pending"]
+
+
+class Reading(Pending):
+    """Waits for `blocks`, then makes the reply with them. That may need others by then, and be pending again."""
+
+    __slots__ = ("_blocks", "_bodies", "_make", "_unread")
+
+    def __init__(self, notify: Callable[[], None], blocks: Blocks, make: Make) -> None:
+        super().__init__(notify)
+        self._blocks = blocks
+        self._make = make
+        # Of a reply that needs others now, with what was read for it before: that may have left the memory again.
+        self._bodies: dict[int, bytes | OSError] = dict(blocks.held)
+        self._unread = 0
+
+    def begin(self, reads: Reads, missing: AbstractSet[int]) -> "Reading":
+        """Read the blocks that are `missing`, at least one."""
+        self._unread = len(missing)
+        for block in missing:
+            reads.begin(block, self._arrived)
+        return self
+
+    def _arrived(self, block: int, body: bytes | OSError) -> None:
+        self._bodies[block] = body
+        self._unread -= 1
+        if self._unread:
+            return
+        try:
+            with self._blocks.holding(self._bodies):
+                reply = self._make()
+        except Exception as error:
+            # Others wait for the same block, and for the blocks behind it: they are told whatever happens here.
+            log.exception("a reply could not be made")
+            reply = codec.error("ERR", str(error) or type(error).__name__)
+        if isinstance(reply, bytes):
+            self.answer(reply)
+        elif reply.reply is not None:
+            self.answer(reply.reply)
+        else:
+            reply.notify = lambda: self.answer(reply.reply or b"")

@@ -1,0 +1,116 @@
+"""Reads what is leased before anybody asks for it: behind all requests, what was asked for first, within a rate.
+
+A block that was read is checked, and in memory: a request for it waits for nothing.
+"""
+
+import asyncio
+import mmap
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final
+
+from ringkv.dataset.block import Row
+from ringkv.dataset.segment import Segment
+from ringkv.shard.blocks import Blocks, why_wrong
+
+AT_ONCE: Final = 1 << 20
+"""Bytes read by one call: some milliseconds' worth of a disk, for which a thread holds them."""
+
+CATCH_UP: Final = 0.1
+"""Seconds behind its rate that the warm-up may make up for: a group that took long is not followed by a rush."""
+
+MADV_POPULATE_READ: Final = 22
+"""Map pages that are in the page cache, of Linux 5.14; unlike a look at them it cannot kill where a file was cut off.
+Python names it from 3.13 on."""
+
+
+class Warmup:
+    """`rate` is in bytes a second; 0 reads nothing ahead."""
+
+    def __init__(self, blocks: Blocks, rate: int) -> None:
+        self._blocks = blocks
+        self._rate = rate
+        self._cold: OrderedDict[int, None] = OrderedDict()
+        self._wake = asyncio.Event()
+
+    def add(self, partitions: Iterable[int]) -> None:
+        """Read these partitions too, in order."""
+        self._cold.update(dict.fromkeys(partitions))
+        self._wake.set()
+
+    def hurry(self, partition: int) -> None:
+        """Somebody has asked for a key of this partition: read it before the others."""
+        if partition in self._cold:
+            self._cold.move_to_end(partition, last=False)
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        free = time.monotonic()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._cold:
+                partition, _ = self._cold.popitem(last=False)
+                if not (self._rate and self._blocks.mapped):
+                    continue  # where there is no room for all, what is read ahead would push out what is asked for
+                for group in self._groups(partition):
+                    await self._warm(partition, group)
+                    free = max(free, time.monotonic() - CATCH_UP) + sum(row.size for _, row in group) / self._rate
+                    if (pause := free - time.monotonic()) > 0:
+                        await asyncio.sleep(pause)
+
+    def _groups(self, partition: int) -> Iterable[list[tuple[int, Row]]]:
+        """The partition's unchecked blocks, so many together that they have about AT_ONCE bytes."""
+        group: list[tuple[int, Row]] = []
+        held = 0
+        # Their rows are taken now: the partition may be released while the first of them are read.
+        for block, row in [(block, self._blocks.row(block)) for block in self._blocks.unchecked(partition)]:
+            group.append((block, row))
+            held += row.size
+            if held >= AT_ONCE:
+                yield group
+                group, held = [], 0
+        if group:
+            yield group
+
+    async def _warm(self, partition: int, group: list[tuple[int, Row]]) -> None:
+        dataset = self._blocks.dataset
+        segment = dataset.segments[dataset.segment_of(partition)]
+        wrong = await asyncio.to_thread(_read, segment, [row for _, row in group])
+        still = set(self._blocks.unchecked(partition))
+        for (block, row), reason in zip(group, wrong, strict=True):
+            if block in still:
+                self._blocks.settle(block, row, reason)
+
+
+def _read(segment: Segment, rows: list[Row]) -> list[str]:
+    """Read blocks that follow each other, nearly; for each why it is not what its row describes, or ""."""
+    start, end = rows[0].offset, rows[-1].offset + rows[-1].size
+    try:
+        data = memoryview(segment.read(start, end - start))
+    except OSError:
+        return [_read_one(segment, row) for row in rows]
+    found = [
+        # A row may say a wrong place: that is its own fault, and not that of the others in the group.
+        why_wrong(data[max(0, row.offset - start) : row.offset - start + row.size], row) and _read_one(segment, row)
+        for row in rows
+    ]
+    _populate(segment, start, end)
+    return found
+
+
+def _read_one(segment: Segment, row: Row) -> str:
+    try:
+        return why_wrong(segment.read(row.offset, row.size), row)
+    except OSError as error:
+        return why_wrong(error, row)
+
+
+def _populate(segment: Segment, start: int, end: int) -> None:
+    """Map these pages, so that not even the first look at them has to."""
+    first = start // mmap.PAGESIZE * mmap.PAGESIZE
+    try:
+        segment.map.madvise(MADV_POPULATE_READ, first, end - first)
+    except OSError:
+        return  # an older kernel: the first look does it

@@ -1,0 +1,88 @@
+"""Watches the segments that a shard serves: one that is overwritten is noticed within a second, and served no more.
+
+    stamp as it was ──► served where it is mapped
+          │ changed                ▲ all as it was
+          ▼                        │
+    in doubt: each read is checked; all that was checked is read again ──► another size, other bytes: the shard leaves
+
+The stamp changes also by a rename, `chmod` or `touch`, which harm nothing: so it raises a doubt and proves nothing.
+"""
+
+import asyncio
+import logging
+from typing import Final
+
+from ringkv.cluster.errors import PackedFileChanged
+from ringkv.dataset.block import Row
+from ringkv.dataset.segment import Segment, Stamp
+from ringkv.shard.blocks import Blocks, why_wrong
+from ringkv.shard.warmup import Warmup
+
+log = logging.getLogger("ringkv.shard")
+
+LOOK_SECONDS: Final = 0.1
+"""Between two looks at stamps, of about a microsecond each. It is also long enough for a write after a look to have
+another time than one before it: file systems count in steps of up to 10 ms."""
+
+LOOKED_AT: Final = 256
+"""Segments whose stamps are looked at together: of up to 2,560, or 640 GiB, each has its turn within a second."""
+
+CHECKED_AT_ONCE: Final = 64
+"""Blocks that are read again between two looks at the file's size: about a millisecond's worth."""
+
+
+async def watch(blocks: Blocks, warmup: Warmup) -> None:
+    """Run until cancelled. Raises PackedFileChanged, and the blocks are not read any more."""
+    segments = blocks.dataset.segments
+    checking: dict[int, asyncio.Task[Stamp]] = {}
+    try:
+        while True:
+            for first in range(0, max(1, len(segments)), LOOKED_AT):
+                await asyncio.sleep(LOOK_SECONDS)
+                for number, segment in enumerate(segments[first : first + LOOKED_AT], first):
+                    now = segment.look()
+                    if number not in checking and now != segment.stamp:
+                        checking[number] = asyncio.create_task(_checked_again(blocks, number))
+                    elif number in checking and checking[number].done():
+                        segment.stamp = checking.pop(number).result()
+                        warmup.add(blocks.trust(number))
+                        log.info("%s is what it was", segment.path)
+    except PackedFileChanged as error:
+        blocks.abandon(str(error))
+        raise
+    finally:
+        for task in checking.values():
+            task.cancel()
+        await asyncio.gather(*checking.values(), return_exceptions=True)
+
+
+async def _checked_again(blocks: Blocks, number: int) -> Stamp:
+    """The stamp of the segment since when all that had been checked is as it was. Raises PackedFileChanged."""
+    segment = blocks.dataset.segments[number]
+    log.info("%s was touched: what was checked is checked again", segment.path)
+    rows = [(block, blocks.row(block)) for block in blocks.distrust(number)]
+    while True:
+        stamp = segment.look()
+        await asyncio.sleep(LOOK_SECONDS)
+        if segment.look() != stamp:
+            continue
+        for first in range(0, len(rows), CHECKED_AT_ONCE):
+            await asyncio.to_thread(_check, segment, rows[first : first + CHECKED_AT_ONCE])
+            segment.look()
+        found = blocks.suspects(number)
+        if segment.look() == stamp and not found:
+            return stamp
+        rows += [(block, blocks.row(block)) for block in found]
+
+
+def _check(segment: Segment, rows: list[tuple[int, Row]]) -> None:
+    for block, row in rows:
+        if why_wrong(_read(segment, row), row):
+            raise segment.changed(f"block {block} is not what it was")
+
+
+def _read(segment: Segment, row: Row) -> bytes | OSError:
+    try:
+        return segment.read(row.offset, row.size)
+    except OSError as error:
+        return error

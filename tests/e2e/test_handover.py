@@ -1,0 +1,51 @@
+"""A router that begins anew on SIGHUP refuses nobody meanwhile: its ports stay open, and who comes waits."""
+
+import os
+import signal
+
+import pytest
+import redis
+
+from tests.e2e.test_lifecycle import KEY
+from tests.support.data import EXAMPLE
+from tests.support.processes import Spawned, Spawner, wait_for
+from tests.support.visitors import visitors
+
+
+def start(spawn: Spawner, workers: int) -> tuple[Spawned, int, int]:
+    """A router of so many workers, with its ports."""
+    shard = spawn.shard(EXAMPLE)
+    listen = ("--listen", "127.0.0.1:0", "--redis-listen", "127.0.0.1:0", "--workers", str(workers))
+    router = spawn("router", "--shards", str(shard.address), *listen)
+    port = int(router.wait_for_line(r"router listens on 127\.0\.0\.1:(\d+)")[1])
+    redis_port = int(router.wait_for_line(r"router speaks Redis on 127\.0\.0\.1:(\d+)")[1])
+    wait_for(lambda: router.err.count("topology 1 in") == workers, "no topology")
+    return router, port, redis_port
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_router_that_begins_anew_refuses_nobody(spawn: Spawner, workers: int) -> None:
+    router, port, redis_port = start(spawn, workers)
+    with visitors(port) as clients:
+        for times in (2, 3):
+            os.kill(router.pid, signal.SIGHUP)
+            wait_for(lambda times=times: router.err.count("topology 1 in") == times * workers, router.err)  # type: ignore[misc]
+            before = clients.served
+            wait_for(lambda before=before: clients.served > before + 20, "nobody is served")  # type: ignore[misc]
+    with redis.Redis(port=redis_port) as client:
+        assert client.get(KEY) == b"1234"
+    router.process.terminate()
+    assert router.wait() == 0
+    wait_for(lambda: not router.living())
+    assert list(router.runtime.iterdir()) == []
+    assert "Traceback" not in router.err
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_router_can_be_stopped_while_it_begins_anew(spawn: Spawner, workers: int) -> None:
+    router, *_ = start(spawn, workers)
+    os.kill(router.pid, signal.SIGHUP)
+    router.process.terminate()
+    assert router.wait() in {0, -signal.SIGTERM}
+    wait_for(lambda: not router.living())
+    assert list(router.runtime.iterdir()) == []

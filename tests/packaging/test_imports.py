@@ -1,0 +1,94 @@
+"""A command loads the libraries that it needs and no others: `ringkv get` starts in a moment, a shard stays small.
+
+Python itself tells what was imported, with -X importtime.
+"""
+
+import re
+import subprocess
+import sys
+from typing import Final
+
+import pytest
+
+from tests.support.data import EXAMPLE, ROOT
+from tests.support.processes import SpawnedCluster, Spawner
+
+WATCHED: Final = frozenset(
+    {"aiohttp", "hiredis", "numpy", "prometheus_client", "pyarrow", "rich", "uhashring", "uvloop"}
+)
+"""The libraries that take time or memory to import."""
+
+SERVES: Final = frozenset({"aiohttp", "hiredis", "prometheus_client", "uhashring", "uvloop"})
+
+KEY: Final = "f8a24bb8-eff8-41dc-929b-10b4c3e49e05"
+
+ALONE: Final[dict[str, set[str]]] = {
+    "--version": set(),
+    "--help": {"rich", "uhashring"},  # the first line of each command's help stands beside its code
+    "get --help": set(),
+    "stats --help": {"rich"},
+    "explain --help": {"rich"},
+    "plan --help": {"rich", "uhashring"},
+    "plan --shards 3..4": {"rich", "uhashring"},
+    "pack --help": set(),
+    "verify --help": set(),
+    "up --help": set(),
+    "shard --help": set(),
+    "router --help": set(),
+}
+"""Command lines that need no cluster, with those of WATCHED that they may import."""
+
+AT_WORK: Final[dict[str, set[str]]] = {
+    f"get {KEY}": set(),
+    "stats --once --interval 0.1": {"rich"},
+    "stats --json --interval 0.1": {"rich"},
+    f"explain {KEY}": {"rich"},
+}
+"""The same for those that ask a router."""
+
+
+def imported(said: str) -> set[str]:
+    """Those of WATCHED that stand in what -X importtime has written."""
+    names = re.findall(r"(?m)^import time:.*\| +([\w.]+)$", said)
+    assert "ringkv" in names
+    return {*names} & WATCHED
+
+
+def imports_of(arguments: str, **variables: str) -> set[str]:
+    command = [sys.executable, "-X", "importtime", "-m", "ringkv", *arguments.split()]
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout
+    return imported(done.stderr)
+
+
+@pytest.fixture(scope="module")
+def cluster(module_spawn: Spawner) -> SpawnedCluster:
+    return module_spawn.up(EXAMPLE, "--shards", "1")
+
+
+@pytest.mark.parametrize("arguments", ALONE)
+def test_a_command_imports_no_more_than_it_needs(arguments: str) -> None:
+    assert imports_of(arguments) == ALONE[arguments]
+
+
+@pytest.mark.parametrize("arguments", AT_WORK)
+def test_a_command_that_asks_a_router_imports_no_more_than_it_needs(cluster: SpawnedCluster, arguments: str) -> None:
+    url = f"http://{cluster.host}:{cluster.port}"
+    assert imports_of(arguments, RINGKV_URL=url) == AT_WORK[arguments]
+
+
+def test_a_shard_draws_nothing(spawn: Spawner) -> None:
+    listen = f"unix:{spawn.directory()}/s"
+    command = (sys.executable, "-X", "importtime", "-m", "ringkv", "shard", EXAMPLE, "--listen", listen)
+    shard = spawn.run(*command)
+    shard.wait_for_line("shard .* ready on")
+    assert imported(shard.err) == SERVES | {"numpy", "pyarrow"}
+
+
+def test_a_router_reads_no_files(spawn: Spawner) -> None:
+    shards = f"unix:{spawn.directory()}/s"
+    command = (sys.executable, "-X", "importtime", "-m", "ringkv", "router", "--shards", shards)
+    router = spawn.run(*command, "--listen", "127.0.0.1:0")
+    router.wait_for_line("router listens on")
+    assert imported(router.err) == SERVES

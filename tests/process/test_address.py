@@ -1,0 +1,123 @@
+"""Addresses: written as they are read, refused in one line, and never taken from somebody who still listens."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ringkv.cluster.errors import InvalidAddress, StartupError
+from ringkv.process.address import Address, bind
+from tests.support.processes import short_directory
+
+HOSTS = st.one_of(
+    st.from_regex(r"\A[a-z0-9][a-z0-9.-]{0,30}\Z"), st.ip_addresses(v=4).map(str), st.ip_addresses(v=6).map(str)
+)
+ADDRESSES = st.one_of(
+    st.builds(Address, HOSTS, st.integers(0, 65535)),
+    st.builds(Address, st.text(min_size=1).map(lambda path: f"/{path}"), st.none()),
+)
+
+
+@given(ADDRESSES)
+def test_what_is_written_reads_the_same(address: Address) -> None:
+    assert Address.parse(str(address)) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("localhost:7379", "localhost", 7379),
+        ("[::1]:80", "::1", 80),
+        ("unix:/run/shard.sock", "/run/shard.sock", None),
+        ("unix:relative:1", "relative:1", None),
+        ("0.0.0.0:0", "0.0.0.0", 0),
+    ],
+)
+def test_every_form_is_read(text: str, host: str, port: int | None) -> None:
+    assert Address.parse(text) == Address(host, port)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ":", "host", "host:", ":80", "host:x", "host:-1", "host:65536", "host:8 0", "::1:80", "unix:", "host:٣"],
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(InvalidAddress, match=r"not an address: .* \(want host:port"):
+        Address.parse(text)
+
+
+async def test_who_connects_reaches_who_listens() -> None:
+    with short_directory() as folder:
+        for address in (Address("127.0.0.1", 0), Address("::1", 0), Address(f"{folder}/s", None)):
+            arrived = asyncio.Event()
+            server = await address.listen(lambda arrived=arrived: _Once(arrived))  # type: ignore[misc]
+            port = None if address.port is None else server.sockets[0].getsockname()[1]
+            client = await Address(address.host, port).connect(lambda: _Once(asyncio.Event()))
+            async with asyncio.timeout(10):
+                await arrived.wait()
+            client.transport.close()
+            server.close()
+            await server.wait_closed()
+
+
+class _Once(asyncio.Protocol):
+    def __init__(self, arrived: asyncio.Event) -> None:
+        self.arrived = arrived
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.arrived.set()
+
+
+def test_a_port_in_use_is_named() -> None:
+    with bind(Address("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StartupError, match=f"cannot listen on 127.0.0.1:{port}: the address is in use"):
+            bind(Address("127.0.0.1", port))
+
+
+def test_a_host_that_is_not_ours_is_named() -> None:
+    with pytest.raises(StartupError, match=r"cannot listen on 192\.0\.2\.1:80: "):
+        bind(Address("192.0.2.1", 80))
+
+
+def test_a_unix_socket_in_use_is_not_taken() -> None:
+    with short_directory() as folder:
+        address = Address(f"{folder}/s", None)
+        with bind(address), pytest.raises(StartupError, match="in use"):
+            bind(address)
+        assert Path(address.host).is_socket()
+
+
+def test_a_unix_socket_that_a_killed_process_left_behind_is_taken_over() -> None:
+    with short_directory() as folder:
+        address = Address(f"{folder}/s", None)
+        bind(address).close()
+        assert Path(address.host).exists()
+        with bind(address), socket.socket(socket.AF_UNIX) as client:
+            client.connect(address.host)
+        address.remove()
+        assert not Path(address.host).exists()
+
+
+def test_a_file_in_the_place_of_a_unix_socket_is_left_alone() -> None:
+    with short_directory() as folder:
+        (folder / "s").write_text("precious")
+        with pytest.raises(StartupError, match="in use"):
+            bind(Address(f"{folder}/s", None))
+        assert (folder / "s").read_text() == "precious"
+
+
+@pytest.mark.parametrize("host", ["/nowhere/at/all/s", "/" + "x" * 200])
+def test_a_unix_socket_that_cannot_be_made_is_named(host: str) -> None:
+    with pytest.raises(StartupError, match="cannot listen on unix:/"):
+        bind(Address(host, None))
+
+
+@pytest.mark.parametrize("host", ["no such host", "name.invalid"])
+def test_a_host_without_an_address_is_named(host: str) -> None:
+    with pytest.raises(StartupError, match=f"cannot listen on {host}:80: "):
+        bind(Address(host, 80))

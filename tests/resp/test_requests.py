@@ -1,0 +1,188 @@
+"""Requests are what a client sent, wherever it was cut; what is none is refused when its first wrong byte is read."""
+
+import re
+from itertools import pairwise
+
+import hiredis
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ringkv.resp import codec, inline
+from ringkv.resp.requests import (
+    MAX_ARGUMENTS_BEFORE_AUTH,
+    MAX_BULK,
+    MAX_BULK_BEFORE_AUTH,
+    MAX_INLINE,
+    MAX_REQUEST,
+    RequestError,
+    Requests,
+)
+from tests.support.data import random_keys
+from tests.support.resp import command
+
+KEYS = random_keys(40, seed=51)
+
+keys = st.sampled_from(KEYS)
+gets = st.tuples(st.sampled_from([b"GET", b"get"]), keys).map(list)
+mgets = st.lists(keys, min_size=1, max_size=9).map(lambda keys: [b"MGET", *keys])
+others = st.lists(st.binary(max_size=5) | st.binary(min_size=90, max_size=120) | keys, min_size=1, max_size=30)
+pipelines = (
+    st.lists(gets, max_size=20) | st.lists(gets | mgets, max_size=12) | st.lists(gets | mgets | others, max_size=12)
+)
+
+
+def parse(pieces: list[bytes], *, authenticated: bool = True) -> list[list[bytes]]:
+    """All requests in the pieces, with their names in capitals. Raises RequestError."""
+    requests = Requests()
+    requests.authenticated = authenticated
+    found: list[list[bytes]] = []
+    for piece in pieces:
+        requests.feed(piece)
+        found += requests.ready
+        while requests.read():
+            found += requests.ready
+    return [[args[0].upper(), *args[1:]] for args in found]
+
+
+def cut(stream: bytes, places: list[int]) -> list[bytes]:
+    bounds = [0, *sorted(place % (len(stream) + 1) for place in places), len(stream)]
+    return [stream[start:end] for start, end in pairwise(bounds)]
+
+
+def by_hiredis(stream: bytes) -> list[list[bytes]]:
+    """The slow twin of what is split at once: it reads whole arrays of bulk strings."""
+    reader, found = codec.reader(), []
+    reader.feed(stream)
+    while (args := reader.gets()) is not codec.NOT_ENOUGH:
+        assert isinstance(args, list)
+        found.append([args[0].upper(), *args[1:]])
+    return found
+
+
+@given(pipelines, st.lists(st.integers(0, 10_000), max_size=6))
+def test_requests_are_read_as_hiredis_reads_them_wherever_they_are_cut(
+    pipeline: list[list[bytes]], places: list[int]
+) -> None:
+    stream = b"".join(command(*args) for args in pipeline)
+    assert parse(cut(stream, places)) == by_hiredis(stream)
+
+
+@given(st.data())
+def test_a_key_that_looks_like_the_protocol_is_a_key(data: st.DataObject) -> None:
+    head = b"*2\r\n$3\r\nGET\r\n$36\r\n"
+    odd = data.draw(st.lists(st.sampled_from([head, b"\r\n", b"$36\r\n", b"*2147483647\r\n", b"x"]), max_size=9))
+    key = b"".join(odd)[:36].ljust(36, b"\n")
+    count = data.draw(st.integers(1, 140))
+    stream = codec.get_commands([KEYS[0], key, key, KEYS[1]]) + command("MGET", KEYS[2], *[key] * count)
+    stream += command("MGET", key, KEYS[3]) + command("GET", key)
+    expected = [[b"GET", KEYS[0]], [b"GET", key], [b"GET", key], [b"GET", KEYS[1]], [b"MGET", KEYS[2], *[key] * count]]
+    expected += [[b"MGET", key, KEYS[3]], [b"GET", key]]
+    assert parse(cut(stream, data.draw(st.lists(st.integers(0, 10_000), max_size=4)))) == expected
+
+
+@given(st.lists(st.integers(0, 300), max_size=8))
+def test_lines_empty_lines_and_empty_requests_are_taken_anywhere(places: list[int]) -> None:
+    stream = b"\r\n".join(
+        [
+            b"PING",
+            b"",
+            b"*0",
+            b"*-1",
+            b"*-99",
+            b"  get\tx  ",
+            command("ECHO", b"\r\n") + b"MGET a",
+            b"*1\r\n$4\r\nPING\r\n",
+        ]
+    )
+    expected = [[b"PING"], [b"GET", b"x"], [b"ECHO", b"\r\n"], [b"MGET", b"a"], [b"PING"]]
+    assert parse(cut(stream, places)) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"set \"a b\"  'c d'", [b"set", b"a b", b"c d"]),
+        (rb'"\x41\x0a\n\r\t\b\a\\\"\q"', [b'A\n\n\r\t\b\a\\"q']),
+        (rb"'it\'s \n'", [rb"it's \n"]),
+        (b'a"b c"', [b"ab c"]),
+        (b'""', [b""]),
+        (b'"open', None),
+        (b"'open", None),
+        (b'"a"b', None),
+        (b"'a'b", None),
+        (b'"a\\', None),
+    ],
+)
+def test_the_words_of_a_line_are_those_of_redis(line: bytes, words: list[bytes] | None) -> None:
+    assert inline.words(line) == words
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (b"*1048577\r\n", "invalid multibulk length"),
+        (b"*2147483647\r\n", "invalid multibulk length"),
+        (b"*4294967295\r\n", "invalid multibulk length"),
+        (b"*" + b"1" * 99, "invalid multibulk length"),
+        (b"*x\r\n", "invalid multibulk length"),
+        (b"*+1\r\n", "invalid multibulk length"),
+        (b"*01\r\n", "invalid multibulk length"),
+        (b"*\r\n", "invalid multibulk length"),
+        (b"*1\r\n$%d\r\n" % (MAX_BULK + 1), "invalid bulk length"),
+        (b"*1\r\n$99999999999999999999999\r\n", "invalid bulk length"),
+        (b"*1\r\n$-1\r\n", "invalid bulk length"),
+        (b"*1\r\n$ 4\r\n", "invalid bulk length"),
+        (b"*1\r\n:5\r\n", "expected '$', got ':'"),
+        (b"*1\r\n*1\r\n", "expected '$', got '*'"),
+        (b"*1\r\n$4\r\nPINGx\r\n", "a bulk string ends where its length says"),
+        (b"\x16\x03\x01", "or a line of text"),
+        (b'"open\r\n', "unbalanced quotes"),
+        (b"x" * (MAX_INLINE + 1), "too big inline request"),
+        (b"GET /x HTTP/1.1\r\n", "not HTTP"),
+    ],
+    ids=lambda value: repr(value[:30]),
+)
+def test_what_is_no_request_is_refused_however_it_is_cut(request_: bytes, reason: str) -> None:
+    for pieces in ([request_], cut(request_, list(range(min(len(request_), 100)))), [command("PING") + request_]):
+        with pytest.raises(RequestError, match=re.escape(reason)):
+            parse(pieces)
+
+
+@pytest.mark.parametrize("size", [2, 100, MAX_BULK])
+def test_what_one_request_holds_is_bounded_and_counts_what_is_parsed(size: int) -> None:
+    requests = Requests()
+    argument = b"$%d\r\n%b\r\n" % (size, bytes(size))
+    piece = argument * (1 + 60_000 // len(argument))
+    fed = 0
+
+    def fill() -> None:
+        nonlocal fed
+        while fed < 2 * MAX_REQUEST:
+            requests.feed(piece)
+            assert not requests.read()
+            fed += len(piece)
+
+    requests.feed(b"*1000000\r\n")
+    with pytest.raises(RequestError, match=f"at most {MAX_REQUEST} bytes"):
+        fill()
+    assert MAX_REQUEST - 2 * len(piece) < fed <= MAX_REQUEST
+
+
+def test_who_has_not_authenticated_may_send_less() -> None:
+    most = [b"x"] * MAX_ARGUMENTS_BEFORE_AUTH
+    large = [b"x" * MAX_BULK_BEFORE_AUTH]
+    stream = command(*most) + command(*large)
+    assert len(parse([stream], authenticated=False)) == 2
+    with pytest.raises(RequestError, match="unauthenticated multibulk length"):
+        parse([command(*most, b"x")], authenticated=False)
+    with pytest.raises(RequestError, match="unauthenticated bulk length"):
+        parse([command(large[0] + b"x")], authenticated=False)
+
+
+def test_hiredis_would_make_room_for_what_a_count_announces() -> None:
+    """Why it does not read requests: should this change, it may."""
+    reader = codec.reader()
+    reader.feed(b"*4294967295\r\n")
+    with pytest.raises((MemoryError, hiredis.ProtocolError)):
+        reader.gets()

@@ -1,0 +1,67 @@
+"""Many keys checked at once: the slow twin, one key at a time, says the same."""
+
+import uuid
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ringkv.cluster.errors import InvalidKey
+from ringkv.cluster.position import are_canonical, are_key_lines, canonical, is_canonical
+from tests.support.data import random_keys
+
+KEYS = random_keys(5, seed=31)
+uuids = st.builds(lambda number: str(uuid.UUID(int=number, version=4)).encode(), st.integers(0, 2**128 - 1))
+spoilt = st.sampled_from(
+    [
+        b"",
+        b"\n",
+        KEYS[0].upper(),
+        KEYS[0] + b"\n",
+        KEYS[0] + b"\n" + KEYS[1],
+        KEYS[0][:-1],
+        KEYS[0] + b"0",
+        KEYS[0].replace(b"-4", b"-1"),
+        KEYS[0][:19] + b"c" + KEYS[0][20:],
+        KEYS[0].replace(b"-", b"0"),
+        KEYS[0][:35] + b"g",
+        KEYS[0] + b"\r",
+    ]
+)
+
+
+@given(st.lists(uuids | spoilt))
+@example([KEYS[0] + b"\n" + KEYS[1], b""])
+@example([b"", KEYS[0] + b"\n" + KEYS[1]])
+def test_keys_that_are_canonical_together_are_so_one_by_one(keys: list[bytes]) -> None:
+    if are_canonical(keys):
+        assert all(map(is_canonical, keys))
+    elif any(map(bytes.islower, keys)):
+        assert not all(map(is_canonical, keys))
+
+
+def test_keys_without_a_letter_are_only_not_known_to_be_canonical() -> None:
+    key = b"00000000-0000-4000-8000-000000000000"
+    assert is_canonical(key)
+    assert not are_canonical([key])
+    assert are_canonical([key, KEYS[0]])
+    assert not are_canonical([])
+
+
+def is_key(line: bytes) -> bool:
+    try:
+        canonical(line)
+    except InvalidKey:
+        return False
+    return True
+
+
+@given(st.lists(uuids | uuids.map(bytes.upper) | spoilt).map(b"\n".join))
+@example(b"")
+def test_lines_that_are_keys_together_are_so_one_by_one(lines: bytes) -> None:
+    assert (are_key_lines(lines + b"\n") is not None) == all(map(is_key, lines.split(b"\n")))
+
+
+@pytest.mark.parametrize("lines", [KEYS[0], KEYS[0] + b"\n" + KEYS[1], KEYS[0] + b"\r\n"])
+def test_a_line_has_its_end(lines: bytes) -> None:
+    assert not are_key_lines(lines)

@@ -1,0 +1,197 @@
+"""SCAN on the router: every key of all shards once, whatever the shards do meanwhile."""
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import AsyncIterator
+from typing import Any
+
+import hiredis
+import pytest
+
+import ringkv.router.redis.scan
+from ringkv.cluster.cursor import CURSORS, behind, cell
+from ringkv.cluster.position import position
+from ringkv.process.address import Address
+from ringkv.resp import codec
+from ringkv.router.lookup.lookup import Lookups
+from tests.support.data import random_keys
+from tests.support.fake_shard import PARTITIONS, FakeShard, KeysAnswer, Start, topology_of, value
+from tests.support.processes import eventually, short_directory
+from tests.support.redis_port import AsyncClient, ServedPort
+
+KEYS = sorted(random_keys(2_000, seed=61), key=position)
+CELLS = CURSORS // PARTITIONS
+
+
+def of(keys: list[bytes], partitions: int = PARTITIONS) -> KeysAnswer:
+    """KEYSFROM of a shard that has all of these keys loaded."""
+    cells = CURSORS // partitions
+    places = [cell(position(key)) for key in keys]
+
+    def answer(_shard: FakeShard, cursor: int, count: int) -> bytes:
+        border = (cursor // cells + 1) * cells
+        found = keys[bisect_left(places, cursor) : bisect_left(places, border)]
+        after = behind(position(found[count - 1])) if len(found) > count else border % CURSORS
+        return codec.array([codec.integer(after), codec.array([codec.bulk(key) for key in found[:count]])])
+
+    return answer
+
+
+def error(code: str) -> KeysAnswer:
+    return lambda _shard, _cursor, _count: codec.error(code, "as it was told")
+
+
+def silence(_shard: FakeShard, _cursor: int, _count: int) -> None:
+    return None
+
+
+def garbage(_shard: FakeShard, _cursor: int, _count: int) -> bytes:
+    return codec.array([codec.bulk("0"), codec.bulk("x")])
+
+
+def close(shard: FakeShard, _cursor: int, _count: int) -> None:
+    shard.abort()
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[ServedPort]:
+    """A Redis port in front of nobody yet."""
+    with short_directory() as folder:
+        port = ServedPort(Lookups(), Address(f"{folder}/redis", None))
+        await port.start()
+        yield port
+        await port.end()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that nobody waits 5 seconds for what does not come."""
+    monkeypatch.setattr(ringkv.router.redis.scan, "DEADLINE", 0.3)
+    monkeypatch.setattr(ringkv.router.redis.scan, "BATCH_PATIENCE", 0.05)
+
+
+async def scan(client: AsyncClient, *options: str | int) -> list[bytes]:
+    found: list[bytes] = []
+    cursor = b"0"
+    while True:
+        cursor, keys = await client("SCAN", cursor, *options)
+        found += keys
+        if cursor == b"0":
+            return found
+
+
+def told(reply: Any) -> str:
+    assert isinstance(reply, hiredis.ReplyError), reply
+    return str(reply)
+
+
+@pytest.mark.parametrize("count", [10, 100, 1000, 10**6])
+async def test_all_shards_together_have_every_key_once(start: Start, port: ServedPort, count: int) -> None:
+    shards = await start(a=value, b=value, c=value)
+    for shard in shards:
+        shard.answer_keys = of(KEYS)
+    port.lookups.swap(await topology_of(shards, 1, keys=len(KEYS) // 3))
+    client = await port.connect()
+    assert await scan(client, "COUNT", count) == KEYS
+    assert all(shard.scanned for shard in shards)
+    assert port.lookups.in_flight == 0
+
+
+@pytest.mark.parametrize("fault", [silence, garbage, close, error("NOTLEASED"), error("CORRUPT"), error("ERR")])
+@pytest.mark.usefixtures("impatient")
+async def test_what_one_owner_does_not_tell_another_one_does(start: Start, port: ServedPort, fault: KeysAnswer) -> None:
+    bad, good = await start(a=value, b=value)
+    bad.answer_keys, good.answer_keys = fault, of(KEYS)
+    port.lookups.swap(await topology_of([bad, good], 2))
+    client = await port.connect()
+    assert await scan(client, "COUNT", 1000) == KEYS
+    assert bad.scanned
+
+
+async def test_a_partition_whose_owner_is_lost_is_told_by_its_next_owner(start: Start, port: ServedPort) -> None:
+    lost, other = await start(a=value, b=value)
+    lost.answer_keys, other.answer_keys = close, of(KEYS)
+    port.lookups.swap(await topology_of([lost, other], 1))
+    client = await port.connect()
+    scanning = asyncio.create_task(scan(client, "COUNT", 1000))
+    await eventually(lambda: lost.scanned)
+    port.lookups.swap(await topology_of([other], 1, epoch=2))
+    assert await scanning == KEYS
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_nobody_tells_is_an_error_and_never_the_end(start: Start, port: ServedPort) -> None:
+    (shard,) = await start()
+    client = await port.connect()
+    assert told(await client("SCAN", 0)) == "CLUSTERDOWN no shard that owns this key could be reached"
+    assert told(await client("KEYS", "*")).startswith("CLUSTERDOWN ")
+    shard.answer_keys = error("NOTLEASED")
+    port.lookups.swap(await topology_of([shard], 1))
+    assert told(await client("SCAN", 0)) == "CLUSTERDOWN as it was told"
+    assert told(await client("KEYS", "*")).startswith("CLUSTERDOWN ")
+    assert told(await client("RANDOMKEY")).startswith("CLUSTERDOWN ")
+    assert await client("PING") == b"PONG"
+    assert port.lookups.in_flight == 0
+
+
+async def test_keys_before_a_damaged_partition_are_told_and_then_the_damage(start: Start, port: ServedPort) -> None:
+    (shard,) = await start()
+    whole = of(KEYS)
+    damaged = 5 * CELLS
+
+    def answer(shard: FakeShard, cursor: int, count: int) -> bytes | None:
+        return (
+            codec.error("CORRUPT", "/data: partition 5 is damaged")
+            if cursor == damaged
+            else whole(shard, cursor, count)
+        )
+
+    shard.answer_keys = answer
+    port.lookups.swap(await topology_of([shard], 1))
+    client = await port.connect()
+    cursor, keys = await client("SCAN", 0, "COUNT", 1000)
+    assert (int(cursor), keys) == (damaged, [key for key in KEYS if cell(position(key)) < damaged])
+    assert "partition 5 is damaged" in told(await client("SCAN", cursor, "COUNT", 1000))
+
+
+async def test_a_cursor_stays_valid_when_the_dataset_is_replaced(start: Start, port: ServedPort) -> None:
+    """Also by one with other partitions: keys that are in both are told once."""
+    shared, before, after = KEYS[::3], KEYS[1::3], KEYS[2::3]
+    old, new = await start(a=value, b=value)
+    old.answer_keys = of(sorted(shared + before, key=position))
+    new.answer_keys = of(sorted(shared + after, key=position), partitions=4 * PARTITIONS)
+    port.lookups.swap(await topology_of([old], 1, keys=1300))
+    client = await port.connect()
+    cursor, found = await client("SCAN", 0, "COUNT", 700)
+    assert len(found) >= 700
+    port.lookups.swap(await topology_of([new], 1, epoch=2, keys=1300))
+    while cursor != b"0":
+        cursor, keys = await client("SCAN", cursor, "COUNT", 50)
+        found += keys
+    assert len(set(found)) == len(found)
+    assert set(shared) <= set(found) <= set(KEYS)
+
+
+async def test_a_client_that_goes_leaves_nothing_behind(start: Start, port: ServedPort) -> None:
+    (shard,) = await start()
+    port.lookups.swap(await topology_of([shard], 1))
+    client = await port.connect()
+    client.send(codec.array([codec.bulk("SCAN"), codec.bulk("0")]))
+    await eventually(lambda: shard.scanned)
+    assert port.lookups.in_flight == 1
+    client.writer.transport.abort()
+    await eventually(lambda: port.lookups.in_flight == 0)
+
+
+async def test_a_page_asks_no_more_of_the_shards_than_it_is_likely_to_need(start: Start, port: ServedPort) -> None:
+    (shard,) = await start()
+    shard.answer_keys = of(KEYS)
+    port.lookups.swap(await topology_of([shard], 1, keys=len(KEYS)))
+    client = await port.connect()
+    for count, partitions in ((1, 1), (10, 5), (100, 20), (1000, 150)):
+        shard.scanned.clear()
+        cursor, keys = await client("SCAN", 0, "COUNT", count)
+        assert count <= len(keys) < 1.3 * count + 5
+        assert int(cursor) == behind(position(keys[-1])) or int(cursor) % CELLS == 0
+        assert len(shard.scanned) <= partitions
+        assert max(wanted for _, wanted in shard.scanned) == count

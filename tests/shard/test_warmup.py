@@ -1,0 +1,113 @@
+"""The warm-up: it reads and checks all that is leased, what was asked for first, no faster than it may."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.damage import flip_value_byte
+from tests.support.data import random_keys
+from tests.support.memory import evict
+from tests.support.packed import pack_pairs
+from tests.support.processes import eventually
+from tests.support.served import Disk, in_block, serving
+
+PAIRS = {key: b"%b is the value" % key for key in random_keys(4_000, seed=81)}
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    return pack_pairs(tmp_path, PAIRS, segment_size=60_000)
+
+
+async def test_everything_is_read_and_checked_before_anybody_asks(packed: Path) -> None:
+    evict(packed)
+    async with serving(packed, warm_rate=1 << 30) as served:
+        blocks = served.store.blocks
+        await eventually(lambda: blocks.checked_bytes == blocks.bytes)
+        client = await served.connect()
+        for key, value in list(PAIRS.items())[:500]:
+            assert await client("GET", key) == value
+        assert served.state.reads.done == 0
+
+
+async def test_damage_is_found_by_it(packed: Path) -> None:
+    flip_value_byte(packed, 7)
+    flip_value_byte(packed, 200)
+    async with serving(packed, warm_rate=1 << 30) as served:
+        blocks = served.store.blocks
+        await eventually(lambda: set(blocks.corrupt) == {7, 200})
+        await eventually(lambda: blocks.checked_bytes == blocks.bytes - blocks.row(7).size - blocks.row(200).size)
+
+
+async def test_at_a_rate_of_0_nothing_is_read_ahead(packed: Path) -> None:
+    async with serving(packed, warm_rate=0) as served:
+        await asyncio.sleep(0.2)
+        assert served.store.blocks.checked_bytes == 0
+
+
+async def test_no_more_is_read_in_a_second_than_the_rate_allows(packed: Path) -> None:
+    rate = 200_000
+    async with serving(packed, warm_rate=rate) as served:
+        blocks = served.store.blocks
+        began = time.monotonic()
+        while (passed := time.monotonic() - began) < 1.0:
+            # What may be made up for is a tenth of a second, and the block that is read now.
+            assert blocks.checked_bytes <= rate * (passed + 0.2) + 10_000
+            await asyncio.sleep(0.02)
+        assert blocks.checked_bytes >= rate * 0.3
+
+
+async def test_what_was_asked_for_is_read_first(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evict(packed)
+    disk = Disk()
+    disk.install(monkeypatch.setattr)
+    disk.gate.clear()
+    async with serving(packed, warm_rate=1 << 30) as served:
+        groups = in_block(served.store, PAIRS)
+        late = max(groups)
+        await eventually(lambda: len(disk.reads) == 1)
+        client = await served.connect()
+        client.send(("GET", groups[late][0]))
+        await eventually(lambda: served.state.reads.in_flight == 1)
+        asked = len(disk.reads)
+        order: list[int] = []
+        groups_of = served.state.warmup._groups  # noqa: SLF001 - its order is what is promised
+
+        def noting(partition: int) -> object:
+            order.append(partition)
+            return groups_of(partition)
+
+        monkeypatch.setattr(served.state.warmup, "_groups", noting)
+        disk.gate.set()
+        assert await client.read() == PAIRS[groups[late][0]]
+        assert asked >= 1
+        blocks = served.store.blocks
+        await eventually(lambda: blocks.checked_bytes == blocks.bytes)
+        assert order[0] == late
+        assert order[1:] == sorted(order[1:])
+
+
+async def test_a_partition_that_is_released_while_it_is_read_harms_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of several groups of blocks, as it is more than is read at once."""
+    monkeypatch.setattr("ringkv.cluster.position.MIN_BLOCKS", 1 << 15)
+    monkeypatch.setattr("ringkv.shard.warmup.AT_ONCE", 1)
+    keys = random_keys(5_000, seed=82)
+    folder = pack_pairs(tmp_path, {key: key for key in keys})
+    disk = Disk()
+    disk.install(monkeypatch.setattr)
+    disk.gate.clear()
+    async with serving(folder, warm_rate=1 << 30, leased=True) as served:
+        filled = in_block(served.store, keys)
+        partition = next(block // 2 for block in filled if {block, block ^ 1} <= filled.keys())
+        lease = await served.state.leases.grant([partition])
+        await eventually(lambda: len(disk.reads) == 1)
+        served.state.leases.end(lease)
+        disk.gate.set()
+        await eventually(lambda: len(disk.reads) == 2)
+        await served.state.leases.grant([partition])
+        blocks = served.store.blocks
+        await eventually(lambda: blocks.checked_bytes == blocks.bytes > 0)
