@@ -22,6 +22,7 @@ RingkvError
 │   └── PartitionNotLeased  the key's partition is not leased here: whether the key exists is for an owner to say
 ├── ClusterError
 │   ├── PeerError           an address answers, but not as a shard should, or it refuses what was asked
+│   ├── NotServed           a router does not serve what was published, and says why
 │   ├── LeaseRefused        a shard will not serve the ring that a router asks for
 │   └── ShardUnavailable    no owner of a key could be reached before the deadline
 │       └── TooManyRequests the router has no room for another request
@@ -106,6 +107,10 @@ class ClusterError(RingkvError):
 
 
 class PeerError(ClusterError):
+    pass
+
+
+class NotServed(ClusterError):
     pass
 
 
