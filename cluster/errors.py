@@ -24,6 +24,8 @@ RingkvError
 │   ├── PeerError           an address answers, but not as a shard should, or it refuses what was asked
 │   ├── NotServed           a router does not serve what was published, and says why
 │   ├── LeaseRefused        a shard will not serve the ring that a router asks for
+│   │   └── NotOffered      since it does not offer that dataset any more, or not yet
+│   ├── SwapRefused         a router's gate keeps a version out: too many of the keys asked for lately are not in it
 │   └── ShardUnavailable    no owner of a key could be reached before the deadline
 │       └── TooManyRequests the router has no room for another request
 └── StartupError            a process cannot start: port in use, missing permission, bad setting
@@ -115,6 +117,14 @@ class NotServed(ClusterError):
 
 
 class LeaseRefused(ClusterError):
+    pass
+
+
+class NotOffered(LeaseRefused):
+    pass
+
+
+class SwapRefused(ClusterError):
     pass
 
 
