@@ -44,6 +44,10 @@ def told(shard: SpawnedShard) -> Metrics:
     return Metrics.parse(asyncio.run(fetch("127.0.0.1", port, "/metrics")))
 
 
+def wait_until_warm(shard: SpawnedShard) -> None:
+    wait_for(lambda: told(shard)["ringkv_checked_bytes"] == told(shard)["ringkv_leased_bytes"])
+
+
 def test_a_shard_serves_a_bucket_and_a_restart_fetches_nothing(
     spawn: Spawner,
     catalog: str,
@@ -60,7 +64,7 @@ def test_a_shard_serves_a_bucket_and_a_restart_fetches_nothing(
         for first in range(0, len(keys), 200):
             part = keys[first : first + 200]
             assert client("MGET", *part) == [example_pairs[key] for key in part]
-        wait_for(lambda shard=shard: told(shard)["ringkv_checked_bytes"] == told(shard)["ringkv_leased_bytes"])
+        wait_until_warm(shard)
         fetched.append(told(shard)["ringkv_fetched_bytes_total"])
         other = spawn("shard", catalog, *args)
         assert other.wait() == 1
