@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.mirror import Mirror
-from ringkv.dataset.opening import open_dataset
 from tests.support.data import EXAMPLE
 from tests.support.http import fetch
 from tests.support.metrics import Metrics
@@ -94,7 +94,7 @@ def test_a_program_reads_a_bucket_without_any_server(
 ) -> None:
     mirror = Mirror(tmp_path / "mirror")
     for kept in (None, mirror, mirror):
-        with open_dataset(catalog, kept) as dataset:
+        with Dataset.open(catalog, kept) as dataset:
             key = next(iter(example_pairs))
             assert dataset.get(key) == example_pairs[key]
             assert dict(dataset.items()) == example_pairs
