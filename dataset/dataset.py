@@ -82,8 +82,9 @@ class Dataset:
     def open(cls, location: Path | str, mirror: "Mirror | None" = None) -> "Dataset":
         """Open the dataset in this folder. A text may also be the address of a store, or what has a catalog.
 
-        Of a catalog it is what is served now. Of a dataset in a store only what is read is fetched, a range a block, and
-        kept in the mirror if there is one. Raises PackedFileError; for a text also StoreError, CatalogError, CacheError.
+        Of a catalog it is what is served now. Of a dataset in a store only what is read is fetched, a range a block,
+        and kept in the mirror if there is one. Raises PackedFileError; for a text also StoreError, CatalogError,
+        CacheError.
         """
         if isinstance(location, Path):
             return cls(location, _open(location))
