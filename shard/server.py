@@ -126,6 +126,10 @@ class Shard:
             await web.SockSite(self._http, listening).start()
             log.info("shard %s answers HTTP on %s", settings.name, Address.of(listening))
         await self._open()
+        if settings.secret is None and not settings.listen.is_local:
+            log.warning(
+                "shard %s: whoever reaches %s can lease from it: set $RINGKV_SECRET", settings.name, settings.listen
+            )
         self._server = await settings.listen.listen(self.connection)
         newest = state.versions.newest
         log.info(

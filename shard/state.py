@@ -1,5 +1,6 @@
 """What all connections of one shard process share: who it is, what it holds, whether it is leaving."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 from ringkv.cluster.lease import versions_section
@@ -20,6 +21,7 @@ class ShardState(Server):
     name: str
     leased: bool = False
     draining: bool = False
+    building: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while a ring is built
     fetches: Fetches = field(default_factory=Fetches)
     versions: Versions = field(init=False)
 
