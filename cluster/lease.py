@@ -18,7 +18,9 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
+from ringkv.cluster import told
 from ringkv.cluster.errors import CorruptBlock, NotOffered, PartitionNotLeased, PeerError, RingkvError
+from ringkv.cluster.limits import MAX_REPLICAS, MAX_SHARDS
 from ringkv.cluster.position import SLOTS
 
 NOT_LEASED = "NOTLEASED"
@@ -67,9 +69,9 @@ _TYPES: Final[dict[str, type[RingkvError]]] = {
 
 def refusal(reply: str) -> RingkvError:
     """The error that the text of a shard's error reply stands for, told by its first word: PeerError for any other."""
-    code, _, reason = reply.partition(" ")
+    code, _, reason = told.line(reply).partition(" ")
     kind = _TYPES.get(code)
-    return kind(reason) if kind is not None else PeerError(reply)
+    return kind(reason) if kind is not None else PeerError(told.line(reply))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,12 @@ class LeaseRequest:
         if len(args) < 4:
             raise ValueError("want LEASE <dataset id> <ring id> <replicas> <name> …")
         dataset_id, ring_id, replicas, *names = (arg.decode("utf-8", "strict") for arg in args)
-        if not (replicas.isascii() and replicas.isdigit() and int(replicas) > 0):
-            raise ValueError(f"replicas must be a positive number, not {replicas[:20]!r}")
+        if len(names) > MAX_SHARDS:
+            raise ValueError(f"a ring of {len(names)} shards: at most {MAX_SHARDS} can share a dataset")
+        if strange := [name for name in names if not told.is_name(name)]:
+            raise ValueError(f"not a shard's name: {strange[0][:60]!a}")
+        if not (replicas.isascii() and replicas.isdigit() and len(replicas) < 3 and 0 < int(replicas) <= MAX_REPLICAS):
+            raise ValueError(f"replicas must be a positive number up to {MAX_REPLICAS}, not {replicas[:20]!r}")
         if len(set(names)) != len(names):
             raise ValueError("a name stands twice in the ring")
         return cls(dataset_id, ring_id, int(replicas), tuple(names))
