@@ -195,10 +195,10 @@ class Leased:
 
     @classmethod
     def parse(cls, reply: Any) -> "Leased":
-        """Read the reply to LEASE. Raises ValueError."""
+        """Read the reply to LEASE. Raises PeerError."""
         words = reply.split() if isinstance(reply, bytes) else []
         if len(words) != 3 or words[0] != b"OK" or not all(_is_count(word.decode("latin-1")) for word in words[1:]):
-            raise ValueError(f"not a reply to LEASE: {reply!r}"[:100])
+            raise PeerError(f"not a reply to LEASE: {reply!r}"[:100])
         return cls(int(words[1]), int(words[2]))
 
 

@@ -8,13 +8,11 @@ import re
 from typing import Any, Final
 
 from ringkv.cluster.errors import PeerError
-from ringkv.cluster.position import SLOTS
 
 is_name: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}").fullmatch
 """A shard's name: it can stand in a LEASE command, an INFO line, a page and a log."""
 
 _is_id: Final = re.compile(r"[0-9a-f]{32}").fullmatch
-_is_number: Final = re.compile(r"0|[1-9][0-9]{0,18}").fullmatch
 
 _UNSHOWN: Final = re.compile(r"[^ -~]")
 
@@ -39,21 +37,6 @@ def identifier(what: str, text: str) -> str:
     if not _is_id(text):
         raise PeerError(f"it says that its {what} is {text[:60]!a}, which is no id")
     return text
-
-
-def number(what: str, text: str) -> int:
-    """A number of 63 bits, not negative."""
-    if not _is_number(text) or int(text) >= 1 << 63:
-        raise PeerError(f"it says that its {what} are {text[:60]!a}, which is no number")
-    return int(text)
-
-
-def partitions(text: str) -> int:
-    """How many partitions a dataset has: a power of two that slots can be shared out among."""
-    count = number("partitions", text)
-    if count.bit_count() != 1 or count > SLOTS:
-        raise PeerError(f"it says that its dataset has {count} partitions, which no dataset has")
-    return count
 
 
 _VALUE: Final = frozenset({bytes, type(None)})

@@ -165,7 +165,7 @@ def up(
     from ringkv.dataset.cache import cache_folder
     from ringkv.dataset.catalog import is_catalog
     from ringkv.dataset.dataset import Dataset
-    from ringkv.deploy.following import Given
+    from ringkv.deploy.following import Given, look
     from ringkv.deploy.local import LocalSettings, serve
     from ringkv.process.run import run
     from ringkv.router.server import Worker
@@ -185,11 +185,12 @@ def up(
         run(partial(serve, served(str(data[0])), processes))
         return
     paths = tuple(map(Path, data))
+    # Looked at before they are packed: what changes from here on is another version.
+    given = None if no_follow else Given(paths, on_duplicate, cache, look(paths))
     # Opened here, so that a dataset that cannot be read is one error and not one of each shard.
     with packed(paths, on_duplicate, cache) as path:
         dataset = Dataset.open(path)
         _warn_of_emptiness(paths, dataset)
-        given = None if no_follow else Given(paths, on_duplicate, cache)
         run(partial(serve, served(dataset, given=given), processes))
 
 

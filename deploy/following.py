@@ -35,11 +35,12 @@ State = tuple[Identity, ...]
 
 
 class Given(NamedTuple):
-    """Data as the command line named them, and how they are packed."""
+    """Data as the command line named them, how they are packed, and what stood there before they were."""
 
     data: tuple[Path, ...]
     on_duplicate: "DuplicatePolicy"
     cache: Path | None
+    state: State
 
     @property
     def name(self) -> str:
@@ -66,7 +67,7 @@ class Following:
 
     async def run(self) -> None:
         """Run until cancelled."""
-        taken = told = before = await self._look()
+        taken = told = before = self._given.state
         while True:
             asked = await self._wait()
             now = await self._look()

@@ -76,7 +76,7 @@ class Leasing:
         try:
             links[name] = await open_link(shard.address, self._secret, self._durations[name])
             leased = Leased.parse(await links[name].call(*request.command()))
-        except (*TROUBLE, ValueError) as error:
+        except TROUBLE as error:
             problem = f"{name} at {shard.address} gave no lease: {problem_of(error)}"
             self._noted(version, name, f"gave no lease: {problem_of(error)}")
             if isinstance(error, PeerError) and isinstance(refusal(str(error)), NotOffered):

@@ -113,7 +113,7 @@ def test_what_is_leased_reads_as_it_was_written(leased: Leased) -> None:
 
 @pytest.mark.parametrize("reply", [b"OK", b"OK 1", b"OK 1 x", b"OK 1 " + b"9" * 5000, b"OK 1 \xb2", None, 1])
 def test_what_tells_of_no_lease_is_refused(reply: object) -> None:
-    with pytest.raises(ValueError, match="not a reply to LEASE"):
+    with pytest.raises(PeerError, match="not a reply to LEASE"):
         Leased.parse(reply)
 
 

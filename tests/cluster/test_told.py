@@ -18,19 +18,6 @@ def test_what_is_no_name_is_not(name: str) -> None:
         told.name(name)
 
 
-@pytest.mark.parametrize("count", [1, 2, 256, 16_384])
-def test_a_number_of_partitions_is_taken(count: int) -> None:
-    assert told.partitions(str(count)) == count
-
-
-@pytest.mark.parametrize(
-    "text", ["1000000000000", "-5", "0", "3", "32768", "", "x", "²", "256 ", "+256", "0256", "9" * 5000]
-)
-def test_what_is_no_number_of_partitions_is_not(text: str) -> None:
-    with pytest.raises(PeerError):
-        told.partitions(text)
-
-
 @pytest.mark.parametrize("text", ["", "d" * 31, "d" * 33, "g" * 32, "D" * 32, "d" * 32 + "\n"])
 def test_what_is_no_id_is_not_taken(text: str) -> None:
     with pytest.raises(PeerError, match=r"dataset is .*, which is no id"):
@@ -38,7 +25,7 @@ def test_what_is_no_id_is_not_taken(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", [5, None, b"", b"SERVING", b"SERVING -1", b"SERVING x", b"SERVING " + b"9" * 5000, b"LEAVING 1"]
+    "reply", [5, None, b"", b"SERVING 1", b"SERVING -1 1", b"SERVING 1 x", b"SERVING 1 " + b"9" * 5000, b"LEAVING 1 1"]
 )
 def test_what_is_no_heartbeat_is_not_taken(reply: object) -> None:
     with pytest.raises(PeerError):

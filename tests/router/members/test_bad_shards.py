@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from ringkv.cluster.errors import PeerError, ShardUnavailable
+from ringkv.cluster.lease import Offered
 from ringkv.resp import codec
 from ringkv.router.lookup.batch import fetch
 from ringkv.router.lookup.lookup import Lookups
@@ -18,7 +19,8 @@ from tests.support.router import Serve
 
 KEYS = random_keys(40, seed=77)
 
-INFO = {"name": "a", "run_id": "0" * 32, "dataset_id": "d" * 32, "partitions": "256"}
+INFO = {"name": "a", "run_id": "0" * 32}
+OFFERED = Offered(1, "d" * 32, 256, forced=False, by="somebody", at="2026-07-01T10:20:30+00:00").line()
 
 WRONG = [
     b":5\r\n",
@@ -36,19 +38,16 @@ def told(info: dict[str, str]) -> bytes:
 
 
 def test_a_shard_that_says_who_it_is_is_taken() -> None:
-    assert identify(told(INFO)).partitions == 256
+    (version,) = identify(told(INFO | {"version_0": OFFERED})).versions
+    assert version.partitions == 256
 
 
 @pytest.mark.parametrize(
     ("field", "text"),
     [
-        ("partitions", "1000000000000"),
-        ("partitions", "-5"),
-        ("partitions", "255"),
-        ("partitions", "9" * 5000),
         ("name", "<img onerror=alert(1)>"),
         ("name", ""),
-        ("dataset_id", "../../etc/passwd"),
+        ("run_id", "../../etc/passwd"),
         ("run_id", "\x1b[31m"),
     ],
 )
@@ -57,6 +56,14 @@ def test_a_shard_that_says_something_else_is_not_and_the_reason_is_told(field: s
         identify(told(INFO | {field: text}))
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("partitions", ["1000000000000", "-5", "255", "9" * 5000])
+def test_a_version_of_impossible_partitions_is_none(partitions: str) -> None:
+    wrong = OFFERED.replace("partitions=256", f"partitions={partitions}")
+    with pytest.raises(PeerError, match=r"^not a version that a shard offers") as caught:
+        identify(told(INFO | {"version_0": wrong}))
+    assert len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize("field", INFO)
