@@ -16,7 +16,7 @@ from ringkv.process.words import counted
 from ringkv.resp.server import Client
 from ringkv.shard.commands import COMMANDS
 from ringkv.shard.connection import ShardConnection
-from ringkv.shard.http import build_app
+from ringkv.shard.http import runner
 from ringkv.shard.leases import Leases
 from ringkv.shard.reads import Reads
 from ringkv.shard.state import ShardState
@@ -102,7 +102,7 @@ class Shard:
             state.standalone = await state.leases.grant(range(state.store.dataset.manifest.partitions))
         self._server = await settings.listen.listen(self.connection)
         if settings.http is not None:
-            self._http = web.AppRunner(build_app(state), access_log=None)
+            self._http = runner(state)
             await self._http.setup()
             listening = bind(settings.http)
             await web.SockSite(self._http, listening).start()
