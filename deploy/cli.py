@@ -12,12 +12,14 @@ import click
 from ringkv.cluster.errors import PackedFileChanged
 from ringkv.dataset.cli import DATA, cache_dir, on_duplicate, packed
 from ringkv.process.address import Address, bind_shared
+from ringkv.process.connections import ConnectionLimits
 from ringkv.process.forking import fork_server
 from ringkv.process.logs import LogStyle
 from ringkv.process.options import (
     ADDRESS,
     SIZE,
     OneLineCommand,
+    connection_limits,
     cors,
     listen,
     log_format,
@@ -85,6 +87,7 @@ warm_rate = click.option(
 )
 @cors
 @workers
+@connection_limits
 @warm_rate
 @log_level("warning")  # at a terminal a cluster that works is silent after its first line
 @log_format
@@ -99,6 +102,7 @@ def up(
     host: str,
     cors: str | None,
     workers: int,
+    limits: ConnectionLimits,
     warm_rate: int,
     log_level: str,
     log_format: str,
@@ -128,7 +132,7 @@ def up(
     # shards that are started again serve the same folder, even if another one has its name meanwhile.
     with packed(data, on_duplicate, cache) as path, Dataset.open(path) as dataset:
         _warn_of_emptiness(data, dataset)
-        settings = LocalSettings(dataset, shards, replicas, log_style, cors, warm_rate)
+        settings = LocalSettings(dataset, shards, replicas, log_style, cors, warm_rate, limits)
         run(partial(serve, settings, list(map(Worker, http, redis))))
 
 
@@ -150,6 +154,7 @@ def up(
 )
 @click.option("--leased", is_flag=True, help="Answer nothing until a router leases a ring, instead of everything.")
 @warm_rate
+@connection_limits
 @on_duplicate
 @cache_dir
 @secret
@@ -162,6 +167,7 @@ def shard(
     name: str | None,
     leased: bool,
     warm_rate: int,
+    limits: ConnectionLimits,
     on_duplicate: "DuplicatePolicy",
     cache: Path | None,
     secret: str | None,
@@ -185,7 +191,7 @@ def shard(
     from ringkv.shard.server import ShardSettings, serve
 
     with packed(data, on_duplicate, cache) as path:
-        settings = ShardSettings(path, checked(name or default_name()), listen, http, leased, secret, warm_rate)
+        settings = ShardSettings(path, checked(name or default_name()), listen, http, leased, secret, warm_rate, limits)
         name_process(f"shard {settings.name}")
         with Dataset.open(path) as dataset:
             _warn_of_emptiness(data, dataset)

@@ -21,6 +21,7 @@ import ringkv.shard.server
 from ringkv.cluster.errors import PackedFileChanged
 from ringkv.dataset.dataset import Dataset
 from ringkv.process.address import Address
+from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
 from ringkv.process.forking import fork_server
 from ringkv.process.handing import Handed
 from ringkv.process.logs import LogStyle
@@ -43,6 +44,7 @@ class LocalSettings:
     log_style: LogStyle
     cors: str | None = None
     warm_rate: int = WARM_RATE
+    limits: ConnectionLimits = DEFAULT_LIMITS  # of the router: shards are asked by nobody else
 
 
 async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asyncio.Event) -> None:
@@ -77,7 +79,9 @@ def _start(supervisor: Supervisor, settings: LocalSettings, workers: Sequence[Wo
             for name, address in addresses.items()
         }
     )
-    router_settings = RouterSettings(Discovery(frozenset(addresses.values())), settings.replicas, cors=settings.cors)
+    router_settings = RouterSettings(
+        Discovery(frozenset(addresses.values())), settings.replicas, cors=settings.cors, limits=settings.limits
+    )
     supervisor.keep(ringkv.router.workers.parts(router_settings, workers, runtime))
 
 

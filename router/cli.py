@@ -5,10 +5,12 @@ from functools import partial
 import click
 
 from ringkv.process.address import Address
+from ringkv.process.connections import ConnectionLimits
 from ringkv.process.logs import LogStyle
 from ringkv.process.options import (
     ADDRESS,
     OneLineCommand,
+    connection_limits,
     cors,
     listen,
     log_format,
@@ -46,6 +48,7 @@ from ringkv.process.start import start
     help="Every connection, HTTP or Redis, begins with a header of the PROXY protocol, version 1 or 2.",
 )
 @workers
+@connection_limits
 @secret
 @log_level("info")
 @log_format
@@ -57,6 +60,7 @@ def router(
     cors: str | None,
     proxy_protocol: bool,
     workers: int,
+    limits: ConnectionLimits,
     secret: str | None,
     log_level: str,
     log_format: str,
@@ -78,7 +82,9 @@ def router(
     from ringkv.router.server import RouterSettings, serve
     from ringkv.router.workers import bind_workers, duplicates, serve_workers
 
-    settings = RouterSettings(Discovery.parse(shards), replicas, secret=secret, cors=cors, proxied=proxy_protocol)
+    settings = RouterSettings(
+        Discovery.parse(shards), replicas, secret=secret, cors=cors, limits=limits, proxied=proxy_protocol
+    )
     processes = bind_workers(workers, listen, redis_listen, taken_over())
     kept = duplicates(processes)
     if workers == 1:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, Literal
 
 from ringkv.cluster.errors import RingkvError
 from ringkv.cluster.lease import WRONG_DATASET, WRONG_RING, LeaseRequest
@@ -36,7 +36,17 @@ class ShardConnection(Connection):
         self.lease: Lease | None = None
         self._granting: asyncio.Task[None] | None = None
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.state.guard.admit(self, transport.get_extra_info("peername"))
+
+    def waiting(self) -> tuple[Literal["header", "idle", "send", "nothing"], float]:
+        """As any connection; but a router may keep its lease for as long as it likes, without a request."""
+        waiting = super().waiting()
+        return ("nothing", 0) if waiting[0] == "idle" and self.lease is not None else waiting
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self.state.guard.leave(self)
         super().connection_lost(exc)
         self._end_lease()
 

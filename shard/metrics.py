@@ -6,7 +6,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 
 from ringkv import __version__
-from ringkv.process.exposition import common_families, process_families
+from ringkv.process.exposition import closed_connections, common_families, process_families
 from ringkv.shard.state import ShardState
 
 
@@ -33,7 +33,8 @@ def shard_families(state: ShardState, loop_lag: float) -> Iterator[Metric]:
     yield GaugeMetricFamily("ringkv_dataset_keys", "Keys of the whole dataset.", value=manifest.keys)
     yield GaugeMetricFamily("ringkv_dataset_partitions", "Partitions of the whole dataset.", value=manifest.partitions)
     yield CounterMetricFamily("ringkv_commands", "Commands of the Redis protocol that came.", value=state.commands)
-    yield GaugeMetricFamily("ringkv_connections", "Connections that are open.", value=state.connections)
+    yield GaugeMetricFamily("ringkv_connections", "Connections that are open.", value=len(state.guard))
+    yield closed_connections(state.guard.closed)
     yield GaugeMetricFamily("ringkv_leases", "Rings that are leased here.", value=len(state.leases))
     yield GaugeMetricFamily("ringkv_draining", "1 while the shard waits for its leases to move.", value=state.draining)
     yield from common_families(__version__, manifest.dataset_id, loop_lag)

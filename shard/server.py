@@ -11,6 +11,7 @@ from aiohttp import web
 
 from ringkv.dataset.dataset import Dataset
 from ringkv.process.address import Address, bind
+from ringkv.process.connections import DEFAULT_LIMITS, ConnectionGuard, ConnectionLimits
 from ringkv.process.handing import Handed
 from ringkv.process.words import counted
 from ringkv.resp.server import Client
@@ -44,6 +45,7 @@ class ShardSettings:
     leased: bool = False  # hold nothing until a router leases a ring, instead of everything
     secret: str | None = field(default=None, repr=False)
     warm_rate: int = WARM_RATE  # bytes a second that are read before anybody asks for them
+    limits: ConnectionLimits = DEFAULT_LIMITS
     handed: Handed | None = None  # the folder, opened by who started the shard; without it `path` is opened
 
     def open(self) -> Dataset:
@@ -81,7 +83,8 @@ class Shard:
         warmup = Warmup(store.blocks, settings.warm_rate)
         secret = settings.secret.encode() if settings.secret else None
         reads, leases = Reads(store.blocks), Leases(store, warmup)
-        self.state = ShardState(settings.name, store, reads, warmup, leases, secret=secret)
+        guard = ConnectionGuard(settings.limits)
+        self.state = ShardState(settings.name, store, reads, warmup, leases, guard=guard, secret=secret)
         self._settings = settings
         self._server: asyncio.Server | None = None
         self._http: web.AppRunner | None = None

@@ -1,7 +1,8 @@
 """What all connections of one shard process share: who it is, what it holds, whether it is leaving."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ringkv.process.connections import ConnectionGuard
 from ringkv.resp.server import Info, Server, keyspace
 from ringkv.shard.leases import Lease, Leases
 from ringkv.shard.reads import Reads
@@ -17,6 +18,7 @@ class ShardState(Server):
     warmup: Warmup
     leases: Leases
     draining: bool = False
+    guard: ConnectionGuard = field(default_factory=ConnectionGuard)
     standalone: Lease | None = None  # everything, for a shard without a router, until the first lease comes
 
     def info(self) -> Info:

@@ -10,6 +10,7 @@ from typing import Any
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.segment import Segment
 from ringkv.process.address import Address
+from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
 from ringkv.resp import codec
 from ringkv.shard.server import Shard, ShardSettings
 from ringkv.shard.store import Store
@@ -49,11 +50,11 @@ class Served:
         self.shard = shard
         self.state = shard.state
         self.store: Store = shard.state.store
-        self._address = address
+        self.address = address
         self._opened: list[Asker] = []
 
     async def connect(self) -> Asker:
-        self._opened.append(Asker(*await asyncio.open_unix_connection(self._address.host)))
+        self._opened.append(Asker(*await asyncio.open_unix_connection(self.address.host)))
         return self._opened[-1]
 
     def close(self) -> None:
@@ -62,11 +63,14 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(packed: Path, warm_rate: int = 0, *, leased: bool = False) -> AsyncIterator[Served]:
+async def serving(
+    packed: Path, warm_rate: int = 0, *, leased: bool = False, limits: ConnectionLimits = DEFAULT_LIMITS
+) -> AsyncIterator[Served]:
     """A shard of the dataset, which reads nothing ahead unless it is told to."""
     with short_directory() as folder, Dataset.open(packed) as dataset:
         address = Address(f"{folder}/s", None)
-        shard = Shard(ShardSettings(packed, "one", address, leased=leased, warm_rate=warm_rate), dataset)
+        settings = ShardSettings(packed, "one", address, leased=leased, warm_rate=warm_rate, limits=limits)
+        shard = Shard(settings, dataset)
         warming = asyncio.create_task(shard.state.warmup.run())
         await shard.start()
         served = Served(shard, address)
