@@ -11,7 +11,9 @@ for. The connection is the lease: it ends when the connection does.
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ringkv.cluster import told
 from ringkv.cluster.errors import CorruptBlock, PartitionNotLeased, PeerError, RingkvError
+from ringkv.cluster.limits import MAX_REPLICAS, MAX_SHARDS
 
 NOT_LEASED = "NOTLEASED"
 """The key's partition is not leased here: the key may well exist. Never to be read as "not found"."""
@@ -38,9 +40,9 @@ _TYPES: Final[dict[str, type[RingkvError]]] = {NOT_LEASED: PartitionNotLeased, C
 
 def refusal(reply: str) -> RingkvError:
     """The error that the text of a shard's error reply stands for, told by its first word: PeerError for any other."""
-    code, _, reason = reply.partition(" ")
+    code, _, reason = told.line(reply).partition(" ")
     kind = _TYPES.get(code)
-    return kind(reason) if kind is not None else PeerError(reply)
+    return kind(reason) if kind is not None else PeerError(told.line(reply))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,12 @@ class LeaseRequest:
         if len(args) < 4:
             raise ValueError("want LEASE <dataset id> <ring id> <replicas> <name> …")
         dataset_id, ring_id, replicas, *names = (arg.decode("utf-8", "strict") for arg in args)
-        if not (replicas.isascii() and replicas.isdigit() and int(replicas) > 0):
-            raise ValueError(f"replicas must be a positive number, not {replicas[:20]!r}")
+        if len(names) > MAX_SHARDS:
+            raise ValueError(f"a ring of {len(names)} shards: at most {MAX_SHARDS} can share a dataset")
+        if strange := [name for name in names if not told.is_name(name)]:
+            raise ValueError(f"not a shard's name: {strange[0][:60]!a}")
+        if not (replicas.isascii() and replicas.isdigit() and len(replicas) < 3 and 0 < int(replicas) <= MAX_REPLICAS):
+            raise ValueError(f"replicas must be a positive number up to {MAX_REPLICAS}, not {replicas[:20]!r}")
         if len(set(names)) != len(names):
             raise ValueError("a name stands twice in the ring")
         return cls(dataset_id, ring_id, int(replicas), tuple(names))
@@ -80,9 +86,9 @@ class Heartbeat:
     def parse(cls, reply: Any) -> "Heartbeat":
         """Read the reply to HEARTBEAT. Raises PeerError."""
         words = reply.decode("ascii", "replace").split() if isinstance(reply, bytes) else []
-        if len(words) != 2 or words[0] not in {SERVING, DRAINING} or not words[1].isdigit():
+        if len(words) != 2 or words[0] not in {SERVING, DRAINING}:
             raise PeerError(f"not a reply to HEARTBEAT: {reply!r}"[:100])
-        return cls(words[0] == DRAINING, int(words[1]))
+        return cls(words[0] == DRAINING, told.number("checked bytes", words[1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +103,8 @@ class Leased:
 
     @classmethod
     def parse(cls, reply: Any) -> "Leased":
-        """Read the reply to LEASE. Raises ValueError."""
-        words = reply.split() if isinstance(reply, bytes) else []
-        if len(words) != 3 or words[0] != b"OK" or not (words[1].isdigit() and words[2].isdigit()):
-            raise ValueError(f"not a reply to LEASE: {reply!r}"[:100])
-        return cls(int(words[1]), int(words[2]))
+        """Read the reply to LEASE. Raises PeerError."""
+        words = reply.decode("ascii", "replace").split() if isinstance(reply, bytes) else []
+        if len(words) != 3 or words[0] != "OK":
+            raise PeerError(f"not a reply to LEASE: {reply!r}"[:100])
+        return cls(told.number("keys", words[1]), told.number("bytes", words[2]))

@@ -17,6 +17,7 @@ from typing import Any
 
 from ringkv.cluster.errors import ShardUnavailable
 from ringkv.cluster.position import slot
+from ringkv.cluster.told import are_values
 from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.lookup.topology import Topology
@@ -161,7 +162,7 @@ class _Part:
         if asking is None:
             return
         places = self._next_places()
-        if type(reply) is not list or len(reply) != len(places):
+        if not are_values(reply, len(places)):
             asking.part_ended()
             return
         values = asking.values

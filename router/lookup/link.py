@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, cast
 
 import hiredis
 
+from ringkv.cluster import told
 from ringkv.cluster.errors import PeerError
 from ringkv.resp import codec
 from ringkv.router.lookup.durations import Durations
@@ -93,6 +94,15 @@ class Link(asyncio.Protocol):
     def close(self) -> None:
         if self.open:
             self._transport.abort()
+
+    def distrust(self, reply: Any) -> PeerError:
+        """Close, since a reply is none that a shard gives; what is to be said of it."""
+        problem = PeerError(f"what answers there does not reply as a shard does: {reply!a}"[: told.MAX_LINE])
+        if not isinstance(self.problem, PeerError):
+            self.problem = problem
+            log.warning("a shard is given up: %s", problem)
+            self.close()
+        return problem
 
     def data_received(self, data: bytes) -> None:
         if self._held:
@@ -184,7 +194,7 @@ class _Call:
         if self.reply.done():
             return
         if isinstance(reply, hiredis.ReplyError):
-            self.reply.set_exception(PeerError(str(reply)))
+            self.reply.set_exception(PeerError(told.line(str(reply))))
         else:
             self.reply.set_result(reply)
 

@@ -68,8 +68,8 @@ class Lookup:
         on_reply = self.on_reply
         if on_reply is None:
             return
-        if isinstance(reply, hiredis.ReplyError):
-            self.problem = refusal(str(reply))
+        if type(reply) is not bytes and reply is not None:
+            self.problem = refusal(str(reply)) if isinstance(reply, hiredis.ReplyError) else link.distrust(reply)
             self._lookups.ask_again(self)
             return
         self.on_reply = None

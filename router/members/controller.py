@@ -225,7 +225,7 @@ class Controller:
         try:
             links[name] = await open_link(candidate.address, self._secret, self._lookups.shard_durations[name])
             leased = Leased.parse(await links[name].call(*request.command()))
-        except (*TROUBLE, ValueError) as error:
+        except TROUBLE as error:
             self._flapping.lost(name, uptime=0)
             problem = f"{name} at {candidate.address} gave no lease: {problem_of(error)}"
             self.events.note(Kind.REFUSAL, problem, name)

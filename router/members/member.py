@@ -8,6 +8,7 @@ from typing import Any
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
 
+from ringkv.cluster import told
 from ringkv.cluster.errors import PeerError
 from ringkv.cluster.lease import Heartbeat
 from ringkv.process.address import Address
@@ -36,8 +37,13 @@ def identify(info: Any) -> Identity:
     text = info.decode("utf-8", "replace") if isinstance(info, bytes) else ""
     fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     try:
-        return Identity(fields["name"], fields["run_id"], fields["dataset_id"], int(fields["partitions"]))
-    except (KeyError, ValueError):
+        return Identity(
+            told.name(fields["name"]),
+            told.identifier("run", fields["run_id"]),
+            told.identifier("dataset", fields["dataset_id"]),
+            told.partitions(fields["partitions"]),
+        )
+    except KeyError:
         raise PeerError("what answers there is not a ringkv shard") from None
 
 

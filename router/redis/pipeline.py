@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from ringkv.cluster.position import are_canonical
+from ringkv.cluster.told import are_values
 from ringkv.resp.pending import Pending
 from ringkv.router.lookup.batch import places_by_link
 from ringkv.router.lookup.durations import Durations
@@ -157,7 +158,7 @@ class _Part:
         pipeline = self.pipeline
         if pipeline is None:
             return
-        if type(reply) is list and len(reply) == len(self.places):
+        if are_values(reply, len(self.places)):
             pipeline.answered(self, reply, link.durations)
         else:
             pipeline.failed(self)
