@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ringkv.cluster.errors import RingkvError
 from ringkv.cluster.lease import WRONG_DATASET, WRONG_RING, LeaseRequest
-from ringkv.cluster.ring import build_ring
+from ringkv.cluster.ring import build_ring, ring_id
 from ringkv.resp import codec
 from ringkv.resp.command import Command
 from ringkv.resp.connection import Connection
@@ -84,10 +84,15 @@ class ShardConnection(Connection):
             return codec.error(WRONG_DATASET, f"{state.name} serves dataset {manifest.dataset_id}")
         if state.name not in request.names:
             return codec.error(WRONG_RING, f"{state.name} is not one of the ring's shards")
-        # In a thread: placing 16,384 partitions takes longer than a reader should wait.
-        ring = await asyncio.to_thread(build_ring, request.names, request.replicas, manifest.partitions)
-        if ring.ring_id != request.ring_id:
-            return codec.error(WRONG_RING, f"{state.name} computes ring {ring.ring_id}: versions differ")
+        found = ring_id(request.names, request.replicas, manifest.partitions)
+        if found != request.ring_id:
+            return codec.error(WRONG_RING, f"{state.name} computes ring {found}: versions differ")
+        # One at a time, however many ask: a large ring takes seconds of a processor, and a hundred megabytes.
+        async with state.building:
+            if self.closed.done() or self._ended:
+                return codec.error("ERR", "a lease ends with its connection, which the client has closed")
+            # In a thread: placing 16,384 partitions takes longer than a reader should wait.
+            ring = await asyncio.to_thread(build_ring, request.names, request.replicas, manifest.partitions)
         try:
             self.lease = await state.leases.grant(ring.owned_by(state.name))
         except RingkvError as error:

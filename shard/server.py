@@ -103,6 +103,10 @@ class Shard:
             )
         if not settings.leased:
             state.standalone = await state.leases.grant(range(state.store.dataset.manifest.partitions))
+        if settings.secret is None and not settings.listen.is_local:
+            log.warning(
+                "shard %s: whoever reaches %s can lease from it: set $RINGKV_SECRET", settings.name, settings.listen
+            )
         self._server = await settings.listen.listen(self.connection)
         if settings.http is not None:
             self._http = runner(state)

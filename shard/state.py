@@ -1,5 +1,6 @@
 """What all connections of one shard process share: who it is, what it holds, whether it is leaving."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 from ringkv.process.connections import ConnectionGuard
@@ -19,6 +20,7 @@ class ShardState(Server):
     leases: Leases
     draining: bool = False
     guard: ConnectionGuard = field(default_factory=ConnectionGuard)
+    building: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while a ring is built
     standalone: Lease | None = None  # everything, for a shard without a router, until the first lease comes
 
     def info(self) -> Info:
