@@ -31,6 +31,7 @@ from ringkv.dataset.packing.inflight import in_order, worker_pool
 from ringkv.dataset.packing.memory import Budget, budget_of
 from ringkv.dataset.packing.merge import Duplicate, DuplicatePolicy
 from ringkv.dataset.packing.places import Places
+from ringkv.dataset.packing.rights import limit
 from ringkv.dataset.packing.runs import Run
 from ringkv.dataset.packing.seal import seal, sync
 from ringkv.dataset.packing.segment import Segment, SegmentTask, write_segment
@@ -119,6 +120,7 @@ def pack(  # noqa: PLR0913  # what is packed into what, and five choices by name
         job = Job(sources, directory, building, workers, budget.workers, chunk, segment_size, on_duplicate, report)
         written = _merge(job, _sort(job))
         manifest = seal(building, written.segments, written.blocks, sources)
+        limit(building, [source.file for source in sources if source.file])
         put(building, replaced)
         sync(replaced.parent)
         return manifest
