@@ -108,6 +108,8 @@ class Dataset:
         with self._table(PARTITIONS, PARTITION_SCHEMA, manifest.partitions) as batch:
             keys, sizes, digests = (batch.column(name) for name in ("keys", "bytes", "digest"))
             found = Partitions(to_numpy(keys), to_numpy(sizes), digests.to_pylist())
+            if None in found.digests:
+                raise PackedFileError(f"{self.path}/{PARTITIONS}: is damaged; pack its source again")
             numbers = [index for index, entry in enumerate(manifest.segments) for _ in range(entry.first, entry.last)]
             self._segment_numbers = numbers
             named = dataset_id(manifest.blocks, found.digests)
