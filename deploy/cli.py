@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from ringkv.cluster.errors import PackedFileChanged
-from ringkv.dataset.cli import DATA, LOCATION, cache_dir, on_duplicate, packed
+from ringkv.dataset.cli import LOCATION, cache_dir, on_duplicate, packed
 from ringkv.process.address import Address, bind_shared
 from ringkv.process.forking import fork_server
 from ringkv.process.logs import LogStyle
 from ringkv.process.options import (
     ADDRESS,
+    SHARE,
     SIZE,
     OneLineCommand,
     cors,
@@ -48,8 +49,19 @@ warm_rate = click.option(
 )
 
 
+gate = click.option(
+    "--gate",
+    type=SHARE,
+    default="10%",
+    envvar="RINGKV_GATE",
+    show_envvar=True,
+    show_default=True,
+    help="Keep out a version that lacks more than this share of the keys that are served; 100%: none.",
+)
+
+
 @click.command(cls=OneLineCommand)
-@click.argument("data", type=DATA, nargs=-1, required=True)
+@click.argument("data", type=LOCATION, nargs=-1, required=True)
 @click.option(
     "--shards",
     type=click.IntRange(1),
@@ -87,12 +99,21 @@ warm_rate = click.option(
 @cors
 @workers
 @warm_rate
+@gate
+@click.option(
+    "--follow/--no-follow",
+    default=True,
+    show_default=True,
+    envvar="RINGKV_FOLLOW",
+    show_envvar=True,
+    help="Serve what DATA become: another file under the name at once, one written in place after SIGHUP.",
+)
 @log_level("warning")  # at a terminal a cluster that works is silent after its first line
 @log_format
 @on_duplicate
 @cache_dir
 def up(
-    data: tuple[Path, ...],
+    data: tuple[Path | str, ...],
     shards: int,
     replicas: int,
     port: int,
@@ -101,15 +122,19 @@ def up(
     cors: str | None,
     workers: int,
     warm_rate: int,
+    gate: float,
+    follow: bool,
     log_level: str,
     log_format: str,
     on_duplicate: "DuplicatePolicy",
     cache: Path | None,
 ) -> None:
-    """Serve DATA, packed or anything that `ringkv pack` takes, from a cluster on this machine.
+    """Serve DATA from a cluster on this machine: packed, anything that `ringkv pack` takes, or what a catalog says.
 
     Packs it unless that was done before, starts shards and a router, starts again what dies, and stops all
     of it on Ctrl-C or SIGTERM. Prints one line that begins with `ringkv: ready` when the first GET will succeed.
+    When DATA is replaced by another file, that is packed and served in its place, and no request fails; a bad one, or
+    one in which more keys are gone than --gate allows, changes nothing.
     """
     log_style = LogStyle(log_level, log_format)
     start("up", log_style)
@@ -120,17 +145,35 @@ def up(
     redis = bind_shared(Address(host, redis_port), workers) if redis_port is not None else workers * [None]
     fork_server("ringkv.deploy.local")
 
+    from ringkv.dataset.cache import cache_folder
+    from ringkv.dataset.catalog import is_catalog
     from ringkv.dataset.dataset import Dataset
+    from ringkv.deploy.following import Given
     from ringkv.deploy.local import LocalSettings, serve
     from ringkv.process.run import run
     from ringkv.router.server import Worker
 
-    # Opened here, so that a dataset that cannot be read is one error and not one of each shard; and handed on, so that
-    # shards that are started again serve the same folder, even if another one has its name meanwhile.
-    with packed(data, on_duplicate, cache) as path, Dataset.open(path) as dataset:
-        _warn_of_emptiness(data, dataset)
-        settings = LocalSettings(dataset, shards, replicas, log_style, cors, warm_rate)
-        run(partial(serve, settings, list(map(Worker, http, redis))))
+    served = partial(
+        LocalSettings,
+        shards=shards,
+        replicas=replicas,
+        log_style=log_style,
+        cors=cors,
+        warm_rate=warm_rate,
+        gate=gate,
+        cache=cache_folder(cache),
+    )
+    processes = list(map(Worker, http, redis))
+    if len(data) == 1 and is_catalog(data[0]):
+        run(partial(serve, served(str(data[0])), processes))
+        return
+    paths = tuple(map(Path, data))
+    # Opened here, so that a dataset that cannot be read is one error and not one of each shard.
+    with packed(paths, on_duplicate, cache) as path:
+        dataset = Dataset.open(path)
+        _warn_of_emptiness(paths, dataset)
+        given = Given(paths, on_duplicate, cache) if follow else None
+        run(partial(serve, served(dataset, given=given), processes))
 
 
 @click.command(cls=OneLineCommand)

@@ -15,7 +15,6 @@ from ringkv.dataset.catalog import Catalog
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.remembered import Remembered
 from ringkv.process.address import Address, bind
-from ringkv.process.handing import Handed
 from ringkv.process.words import counted
 from ringkv.resp.server import Client
 from ringkv.shard.commands import COMMANDS
@@ -36,14 +35,13 @@ WARM_RATE: Final = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """A dataset, by its folder; `handed` is that folder, opened by who started the shard."""
+    """A dataset, by its folder."""
 
     path: Path
-    handed: Handed | None = None
 
     def open(self) -> Dataset:
         """Raises PackedFileError."""
-        return Dataset(self.path, self.handed.take()) if self.handed else Dataset.open(self.path)
+        return Dataset.open(self.path)
 
 
 @dataclass(frozen=True, slots=True)
