@@ -27,7 +27,9 @@ def project() -> Iterator[Project]:
 @pytest.fixture
 def cluster(project: Project) -> Iterator[Project]:
     """The project with three shards and one router that serve the example, whatever came before."""
-    project.variables = {"RINGKV_FORCE_SWAP": "1"}  # an earlier test may have published what shares no key with the example
+    project.variables = {
+        "RINGKV_FORCE_SWAP": "1"
+    }  # an earlier test may have published what shares no key with the example
     project.unpause()
     project.up()
     project.variables = {}

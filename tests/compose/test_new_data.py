@@ -86,9 +86,9 @@ def test_a_file_that_was_cut_off_is_served_only_by_force_and_can_be_rolled_back(
 ) -> None:
     port = cluster.port()
     served = cluster.ring(port)["dataset"]
-    lines = EXAMPLE.read_bytes().splitlines(keepends=True)
-    put(data, b"".join(lines[: len(lines) // 2]))
-    with pytest.raises(AssertionError, match=r"of the keys that are served are not in"):
+    lines = EXAMPLE.read_bytes().split(b"\n")  # not splitlines: values may have other line ends in them
+    put(data, b"".join(b"%b\n" % line for line in lines[: len(lines) // 2]))
+    with pytest.raises(AssertionError, match=r"are gone"):
         cluster.publish()
     assert cluster.ring(port)["dataset"] == served
     cluster.variables["RINGKV_FORCE_SWAP"] = "1"

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ def with_another_key(text: Path) -> bytes:
 
 
 def half(text: Path) -> bytes:
-    lines = text.read_bytes().splitlines(keepends=True)
-    return b"".join(lines[: len(lines) // 2])
+    lines = text.read_bytes().split(b"\n")  # not splitlines: values may have other line ends in them
+    return b"".join(b"%b\n" % line for line in lines[: len(lines) // 2])
 
 
 def versions(cluster: SpawnedCluster) -> dict[str, Any]:
@@ -53,6 +54,21 @@ def has_all(cluster: SpawnedCluster, text: Path) -> None:
     assert asyncio.run(ask_for_all(cluster.host, cluster.port, pairs.items())) == (len(pairs), [])
 
 
+def replace_processes(cluster: SpawnedCluster, *pids: int) -> None:
+    """Kill shards, and wait until others serve in their place."""
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+    def replaced() -> bool:
+        # Right after a kill the router still has the shard in its view, and nobody listens there.
+        with suppress(ConnectionError, FileNotFoundError):
+            serving = [shard for shard in ring(cluster)["shards"] if shard["state"] == "serving"]
+            return len(serving) == 3 and not set(pids) & {*shard_pids(cluster).values()}
+        return False
+
+    wait_for(replaced)
+
+
 @pytest.fixture
 def data(generated: Generated, tmp_path: Path) -> Path:
     path = tmp_path / "some.data"
@@ -68,8 +84,7 @@ def test_a_file_that_was_renamed_to_the_name_is_served_by_the_same_processes(spa
     assert get(cluster, NEW_KEY) == b"new"
     has_all(cluster, data)
     assert shard_pids(cluster) == before
-    os.kill(before["shard-2"], signal.SIGKILL)
-    wait_for(lambda: before["shard-2"] not in {*shard_pids(cluster).values()} and len(ring(cluster)["shards"]) == 3)
+    replace_processes(cluster, before["shard-2"])
     has_all(cluster, data)
     assert versions(cluster)["served"]["serial"] == 2
 
@@ -131,17 +146,14 @@ def test_a_file_that_was_cut_off_is_not_served(spawn: Spawner, data: Path, gener
 def test_who_lets_keys_vanish_can_say_so(spawn: Spawner, data: Path) -> None:
     cluster = spawn.up(data, "--gate", "100%")
     put(data, half(data))
-    wait_until_served(cluster, 2, PAIRS // 2)
+    wait_until_served(cluster, 2, data.read_bytes().count(b"\n"))
     has_all(cluster, data)
 
 
 def test_without_following_the_first_version_stays(spawn: Spawner, data: Path, generated: Generated) -> None:
     cluster = spawn.up(data, "--no-follow")
     put(data, with_another_key(data))
-    before = shard_pids(cluster)
-    for pid in before.values():
-        os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not {*before.values()} & {*shard_pids(cluster).values()} and len(ring(cluster)["shards"]) == 3)
+    replace_processes(cluster, *shard_pids(cluster).values())
     assert versions(cluster)["served"]["serial"] == 1
     has_all(cluster, generated(PAIRS)[0])
 
