@@ -19,6 +19,11 @@ STATE = web.AppKey("state", ShardState)
 LAG = web.AppKey("lag", LoopLag)
 
 
+def runner(state: ShardState) -> web.AppRunner:
+    """The port. No body is wanted here, so none is decoded: 2 MB may be 2 GB behind their encoding."""
+    return web.AppRunner(build_app(state), access_log=None, auto_decompress=False)
+
+
 def build_app(state: ShardState) -> web.Application:
     app = web.Application()
     app[STATE] = state

@@ -20,7 +20,7 @@ from ringkv.resp.server import Client
 from ringkv.shard.commands import COMMANDS
 from ringkv.shard.connection import ShardConnection
 from ringkv.shard.following import Following
-from ringkv.shard.http import build_app
+from ringkv.shard.http import runner
 from ringkv.shard.state import ShardState
 from ringkv.shard.version import Version
 
@@ -115,7 +115,7 @@ class Shard:
         """
         state, settings = self.state, self._settings
         if settings.http is not None:
-            self._http = web.AppRunner(build_app(state), access_log=None)
+            self._http = runner(state)
             await self._http.setup()
             listening = bind(settings.http)
             await web.SockSite(self._http, listening).start()

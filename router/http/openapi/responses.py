@@ -38,6 +38,7 @@ HEADERS: Final[Mapping[str, Schema]] = {
     ),
     hdrs.ACCEPT_RANGES: _header("A part may be asked for with `Range`.", {"const": "bytes"}),
     hdrs.CONTENT_RANGE: _header("The part, and of how many bytes.", {"type": "string", "pattern": "^bytes .+/[0-9]+$"}),
+    hdrs.ACCEPT_ENCODING: _header("The encoding that a body may have.", {"const": "identity"}),
     hdrs.RETRY_AFTER: _header("Seconds after which to come again.", {"type": "integer", "minimum": 1}),
     hdrs.CACHE_CONTROL: _header("Whether a cache may keep it.", {"enum": ["no-store", "no-cache"]}),
     hdrs.VARY: _header("The page goes to clients whose `Accept` names `text/html`.", {"const": hdrs.ACCEPT}),
@@ -113,6 +114,7 @@ MGET: Final = {
     "400": line("A line is not a UUID version 4, the format is unknown, or the request is no HTTP."),
     "408": line("Nothing more of the body has come."),
     "413": line("The body has too many bytes or keys: send several."),
+    "415": line("The body is encoded: send it as it is.", (hdrs.ACCEPT_ENCODING,)),
     "503": unavailable("No owner of the first keys could be reached in time, or too many requests wait."),
 }
 FRONT: Final = {
