@@ -81,9 +81,7 @@ def test_a_new_file_is_served_by_the_same_processes_and_no_request_fails(
     assert processes(cluster) == before
 
 
-def test_a_file_that_was_cut_off_is_served_only_by_force_and_can_be_rolled_back(
-    cluster: Project, data: Path, tmp_path: Path
-) -> None:
+def test_a_file_that_was_cut_off_is_served_only_by_force_and_can_be_rolled_back(cluster: Project, data: Path) -> None:
     port = cluster.port()
     served = cluster.ring(port)["dataset"]
     lines = EXAMPLE.read_bytes().split(b"\n")  # not splitlines: values may have other line ends in them

@@ -22,9 +22,8 @@ async def test_no_body_is_decoded(tmp_path: Path, caplog: pytest.LogCaptureFixtu
             await web.SockSite(port, listening).start()
             for body in (BOMB, b"no gzip at all"):
                 async with unhindered():
-                    answer = await fetch(
-                        *listening.getsockname(), "/healthz", "GET", "Content-Encoding: gzip\r\n", body
-                    )
+                    host, number = listening.getsockname()
+                    answer = await fetch(host, number, "/healthz", "GET", "Content-Encoding: gzip\r\n", body)
                 assert answer.status == 200
         finally:
             await port.cleanup()
