@@ -101,12 +101,11 @@ gate = click.option(
 @warm_rate
 @gate
 @click.option(
-    "--follow/--no-follow",
-    default=True,
-    show_default=True,
-    envvar="RINGKV_FOLLOW",
+    "--no-follow",
+    is_flag=True,
+    envvar="RINGKV_NO_FOLLOW",
     show_envvar=True,
-    help="Serve what DATA become: another file under the name at once, one written in place after SIGHUP.",
+    help="Serve what DATA are now, whatever they become.",
 )
 @log_level("warning")  # at a terminal a cluster that works is silent after its first line
 @log_format
@@ -123,7 +122,7 @@ def up(
     workers: int,
     warm_rate: int,
     gate: float,
-    follow: bool,
+    no_follow: bool,
     log_level: str,
     log_format: str,
     on_duplicate: "DuplicatePolicy",
@@ -133,8 +132,8 @@ def up(
 
     Packs it unless that was done before, starts shards and a router, starts again what dies, and stops all
     of it on Ctrl-C or SIGTERM. Prints one line that begins with `ringkv: ready` when the first GET will succeed.
-    When DATA is replaced by another file, that is packed and served in its place, and no request fails; a bad one, or
-    one in which more keys are gone than --gate allows, changes nothing.
+    When DATA is replaced by another file, that is packed and served in its place, and no request fails; one that is
+    written in place is taken on SIGHUP. A bad one, or one that lacks more keys than --gate allows, changes nothing.
     """
     log_style = LogStyle(log_level, log_format)
     start("up", log_style)
@@ -172,7 +171,7 @@ def up(
     with packed(paths, on_duplicate, cache) as path:
         dataset = Dataset.open(path)
         _warn_of_emptiness(paths, dataset)
-        given = Given(paths, on_duplicate, cache) if follow else None
+        given = None if no_follow else Given(paths, on_duplicate, cache)
         run(partial(serve, served(dataset, given=given), processes))
 
 
