@@ -67,7 +67,7 @@ class Project:
 
     def published(self) -> str:
         """The id of the dataset that the newest `up` has published, or found to be served."""
-        log = self.compose("logs", "--no-color", "--no-log-prefix", "--tail", "3", "publish")
+        log = self.compose("logs", "--no-color", "--no-log-prefix", "--tail", "20", "publish")
         return str(re.findall(r"dataset ([0-9a-f]{32})", log)[-1])
 
     def publish(self, *args: str) -> str:
