@@ -15,11 +15,13 @@ RingkvError
 │   ├── StoreError          a folder or bucket of datasets cannot be reached, or refuses what was asked
 │   │   ├── NoSuchObject    it has no object of this name
 │   │   └── Conflict        the object to be replaced is another one by now, or is there already
+│   ├── CacheError          the folder for what is fetched cannot be used, or another process has it
 │   ├── CatalogError        not a catalog, or nothing was published to it yet
 │   │   └── VersionConflict somebody else has published meanwhile
 │   ├── PublishRefused      the gate: too many of the keys that are served are gone in the new dataset
 │   ├── CorruptBlock        one block's bytes do not match its checksum, or cannot be read; the others can be served
 │   └── PartitionNotLeased  the key's partition is not leased here: whether the key exists is for an owner to say
+│       └── BlockNotFetched it is, but its block is in a store that cannot be reached now
 ├── ClusterError
 │   ├── PeerError           an address answers, but not as a shard should, or it refuses what was asked
 │   ├── LeaseRefused        a shard will not serve the ring that a router asks for
@@ -81,6 +83,10 @@ class Conflict(StoreError):
     pass
 
 
+class CacheError(DatasetError):
+    pass
+
+
 class CatalogError(DatasetError):
     pass
 
@@ -98,6 +104,10 @@ class CorruptBlock(DatasetError):
 
 
 class PartitionNotLeased(DatasetError):
+    pass
+
+
+class BlockNotFetched(PartitionNotLeased):
     pass
 
 

@@ -21,6 +21,7 @@ from ringkv.cluster.errors import CatalogError, Conflict, NoSuchObject, PackedFi
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.format import MANIFEST
 from ringkv.dataset.manifest import Manifest, parse_manifest
+from ringkv.dataset.mirror import Mirror, open_mirrored
 from ringkv.dataset.objects import Objects, is_url
 
 CURRENT: Final = "current.json"
@@ -119,10 +120,14 @@ class Catalog:
             )
         return manifest
 
-    def open(self, folder: str) -> Dataset:
-        """The dataset in this folder, opened. Raises PackedFileError, StoreError."""
-        assert self.objects.path is not None
-        return Dataset.open(self.objects.path / folder)
+    def open(self, folder: str, mirror: Mirror | None = None) -> Dataset:
+        """The dataset in this folder, opened: where it lies if it is on this machine, else by way of a mirror.
+
+        Raises PackedFileError, StoreError, CacheError.
+        """
+        if self.objects.path is not None:
+            return Dataset.open(self.objects.path / folder)
+        return open_mirrored(self.objects, folder, folder, mirror)
 
     def _held(self, folder: str) -> Held | None:
         try:

@@ -12,7 +12,7 @@ from ringkv.resp import codec, config, protocol, strings
 from ringkv.resp.command import Args, Command
 from ringkv.resp.pending import Pending
 from ringkv.shard import scan
-from ringkv.shard.blocks import NotInMemory
+from ringkv.shard.body import NotInMemory
 from ringkv.shard.connection import ShardConnection
 from ringkv.shard.refusal import refusal
 from ringkv.shard.store import Store

@@ -42,6 +42,7 @@ class Leases:
                 # In a thread: the tables may have to be read from disk.
                 found = await to_end(blocks.leasing, new)
                 blocks.lease({p: rows for p, rows in found.items() if p in self._held})
+                blocks.release(p for p in found if p not in self._held)
                 self._warmup.add(found)
         except Exception:
             self.end(lease)

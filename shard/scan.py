@@ -10,7 +10,7 @@ from ringkv.resp import codec
 from ringkv.resp.command import Args, Command
 from ringkv.resp.pending import Pending
 from ringkv.resp.scan import Keys, Page
-from ringkv.shard.blocks import NotInMemory
+from ringkv.shard.body import NotInMemory
 from ringkv.shard.connection import ShardConnection
 from ringkv.shard.refusal import refusal
 

@@ -15,7 +15,8 @@ from typing import Final
 from ringkv.cluster.errors import PackedFileChanged
 from ringkv.dataset.block import Row
 from ringkv.dataset.segment import Segment, Stamp
-from ringkv.shard.blocks import Blocks, why_wrong
+from ringkv.shard.blocks import Blocks
+from ringkv.shard.body import why_wrong
 from ringkv.shard.threads import to_end
 from ringkv.shard.warmup import Warmup
 
