@@ -73,8 +73,7 @@ class Mirror:
                 raise self._unusable(error) from error
             undo.pop_all()
         dataset = Dataset(path, descriptor, origin)
-        self.room.opened.append(dataset)
-        dataset.closing(lambda: self.room.opened.remove(dataset))
+        self.room.add(dataset)
         return dataset
 
     def _unusable(self, error: OSError) -> CacheError:

@@ -5,6 +5,7 @@ that nobody claims, which become holes. What is claimed stays, whatever the limi
 """
 
 import logging
+import mmap
 import shutil
 import threading
 from pathlib import Path
@@ -33,17 +34,25 @@ class Room:
 
     def __init__(self, cache: Path, limit: int | None) -> None:
         self.limit = limit
-        self.opened: list[Dataset] = []  # the oldest first
+        self._opened: list[Dataset] = []  # the oldest first
         self._cache = cache
         self._lock = threading.Lock()
         self._taken = 0  # at least as much as there is
         self._measured = False
         self._told = False
 
+    def add(self, dataset: Dataset) -> None:
+        """Keep the dataset until it is closed, but of its partitions only those that are claimed."""
+        with self._lock:
+            self._opened.append(dataset)
+            self._measured = False
+        dataset.closing(lambda: self._opened.remove(dataset))
+
     def take(self, size: int) -> bool:
         """Whether there is room for so many bytes more, if need be in place of others."""
         if not self.limit:
             return self.limit is None
+        size += 2 * mmap.PAGESIZE  # it begins and ends within pages
         with self._lock:
             if not self._measured or self._taken + size > self.limit:
                 self._taken, self._measured = self.taken(), True
@@ -87,14 +96,14 @@ class Room:
             shutil.rmtree(folder, ignore_errors=True)
             freed += before - self.taken()
             log.info("%s: was let go, as its room is needed", folder)
-        for dataset in list(self.opened):
+        for dataset in list(self._opened):
             # Of one that is open twice, what one of them does not claim the other one may.
-            if freed < size and [other.path for other in self.opened].count(dataset.path) == 1:
+            if freed < size and [other.path for other in self._opened].count(dataset.path) == 1:
                 freed += _make_holes(dataset, size - freed)
         return freed
 
     def _unopened(self) -> list[Path]:
-        opened = {dataset.path for dataset in self.opened}
+        opened = {dataset.path for dataset in self._opened}
         found = [path for path in self._cache.iterdir() if path.is_dir() and path not in opened]
         return sorted(found, key=lambda path: path.stat().st_mtime)
 

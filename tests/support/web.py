@@ -1,4 +1,4 @@
-"""A web server of the test's own that serves a folder by ranges, counts what is asked of it, and fails as it is told."""
+"""A web server of the tests' own that serves a folder by ranges, counts what is asked, and fails as it is told."""
 
 import threading
 from collections.abc import Iterator
@@ -61,67 +61,65 @@ class Web:
                 self.together -= 1
 
 
+class Handler(BaseHTTPRequestHandler):
+    """Answers one connection, with what is wrong with the answers at present."""
+
+    web: Web
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # else each part of an answer waits for the other side to acknowledge the one before
+
+    def do_GET(self) -> None:
+        with self.web.counted():
+            fault = self.web.fails_now()
+            if fault in {"hang", "refuse"}:
+                if fault == "hang":
+                    self.web.gate.wait(30)
+                self.close_connection = True
+            elif fault.isdigit():
+                self.send_error(int(fault))
+            else:
+                self._answer(fault)
+
+    def log_message(self, *_args: Any) -> None:
+        return
+
+    def _answer(self, fault: str) -> None:
+        try:
+            content = (self.web.folder / self.path.lstrip("/")).read_bytes()
+        except OSError:
+            self.send_error(404)
+            return
+        wanted = self.headers.get("Range")
+        start, end = 0, len(content)
+        if wanted:
+            start, last = map(int, wanted.removeprefix("bytes=").split("-"))
+            end = min(last + 1, len(content))
+        body = bytearray(content[start:end])
+        if fault == "short":
+            del body[-1:]
+        elif fault == "flip" and body:
+            body[len(body) // 2] ^= 1
+        self.send_response(206 if wanted else 200)
+        if wanted:
+            self.send_header("Content-Range", f"bytes {start}-{start + len(body) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+        self.send_header("ETag", '"it"')
+        self.end_headers()
+        if fault == "cut":
+            self.wfile.write(body[: len(body) // 2])
+            self.close_connection = True
+            return
+        self.wfile.write(body)
+        self.web.asked.append(Asked(self.path.lstrip("/"), start, end))
+
+
 @contextmanager
 def web(folder: Path) -> Iterator[Web]:
     """A web server for the folder."""
     served = Web(folder)
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1  # else each part of an answer waits for the other side to acknowledge the one before
-
-        def do_GET(self) -> None:  # noqa: N802 - a name of the library
-            with served.counted():
-                self.answer()
-
-        def log_message(self, *_args: Any) -> None:
-            return
-
-        def answer(self) -> None:
-            fault = served.fails_now()
-            if fault == "hang":
-                served.gate.wait(30)
-                self.close_connection = True
-                return
-            if fault == "refuse":
-                self.close_connection = True
-                return
-            if fault.isdigit():
-                self.send_error(int(fault))
-                return
-            try:
-                content = (served.folder / self.path.lstrip("/")).read_bytes()
-            except OSError:
-                self.send_error(404)
-                return
-            self.send(content, fault)
-
-        def send(self, content: bytes, fault: str) -> None:
-            wanted = self.headers.get("Range")
-            start, end = 0, len(content)
-            if wanted:
-                start, last = map(int, wanted.removeprefix("bytes=").split("-"))
-                end = min(last + 1, len(content))
-            body = bytearray(content[start:end])
-            if fault == "short":
-                del body[-1:]
-            elif fault == "flip" and body:
-                body[len(body) // 2] ^= 1
-            self.send_response(206 if wanted else 200)
-            if wanted:
-                self.send_header("Content-Range", f"bytes {start}-{start + len(body) - 1}/{len(content)}")
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
-            self.send_header("ETag", '"it"')
-            self.end_headers()
-            if fault == "cut":
-                self.wfile.write(body[: len(body) // 2])
-                self.close_connection = True
-                return
-            self.wfile.write(body)
-            served.asked.append(Asked(self.path.lstrip("/"), start, end))
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    handler = type("Handler", (Handler,), {"web": served})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         server.block_on_close = False
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
