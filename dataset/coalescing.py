@@ -13,6 +13,9 @@ from ringkv.dataset.block import Row
 MAX_GAP: Final = 128 << 10
 """Bytes that are read rather than skipped, at most: on a fast network they take about as long as another request."""
 
+HEADER: Final = 512
+"""Bytes that are always read rather than skipped: between two blocks of one batch each there are about 300."""
+
 MAX_REQUEST: Final = 8 << 20
 """Bytes of one request: at 1 Gbit/s 70 ms, beside which the round trip is nothing. Larger is only a block that is."""
 
@@ -58,7 +61,8 @@ def _bridged(gaps: list[int], size: int) -> set[int]:
     room = size * WASTE
     found = set()
     for number in sorted(range(len(gaps)), key=gaps.__getitem__):
-        room -= gaps[number]
+        if gaps[number] > HEADER:
+            room -= gaps[number]
         if room < 0 or gaps[number] > MAX_GAP:
             break
         found.add(number)

@@ -22,6 +22,9 @@ them, and of 8 MiB each they are all that is held in memory."""
 CATCH_UP: Final = 0.1
 """Seconds behind its rate that may be made up for: a request that took long is not followed by a rush."""
 
+TELL_SECONDS: Final = 10.0
+"""Between two lines about a store that fails, answers, and fails again."""
+
 REFUSAL_SECONDS: Final = 10.0
 """So long after something could not be fetched that was asked for, this is told to probes."""
 
@@ -48,6 +51,7 @@ class Fetches:
         self._lock = threading.Lock()
         self._failing = ""
         self._since = 0.0
+        self._told = float("-inf")
         self._refused = float("-inf")
 
     @property
@@ -104,6 +108,12 @@ class Fetches:
             with self._lock:
                 self.in_flight -= 1
 
+    def heal(self) -> int:
+        """Count a block that was damaged in a mirror; how many there were so far. In any thread."""
+        with self._lock:
+            self.healed += 1
+            return self.healed
+
     def refuse(self, reason: str) -> None:
         """Note why something could not be had that somebody waited for."""
         with self._lock:
@@ -122,12 +132,15 @@ class Fetches:
         return self._failing
 
     def _fail(self, reason: str) -> None:
-        if not self._failing:
-            self._since = time.monotonic()
+        now = time.monotonic()
+        if not self._failing and now - self._told >= TELL_SECONDS:
+            self._told = now
             log.warning("%s: what is in the cache is served, and the rest is tried again and again", reason)
+        self._since = self._since if self._failing else now
         self._failing = reason
 
     def _recover(self) -> None:
         if self._failing:
             self._failing = ""
-            log.info("fetching works again, after %.1f s", time.monotonic() - self._since)
+            if self._told >= self._since:
+                log.info("fetching works again, after %.1f s", time.monotonic() - self._since)

@@ -28,6 +28,9 @@ from ringkv.dataset.objects import Objects
 from ringkv.dataset.origin import Origin
 from ringkv.dataset.room import Room
 
+MIRRORS: Final = "mirrors"
+"""Where in a cache of datasets the mirrors are, in a folder for each shard."""
+
 TABLES: Final = "tables.json"
 LOCK: Final = ".lock"
 

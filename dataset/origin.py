@@ -79,7 +79,7 @@ class Origin:
 
     def damaged(self, what: str) -> None:
         """Note that a block is damaged in the mirror, and about to be fetched."""
-        self.fetches.healed += 1
+        healed = self.fetches.heal()
         if time.monotonic() - self._told >= TELL_SECONDS:
             self._told = time.monotonic()
-            log.warning("%s; blocks that had to be fetched again so far: %d", what, self.fetches.healed)
+            log.warning("%s; blocks that had to be fetched again so far: %d", what, healed)

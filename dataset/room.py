@@ -46,7 +46,7 @@ class Room:
         with self._lock:
             self._opened.append(dataset)
             self._measured = False
-        dataset.closing(lambda: self._opened.remove(dataset))
+        dataset.closing(lambda: self._remove(dataset))
 
     def take(self, size: int) -> bool:
         """Whether there is room for so many bytes more, if need be in place of others."""
@@ -85,6 +85,10 @@ class Room:
             except OSError:
                 continue  # gone meanwhile
         return found
+
+    def _remove(self, dataset: Dataset) -> None:
+        with self._lock:  # so that no hole is made in what its descriptors may be by then
+            self._opened.remove(dataset)
 
     def _let_go(self, size: int) -> int:
         """Let go of at least so many bytes, as far as possible; how many they were."""

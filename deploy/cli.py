@@ -37,6 +37,24 @@ log = logging.getLogger("ringkv.deploy")
 
 PORT: Final = click.IntRange(0, 65535)
 
+cache_size = click.option(
+    "--cache-size",
+    type=SIZE,
+    envvar="RINGKV_CACHE_SIZE",
+    show_envvar=True,
+    help="How much the cache may keep of what comes from a store, as 20G.  [default: what the disk has]",
+)
+
+fetch_rate = click.option(
+    "--fetch-rate",
+    type=SIZE,
+    default="0",
+    show_default=True,
+    envvar="RINGKV_FETCH_RATE",
+    show_envvar=True,
+    help="Bytes a second that are fetched from a store before anybody asks for them; 0 for no limit.",
+)
+
 warm_rate = click.option(
     "--warm-rate",
     type=SIZE,
@@ -151,8 +169,10 @@ def up(
 )
 @click.option("--leased", is_flag=True, help="Answer nothing until a router leases a ring, instead of everything.")
 @warm_rate
+@fetch_rate
 @on_duplicate
 @cache_dir
+@cache_size
 @secret
 @log_level("info")
 @log_format
@@ -163,8 +183,10 @@ def shard(
     name: str | None,
     leased: bool,
     warm_rate: int,
+    fetch_rate: int,
     on_duplicate: "DuplicatePolicy",
     cache: Path | None,
+    cache_size: int | None,
     secret: str | None,
     log_level: str,
     log_format: str,
@@ -196,13 +218,13 @@ def shard(
     with ExitStack() as stack:
         source: Pinned | Followed
         if len(data) == 1 and is_catalog(data[0]):
-            source = Followed(data[0], cache_folder(cache))
+            source = Followed(data[0], cache_folder(cache), cache_size)
         else:
             paths = tuple(map(Path, data))
             source = Pinned(stack.enter_context(packed(paths, on_duplicate, cache)))
             with Dataset.open(source.path) as dataset:
                 _warn_of_emptiness(paths, dataset)
-        settings = ShardSettings(source, shard_name, listen, http, leased, secret, warm_rate)
+        settings = ShardSettings(source, shard_name, listen, http, leased, secret, warm_rate, fetch_rate)
         try:
             run(partial(serve, settings))
         except PackedFileChanged as error:

@@ -8,6 +8,7 @@ import click
 
 from ringkv.cluster.errors import InvalidAddress, RingkvError
 from ringkv.process.address import Address
+from ringkv.process.sizes import parse_size
 
 
 class OneLineCommand(click.Command):
@@ -49,18 +50,17 @@ ADDRESS = AddressType()
 
 
 class SizeType(click.ParamType[int]):
-    """A number of bytes: 1048576, 1024K, 1M, 1MiB; K, M, G and T are powers of 1,024."""
+    """`parse_size` as the type of an option."""
 
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        found = re.fullmatch(r"(\d{1,18})\s?(?:([kmgt])i?)?b?", str(value).strip().lower())
-        if not found:
-            self.fail(f"not a size: {value!r} (want bytes, or a number with K, M, G or T)", param, ctx)
-        number, unit = found.groups()
-        return int(number) << (10 * " kmgt".index(unit) if unit else 0)
+        try:
+            return parse_size(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 SIZE = SizeType()

@@ -17,6 +17,7 @@ from ringkv.cluster.errors import CatalogError, DatasetError, PackedFileError, S
 from ringkv.cluster.lease import Offered
 from ringkv.dataset.catalog import Catalog, Current
 from ringkv.dataset.dataset import Dataset
+from ringkv.dataset.mirror import Mirror
 from ringkv.dataset.remembered import Remembered
 from ringkv.shard.threads import to_end
 from ringkv.shard.version import Version
@@ -36,14 +37,20 @@ class Following:
     """`begun` is done when something is offered for the first time."""
 
     def __init__(
-        self, catalog: Catalog, versions: Versions, warm_rate: int, remembered: Remembered | None = None
+        self,
+        catalog: Catalog,
+        versions: Versions,
+        warm_rate: int,
+        remembered: Remembered | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
-        """`remembered` is for catalogs that may not be reachable at the next start."""
+        """`remembered` is for catalogs that may not be reachable at the next start, `mirror` for datasets in stores."""
         self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._catalog = catalog
         self._versions = versions
         self._warm_rate = warm_rate
         self._remembered = remembered
+        self._mirror = mirror
         self._asked = asyncio.Event()
         self._seen: Current | None = None
         self._problem = ""  # with what was seen
@@ -127,7 +134,7 @@ class Following:
         self._settle(current, problem)
 
     def _open(self, version: catalogs.Version) -> Dataset:
-        dataset = self._catalog.open(version.folder)
+        dataset = self._catalog.open(version.folder, self._mirror)
         wrong = ""
         if dataset.manifest.dataset_id != version.dataset:
             wrong = f"holds dataset {dataset.manifest.dataset_id}, not the one that is published"

@@ -37,12 +37,17 @@ async def healthz(_request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """The shard can be given work: it has something to serve, and is not about to leave."""
+    """The shard can be given work: what it is asked for can be had, and it is not about to leave."""
     state = request.app[STATE]
+    fetches = state.fetches
     if state.draining:
         return web.Response(status=503, text="draining\n")
     if not state.versions.offered:
         return web.Response(status=503, text="no version of the data yet\n")
+    if fetches.unavailable:
+        return web.Response(status=503, text=f"what is asked for cannot be fetched: {fetches.unavailable}\n")
+    if fetches.failing:
+        return web.Response(text=f"ready, with what is in the cache: {fetches.failing}\n")
     return web.Response(text="ready\n")
 
 

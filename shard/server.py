@@ -13,6 +13,8 @@ from aiohttp import web
 from ringkv.cluster.lease import Offered
 from ringkv.dataset.catalog import Catalog
 from ringkv.dataset.dataset import Dataset
+from ringkv.dataset.fetches import Fetches
+from ringkv.dataset.mirror import MIRRORS, Mirror
 from ringkv.dataset.remembered import Remembered
 from ringkv.process.address import Address, bind
 from ringkv.process.handing import Handed
@@ -48,10 +50,11 @@ class Pinned:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """A catalog, by its path or address; in `cache` is kept what comes from a store."""
+    """A catalog, by its path or address; in `cache` is kept what comes from a store, `cache_size` bytes at most."""
 
     location: Path | str
     cache: Path | None = None
+    cache_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class ShardSettings:
     leased: bool = False  # hold nothing until a router leases a ring, instead of everything
     secret: str | None = field(default=None, repr=False)
     warm_rate: int = WARM_RATE  # bytes a second that are read before anybody asks for them
+    fetch_rate: int = 0  # of those, what may come from a store; 0: no limit
 
 
 async def serve(settings: ShardSettings, stop: asyncio.Event) -> None:
@@ -88,10 +92,11 @@ async def serve(settings: ShardSettings, stop: asyncio.Event) -> None:
 class Shard:
     def __init__(self, settings: ShardSettings) -> None:
         secret = settings.secret.encode() if settings.secret else None
-        self.state = ShardState(settings.name, settings.leased, secret=secret)
+        self.state = ShardState(settings.name, settings.leased, fetches=Fetches(settings.fetch_rate), secret=secret)
         self._settings = settings
         self._server: asyncio.Server | None = None
         self._http: web.AppRunner | None = None
+        self._mirror: Mirror | None = None
         self._following: Following | None = None
         self._looking: asyncio.Task[None] | None = None
 
@@ -144,7 +149,10 @@ class Shard:
             return
         catalog = Catalog.at(settings.source.location)
         remembered = Remembered(settings.source.cache, catalog.location) if settings.source.cache else None
-        self._following = Following(catalog, versions, settings.warm_rate, remembered)
+        if settings.source.cache and not catalog.objects.is_local:
+            cache = settings.source.cache / MIRRORS / settings.name
+            self._mirror = Mirror(cache, settings.source.cache_size, self.state.fetches)
+        self._following = Following(catalog, versions, settings.warm_rate, remembered, self._mirror)
         self._looking = asyncio.create_task(self._following.run())
         self._looking.add_done_callback(versions.ended)
         await self._following.begun
@@ -180,6 +188,8 @@ class Shard:
         if self._http is not None:
             await self._http.cleanup()
         await self.state.versions.close()
+        if self._mirror is not None:
+            self._mirror.close()
         log.info("shard %s stopped", self.state.name)
 
 

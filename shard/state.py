@@ -3,22 +3,31 @@
 from dataclasses import dataclass, field
 
 from ringkv.cluster.lease import versions_section
+from ringkv.dataset.fetches import Fetches
+from ringkv.process.sizes import parse_size
 from ringkv.resp import tracking
-from ringkv.resp.server import Info, Server, keyspace
+from ringkv.resp.server import Info, Server, Setting, keyspace
 from ringkv.shard.versions import Versions
 
 
 @dataclass(eq=False)
 class ShardState(Server):
-    """`leased`: it waits for the leases of routers, and reads nothing without one."""
+    """`leased`: it waits for the leases of routers, and reads nothing without one.
+
+    `fetches` are those of all versions, where they come from a store.
+    """
 
     name: str
     leased: bool = False
     draining: bool = False
+    fetches: Fetches = field(default_factory=Fetches)
     versions: Versions = field(init=False)
 
     def __post_init__(self) -> None:
         self.versions = Versions(lambda: tracking.tell(self), alone=not self.leased)
+
+    def settings(self) -> dict[bytes, Setting]:
+        return {b"fetch-rate": Setting(lambda: str(self.fetches.rate), self._set_rate)}
 
     def info(self) -> Info:
         """A router reads `name`, `run_id` and the versions; all but those and the leases is about the newest."""
@@ -36,6 +45,8 @@ class ShardState(Server):
                 "checked_bytes": blocks.checked_bytes,
                 "corrupt_blocks": len(blocks.corrupt),
                 "disk_reads": newest.reads.done,
+                "fetch_requests": self.fetches.requests,
+                "fetched_bytes": self.fetches.bytes,
             },
             "versions": versions_section(version.about for version in self.versions.offered),
             "keyspace": keyspace(blocks.keys),
@@ -46,3 +57,6 @@ class ShardState(Server):
                 "keys": manifest.keys,
             },
         }
+
+    def _set_rate(self, text: str) -> None:
+        self.fetches.rate = parse_size(text)

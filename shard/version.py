@@ -11,6 +11,7 @@ from ringkv.dataset.dataset import Dataset
 from ringkv.shard.leases import Lease, Leases
 from ringkv.shard.reads import Reads
 from ringkv.shard.store import Store
+from ringkv.shard.threads import to_end
 from ringkv.shard.warmup import Warmup
 from ringkv.shard.watch import watch
 
@@ -62,4 +63,4 @@ class Version:
         await asyncio.gather(*self._lives, return_exceptions=True)
         self._lives = []
         if await self.reads.finish(CLOSE_SECONDS):
-            self.dataset.close()
+            await to_end(self.dataset.close)

@@ -63,12 +63,14 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(source: Path | Followed, warm_rate: int = 0, *, leased: bool = False) -> AsyncIterator[Served]:
+async def serving(
+    source: Path | Followed, warm_rate: int = 0, *, leased: bool = False, fetch_rate: int = 0
+) -> AsyncIterator[Served]:
     """A shard of the dataset, or of a catalog, which reads nothing ahead unless it is told to."""
     pinned = Pinned(source) if isinstance(source, Path) else source
     with short_directory() as folder:
         address = Address(f"{folder}/s", None)
-        shard = Shard(ShardSettings(pinned, "one", address, leased=leased, warm_rate=warm_rate))
+        shard = Shard(ShardSettings(pinned, "one", address, leased=leased, warm_rate=warm_rate, fetch_rate=fetch_rate))
         try:
             await shard.start()
             served = Served(shard, address)

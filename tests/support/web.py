@@ -24,7 +24,8 @@ class Web:
     """`fault` is what is wrong with the next answers: "" for nothing, a status as "503", or one of these.
 
     "cut" ends the connection in the middle of the answer, "short" sends a byte too little as if it were all, "flip"
-    has a wrong bit in the middle, "refuse" closes without an answer, "hang" waits at `gate`. `fails` bounds how often.
+    has a wrong bit in the middle, "refuse" closes without an answer, "hang" waits at `gate`. `fails` bounds how often,
+    `failing` is a part of the paths to which this happens.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -32,6 +33,7 @@ class Web:
         self.asked: list[Asked] = []
         self.fault = ""
         self.fails = 1 << 30
+        self.failing = ""
         self.gate = threading.Event()
         self.together = 0
         self.most = 0
@@ -42,9 +44,9 @@ class Web:
         """The requests for parts of segments."""
         return [asked for asked in self.asked if "segment" in asked.path]
 
-    def fails_now(self) -> str:
+    def fails_now(self, path: str) -> str:
         with self.lock:
-            if not self.fault or self.fails <= 0:
+            if not self.fault or self.fails <= 0 or self.failing not in path:
                 return ""
             self.fails -= 1
             return self.fault
@@ -70,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         with self.web.counted():
-            fault = self.web.fails_now()
+            fault = self.web.fails_now(self.path)
             if fault in {"hang", "refuse"}:
                 if fault == "hang":
                     self.web.gate.wait(30)
