@@ -24,6 +24,7 @@ RingkvError
 │       └── BlockNotFetched it is, but its block is in a store that cannot be reached now
 ├── ClusterError
 │   ├── PeerError           an address answers, but not as a shard should, or it refuses what was asked
+│   ├── NotServed           a router does not serve what was published, and says why
 │   ├── LeaseRefused        a shard will not serve the ring that a router asks for
 │   └── ShardUnavailable    no owner of a key could be reached before the deadline
 │       └── TooManyRequests the router has no room for another request
@@ -116,6 +117,10 @@ class ClusterError(RingkvError):
 
 
 class PeerError(ClusterError):
+    pass
+
+
+class NotServed(ClusterError):
     pass
 
 
