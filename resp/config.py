@@ -27,9 +27,10 @@ def config(client: Connection, args: Args) -> bytes:
     what = args[1].upper()
     if what == b"GET":
         return _get(client, args[2:])
-    if what != b"SET" or not client.server.settings():
-        return codec.error("ERR", "of CONFIG only GET is known here: settings are options of the command `ringkv`")
-    return _set(client, args[2:])
+    known = "GET and SET are" if client.server.settings() else "GET is"
+    if what == b"SET" and client.server.settings():
+        return _set(client, args[2:])
+    return codec.error("ERR", f"of CONFIG only {known} known here: settings are options of the command `ringkv`")
 
 
 def _get(client: Connection, patterns: Args) -> bytes:

@@ -37,14 +37,14 @@ def published(tmp_path: Path) -> Published:
 
 
 @pytest.fixture
-def store(published: Published) -> Iterator[Web]:
+def remote(published: Published) -> Iterator[Web]:
     with web(published.path) as served:
         yield served
 
 
 @pytest.fixture
-def source(store: Web, tmp_path: Path) -> Followed:
-    return Followed(store.url, tmp_path / "cache")
+def source(remote: Web, tmp_path: Path) -> Followed:
+    return Followed(remote.url, tmp_path / "cache")
 
 
 @pytest.fixture
@@ -74,41 +74,41 @@ async def answers(client: Asker, key: bytes) -> bool:
     return False
 
 
-async def test_what_is_leased_is_fetched_and_checked_before_anybody_asks(source: Followed, store: Web) -> None:
+async def test_what_is_leased_is_fetched_and_checked_before_anybody_asks(source: Followed, remote: Web) -> None:
     async with serving(source, ALL) as served:
         await is_warm(served)
-        assert len(store.ranges()) == 1
+        assert len(remote.ranges()) == 1
         await all_right(await served.connect())
-        assert len(store.ranges()) == 1
+        assert len(remote.ranges()) == 1
         assert served.version.reads.done == 0
 
 
-async def test_a_restart_fetches_nothing(source: Followed, store: Web) -> None:
+async def test_a_restart_fetches_nothing(source: Followed, remote: Web) -> None:
     async with serving(source, ALL) as served:
         await is_warm(served)
-    store.asked.clear()
+    remote.asked.clear()
     async with serving(source, ALL) as served:
         await is_warm(served)
         await all_right(await served.connect())
-    assert {asked.path for asked in store.asked} == {"current.json"}
+    assert {asked.path for asked in remote.asked} == {"current.json"}
 
 
-async def test_what_is_asked_for_is_fetched_at_once_a_block_a_request(source: Followed, store: Web) -> None:
+async def test_what_is_asked_for_is_fetched_at_once_a_block_a_request(source: Followed, remote: Web) -> None:
     async with serving(source) as served:
         client = await served.connect()
         blocks = in_block(served.store, KEYS)
         for number, keys in enumerate(list(blocks.values())[:20], 1):
             assert await client("MGET", *keys) == [value_of(1, key) for key in keys]
-            assert len(store.ranges()) == number
-        assert sum(asked.size for asked in store.ranges()) <= served.store.blocks.bytes // 4
+            assert len(remote.ranges()) == number
+        assert sum(asked.size for asked in remote.ranges()) <= served.store.blocks.bytes // 4
         for keys in list(blocks.values())[:20]:
             assert await client("GET", keys[0]) == value_of(1, keys[0])
-        assert len(store.ranges()) == 20
+        assert len(remote.ranges()) == 20
         assert served.store.blocks.checked_bytes > 0
         await all_right(client)
 
 
-async def test_many_who_ask_for_a_block_cause_one_request(source: Followed, store: Web) -> None:
+async def test_many_who_ask_for_a_block_cause_one_request(source: Followed, remote: Web) -> None:
     async with serving(source) as served:
         keys = max(in_block(served.store, KEYS).values(), key=len)
         clients = [await served.connect() for _ in range(20)]
@@ -117,11 +117,11 @@ async def test_many_who_ask_for_a_block_cause_one_request(source: Followed, stor
         assert [await client.read() for client in clients] == [
             value_of(1, keys[number % len(keys)]) for number in range(20)
         ]
-        assert len(store.ranges()) == 1
+        assert len(remote.ranges()) == 1
 
 
 async def test_a_shard_of_three_fetches_little_more_than_it_owns_and_one_that_gains_what_it_gains(
-    published: Published, source: Followed, store: Web
+    published: Published, source: Followed, remote: Web
 ) -> None:
     four, three = (build_ring(names, 1, 256) for names in (("one", "two", "x", "y"), ("one", "two", "x")))
     dataset = pack_pairs(published.path, {key: key * 60 for key in KEYS})
@@ -134,29 +134,29 @@ async def test_a_shard_of_three_fetches_little_more_than_it_owns_and_one_that_ga
         lease = await served.version.leases.grant(four.owned_by("one"))
         await is_warm(served)
         owned = blocks.bytes
-        fetched = sum(asked.size for asked in store.ranges())
+        fetched = sum(asked.size for asked in remote.ranges())
         assert fetched <= 1.3 * owned
-        store.asked.clear()
+        remote.asked.clear()
         await served.version.leases.grant(three.owned_by("one"))
         served.version.leases.end(lease)
         await is_warm(served)
-        assert sum(asked.size for asked in store.ranges()) <= 1.3 * (blocks.bytes - owned)
+        assert sum(asked.size for asked in remote.ranges()) <= 1.3 * (blocks.bytes - owned)
 
 
 async def test_no_more_requests_are_under_way_than_memory_is_meant_for(
-    source: Followed, store: Web, monkeypatch: pytest.MonkeyPatch
+    source: Followed, remote: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ringkv.shard.hydration, "MAX_REQUEST", 2_000)
     async with serving(source, ALL) as served:
         await is_warm(served)
-        assert len(store.ranges()) > 30
-        assert store.most <= 9  # and the look at the catalog
+        assert len(remote.ranges()) > 30
+        assert remote.most <= 9  # and the look at the catalog
 
 
-async def test_what_is_asked_for_does_not_wait_for_what_is_fetched_ahead(source: Followed, store: Web) -> None:
+async def test_what_is_asked_for_does_not_wait_for_what_is_fetched_ahead(source: Followed, remote: Web) -> None:
     async with serving(source, ALL, fetch_rate=1) as served:
         client = await served.connect()
-        await eventually(store.ranges)  # the first request needs no patience, the next one much
+        await eventually(remote.ranges)  # the first request needs no patience, the next one much
         blocks = list(in_block(served.store, KEYS).values())
         began = time.monotonic()
         assert await client("GET", blocks[-1][0]) == value_of(1, blocks[-1][0])
@@ -177,7 +177,7 @@ async def test_the_rate_is_changed_while_the_shard_serves(source: Followed, monk
 
 
 async def test_a_damaged_block_in_the_cache_heals_itself(
-    source: Followed, store: Web, caplog: pytest.LogCaptureFixture
+    source: Followed, remote: Web, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving(source, ALL) as served:
         await is_warm(served)
@@ -185,17 +185,17 @@ async def test_a_damaged_block_in_the_cache_heals_itself(
     for rate in (0, ALL):
         flip_value_byte(folder, 7)
         flip_value_byte(folder, 200)
-        store.asked.clear()
+        remote.asked.clear()
         async with serving(source, rate) as served:
             await all_right(await served.connect())
             await eventually(lambda served=served: served.state.fetches.healed >= 2)
-        assert 2 <= len(store.ranges()) <= 4  # who asks does not wait for what is fetched ahead
+        assert 2 <= len(remote.ranges()) <= 4  # who asks does not wait for what is fetched ahead
         assert f"{folder}/segment-00000.arrow: the block at byte " in caplog.text
 
 
 @pytest.mark.parametrize("rate", [0, ALL])
 async def test_a_damaged_block_in_the_store_is_refused_by_name_and_no_other(
-    published: Published, store: Web, source: Followed, rate: int
+    published: Published, remote: Web, source: Followed, rate: int
 ) -> None:
     flip_value_byte(published.folder(1), 7)
     async with serving(source, rate) as served:
@@ -204,25 +204,25 @@ async def test_a_damaged_block_in_the_store_is_refused_by_name_and_no_other(
             for key in keys:
                 reply = await client("GET", key)
                 if block == 7:
-                    where = f"{store.url}/{published.folder(1).name}"
+                    where = f"{remote.url}/{published.folder(1).name}"
                     assert told(reply).startswith(f"CORRUPT {where}: block 7 is corrupt: "), reply
                 else:
                     assert reply == value_of(1, key)
         assert set(served.store.blocks.corrupt) == {7}
 
 
-async def test_what_comes_damaged_once_is_right_the_second_time(source: Followed, store: Web) -> None:
+async def test_what_comes_damaged_once_is_right_the_second_time(source: Followed, remote: Web) -> None:
     async with serving(source) as served:
         client = await served.connect()
         for fault in ("flip", "500", "cut"):
-            store.fault, store.fails = fault, 1
-            key = KEYS[len(store.asked)]
+            remote.fault, remote.fails = fault, 1
+            key = KEYS[len(remote.asked)]
             assert await client("GET", key) == value_of(1, key)
         assert not served.store.blocks.corrupt
 
 
 async def test_the_warm_up_outlives_whatever_the_store_does(
-    source: Followed, store: Web, monkeypatch: pytest.MonkeyPatch, impatient: None
+    source: Followed, remote: Web, monkeypatch: pytest.MonkeyPatch, impatient: None
 ) -> None:
     del impatient
     monkeypatch.setattr(ringkv.shard.hydration, "MAX_REQUEST", 20_000)
@@ -230,24 +230,24 @@ async def test_the_warm_up_outlives_whatever_the_store_does(
     async with serving(source, leased=True) as served:
         pass
     async with serving(source, ALL, leased=True) as served:
-        store.fault, store.fails, store.failing = "flip", 1, "segment"
+        remote.fault, remote.fails, remote.failing = "flip", 1, "segment"
         await served.version.leases.grant(range(256))
         blocks = served.store.blocks
 
         def trouble() -> bool:
-            if store.fails == 0 and faults:
-                store.fault, store.fails = faults.pop(), 1
+            if remote.fails == 0 and faults:
+                remote.fault, remote.fails = faults.pop(), 1
             return blocks.checked_bytes == blocks.bytes
 
         await eventually(trouble)
         assert len(faults) < 10
-        store.fault = ""
+        remote.fault = ""
         await all_right(await served.connect())
 
 
 @pytest.mark.parametrize("fault", ["refuse", "hang", "404"])
 async def test_while_the_store_is_down_what_is_here_is_served_and_the_rest_refused_in_time(
-    source: Followed, store: Web, fault: str, impatient: None, caplog: pytest.LogCaptureFixture
+    source: Followed, remote: Web, fault: str, impatient: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     del impatient
     caplog.set_level(logging.INFO)
@@ -256,7 +256,7 @@ async def test_while_the_store_is_down_what_is_here_is_served_and_the_rest_refus
         here = [keys[0] for keys in in_block(served.store, KEYS).values()][::2]
         for key in here:
             assert await client("GET", key) == value_of(1, key)
-        store.fault = fault
+        remote.fault = fault
         fetches = served.state.fetches
         away = [keys[0] for keys in in_block(served.store, KEYS).values()][1::2][:20]
         assert not fetches.unavailable
@@ -267,11 +267,11 @@ async def test_while_the_store_is_down_what_is_here_is_served_and_the_rest_refus
         for key in here:
             assert await client("GET", key) == value_of(1, key)
         for other in clients:
-            assert told(await other.read()).startswith(f"NOTLEASED {store.url}/")
+            assert told(await other.read()).startswith(f"NOTLEASED {remote.url}/")
         assert time.monotonic() - began < 10
         assert fetches.unavailable
-        store.fault = ""
-        store.gate.set()
+        remote.fault = ""
+        remote.gate.set()
         for key in away:
             assert await client("GET", key) == value_of(1, key)
         assert not fetches.failing
@@ -279,7 +279,7 @@ async def test_while_the_store_is_down_what_is_here_is_served_and_the_rest_refus
         assert len(warnings) <= 2  # of the dataset, and of the look at the catalog
 
 
-async def test_a_shard_that_closes_does_not_wait_for_the_store(source: Followed, store: Web) -> None:
+async def test_a_shard_that_closes_does_not_wait_for_the_store(source: Followed, remote: Web) -> None:
     async with serving(source, ALL) as served:
         client = await served.connect()
         await is_warm(served)
@@ -287,33 +287,33 @@ async def test_a_shard_that_closes_does_not_wait_for_the_store(source: Followed,
         for path in (source.cache or Path()).glob("mirrors/*/*/segment-*"):
             path.unlink()
         async with serving(source, rate) as served:
-            store.fault = "hang"
+            remote.fault = "hang"
             client = await served.connect()
             client.send(("GET", KEYS[0]))
             await eventually(lambda served=served: served.state.fetches.in_flight > 0)
             began = time.monotonic()
         assert time.monotonic() - began < 3
-        store.fault = ""
-        store.gate.set()
-        store.gate.clear()
+        remote.fault = ""
+        remote.gate.set()
+        remote.gate.clear()
 
 
-async def test_a_client_that_has_gone_leaves_nothing_behind(source: Followed, store: Web) -> None:
+async def test_a_client_that_has_gone_leaves_nothing_behind(source: Followed, remote: Web) -> None:
     async with serving(source) as served:
-        store.fault = "hang"
+        remote.fault = "hang"
         client = await served.connect()
         client.send(("GET", KEYS[0]))
         await eventually(lambda: served.state.fetches.in_flight == 1)
         client.close()
-        store.fault = ""
-        store.gate.set()
+        remote.fault = ""
+        remote.gate.set()
         await eventually(lambda: (served.version.reads.in_flight, len(served.state.clients)) == (0, 0))
         assert await answers(await served.connect(), KEYS[0])
 
 
-async def test_with_a_cache_that_is_too_small_every_answer_is_right(store: Web, tmp_path: Path) -> None:
+async def test_with_a_cache_that_is_too_small_every_answer_is_right(remote: Web, tmp_path: Path) -> None:
     """Partitions come and go, and so do their places on the disk."""
-    source = Followed(store.url, tmp_path / "cache", 60_000)
+    source = Followed(remote.url, tmp_path / "cache", 60_000)
     rng = random.Random(7)
     async with serving(source, ALL, leased=True) as served:
         client = await served.connect()
@@ -345,15 +345,15 @@ async def test_the_next_version_is_fetched_beside_the_one_that_is_served(
     assert pairs_of(2).keys() == set(KEYS)
 
 
-async def test_without_the_store_a_shard_starts_with_what_it_had(source: Followed, store: Web) -> None:
+async def test_without_the_store_a_shard_starts_with_what_it_had(source: Followed, remote: Web) -> None:
     async with serving(source, ALL) as served:
         await is_warm(served)
-    store.fault = "refuse"
+    remote.fault = "refuse"
     async with serving(source) as served:
         await all_right(await served.connect())
 
 
-async def test_probes_are_told_what_cannot_be_fetched(source: Followed, store: Web, impatient: None) -> None:
+async def test_probes_are_told_what_cannot_be_fetched(source: Followed, remote: Web, impatient: None) -> None:
     del impatient
     async with serving(source) as served, TestClient(TestServer(build_app(served.state))) as probe:
 
@@ -364,12 +364,12 @@ async def test_probes_are_told_what_cannot_be_fetched(source: Followed, store: W
         client = await served.connect()
         assert await answers(client, KEYS[0])
         assert await ready() == (200, "ready\n")
-        store.fault = "404"
+        remote.fault = "404"
         await eventually(lambda: served.state.versions.behind)
         assert await ready() == (200, "ready\n")
         assert not await answers(client, KEYS[1])
         status, text = await ready()
-        assert (status, text[:54]) == (503, "what is asked for cannot be fetched: " + store.url[:17])
-        store.fault = ""
+        assert (status, text[:54]) == (503, "what is asked for cannot be fetched: " + remote.url[:17])
+        remote.fault = ""
         assert await answers(client, KEYS[1])
         assert await ready() == (200, "ready\n")

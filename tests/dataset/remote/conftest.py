@@ -23,7 +23,7 @@ def packed(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(packed: Path) -> Iterator[Web]:
+def remote(packed: Path) -> Iterator[Web]:
     """The folder that has the dataset in the folder `packed`."""
     with web(packed.parent) as served:
         yield served

@@ -9,6 +9,7 @@ from ringkv.cluster.ring import build_ring
 from ringkv.dataset.block import Row
 from ringkv.dataset.coalescing import HEADER, MAX_GAP, MAX_REQUEST, WASTE, Wanted, coalesce
 
+
 def laid_out(sizes: list[int]) -> list[Wanted]:
     """Blocks of these sizes one behind the other, as in a segment."""
     found, at = [], 1024

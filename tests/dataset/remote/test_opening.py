@@ -16,8 +16,10 @@ from tests.support.web import Web
 MISSING = b"00000000-0000-4000-8000-000000000000"
 
 
-def test_every_key_has_its_value_wherever_the_dataset_lies(packed: Path, store: Web, pairs: dict[bytes, bytes]) -> None:
-    for location in (packed, str(packed), f"file://{packed}", f"{store.url}/packed"):
+def test_every_key_has_its_value_wherever_the_dataset_lies(
+    packed: Path, remote: Web, pairs: dict[bytes, bytes]
+) -> None:
+    for location in (packed, str(packed), f"file://{packed}", f"{remote.url}/packed"):
         with open_dataset(location) as dataset:
             assert dataset.get(next(iter(pairs)).decode().upper()) == next(iter(pairs.values()))
             assert dataset.get(MISSING) is None
@@ -28,79 +30,79 @@ def test_every_key_has_its_value_wherever_the_dataset_lies(packed: Path, store: 
                 dataset.get(b"no key")
 
 
-def test_the_items_of_all_partitions_by_themselves_are_all_items_in_the_same_order(packed: Path, store: Web) -> None:
-    with open_dataset(packed) as here, open_dataset(f"{store.url}/packed") as there:
+def test_the_items_of_all_partitions_by_themselves_are_all_items_in_the_same_order(packed: Path, remote: Web) -> None:
+    with open_dataset(packed) as here, open_dataset(f"{remote.url}/packed") as there:
         every = list(here.items())
         middle = here.manifest.partitions // 3
         assert [*there.items(last=middle), *there.items(middle, middle + 1), *there.items(middle + 1)] == every
 
 
-def test_one_key_is_one_range_of_one_block(store: Web, pairs: dict[bytes, bytes]) -> None:
-    with open_dataset(f"{store.url}/packed") as dataset:
-        assert not store.ranges()
+def test_one_key_is_one_range_of_one_block(remote: Web, pairs: dict[bytes, bytes]) -> None:
+    with open_dataset(f"{remote.url}/packed") as dataset:
+        assert not remote.ranges()
         key = next(iter(pairs))
         assert dataset.get(key) == pairs[key]
-        (asked,) = store.ranges()
+        (asked,) = remote.ranges()
         assert asked.size < 4_000
 
 
-def test_all_items_come_in_few_requests(store: Web, pairs: dict[bytes, bytes]) -> None:
-    with open_dataset(f"{store.url}/packed") as dataset:
+def test_all_items_come_in_few_requests(remote: Web, pairs: dict[bytes, bytes]) -> None:
+    with open_dataset(f"{remote.url}/packed") as dataset:
         assert sum(1 for _ in dataset.items()) == len(pairs)
-        assert len(store.ranges()) <= len(dataset.segments)
+        assert len(remote.ranges()) <= len(dataset.segments)
 
 
-def test_what_was_read_is_not_kept_without_a_mirror_and_nothing_is_left(store: Web, pairs: dict[bytes, bytes]) -> None:
+def test_what_was_read_is_not_kept_without_a_mirror_and_nothing_is_left(remote: Web, pairs: dict[bytes, bytes]) -> None:
     key = next(iter(pairs))
-    with open_dataset(f"{store.url}/packed") as dataset:
+    with open_dataset(f"{remote.url}/packed") as dataset:
         folder = dataset.path
         assert [dataset.get(key) for _ in range(3)] == [pairs[key]] * 3
-        assert len(store.ranges()) == 3
+        assert len(remote.ranges()) == 3
         assert folder.is_dir()
     assert not folder.parent.exists()
 
 
-def test_what_was_read_is_kept_in_a_mirror(tmp_path: Path, store: Web, pairs: dict[bytes, bytes]) -> None:
+def test_what_was_read_is_kept_in_a_mirror(tmp_path: Path, remote: Web, pairs: dict[bytes, bytes]) -> None:
     mirror = Mirror(tmp_path / "cache")
     for requests in (1, 0):
-        store.asked.clear()
-        with open_dataset(f"{store.url}/packed", mirror) as dataset:
+        remote.asked.clear()
+        with open_dataset(f"{remote.url}/packed", mirror) as dataset:
             key = next(iter(pairs))
             assert [dataset.get(key) for _ in range(3)] == [pairs[key]] * 3
-            assert len(store.ranges()) == requests
+            assert len(remote.ranges()) == requests
     mirror.close()
 
 
 def test_a_catalog_is_the_dataset_that_it_serves(
-    packed: Path, store: Web, tmp_path: Path, pairs: dict[bytes, bytes]
+    packed: Path, remote: Web, tmp_path: Path, pairs: dict[bytes, bytes]
 ) -> None:
     dataset_id = json.loads((packed / "manifest.json").read_text())["dataset_id"]
     folder = f"{dataset_id}.0123abcd"
     packed.rename(tmp_path / folder)
     catalog = Catalog.at(tmp_path)
     catalog.swap(None, dataset_id, folder, by="somebody", forced=False)
-    for location in (tmp_path, store.url):
+    for location in (tmp_path, remote.url):
         with open_dataset(location) as dataset:
             assert dict(dataset.items()) == pairs
 
 
-def test_what_is_no_dataset_is_told_in_one_line(store: Web, packed: Path) -> None:
+def test_what_is_no_dataset_is_told_in_one_line(remote: Web, packed: Path) -> None:
     with pytest.raises(NoSuchObject, match=r"nothing/manifest\.json: no such object"):
-        open_dataset(f"{store.url}/nothing")
+        open_dataset(f"{remote.url}/nothing")
     (packed / "manifest.json").write_text("{}")
     with pytest.raises(PackedFileError, match="is damaged"):
-        open_dataset(f"{store.url}/packed")
-    store.fault = "refuse"
+        open_dataset(f"{remote.url}/packed")
+    remote.fault = "refuse"
     with pytest.raises(StoreError, match="cannot be reached"):
-        open_dataset(f"{store.url}/packed")
+        open_dataset(f"{remote.url}/packed")
 
 
 def test_a_wrong_block_is_refused_by_name_and_found_when_the_dataset_is_verified(
-    packed: Path, store: Web, pairs: dict[bytes, bytes]
+    packed: Path, remote: Web, pairs: dict[bytes, bytes]
 ) -> None:
     flip_value_byte(packed, 7)
     flip_value_byte(packed, 200)
-    url = f"{store.url}/packed"
+    url = f"{remote.url}/packed"
     with open_dataset(url) as dataset:
         with pytest.raises(CorruptBlock, match=f"^{url}: block 7 is corrupt: "):
             list(dataset.items())
