@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +38,9 @@ from ringkv.dataset.format import (
 from ringkv.dataset.manifest import read_manifest
 from ringkv.dataset.origin import Origin
 from ringkv.dataset.segment import Segment
+
+if TYPE_CHECKING:
+    from ringkv.dataset.mirror import Mirror
 
 
 class Partitions(NamedTuple):
@@ -76,9 +79,17 @@ class Dataset:
             self._close = undo.pop_all()
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """Open the packed dataset at this path, on this machine. Raises PackedFileError."""
-        return cls(path, _open(path))
+    def open(cls, location: Path | str, mirror: "Mirror | None" = None) -> "Dataset":
+        """Open the dataset in this folder. A text may also be the address of a store, or what has a catalog.
+
+        Of a catalog it is what is served now. Of a dataset in a store only what is read is fetched, a range a block,
+        and kept in the mirror if there is one. Raises PackedFileError; for a text also StoreError and CatalogError.
+        """
+        if isinstance(location, Path):
+            return cls(location, _open(location))
+        from ringkv.dataset.opening import open_dataset  # noqa: PLC0415  # it opens datasets, and has to know this
+
+        return open_dataset(location, mirror)
 
     def __enter__(self) -> Self:
         return self

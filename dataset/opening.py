@@ -1,4 +1,4 @@
-"""A dataset by its address, to read it without any server: packed, or what a catalog serves, here or in a store."""
+"""What `Dataset.open` finds at an address: a packed dataset, or what a catalog serves, here or in a store."""
 
 from pathlib import Path
 
@@ -11,12 +11,8 @@ from ringkv.dataset.manifest import parse_manifest
 from ringkv.dataset.mirror import Mirror, open_mirrored
 
 
-def open_dataset(location: str | Path, mirror: Mirror | None = None) -> Dataset:
-    """The dataset at this path or address, or what is served of the catalog there.
-
-    Of one in a store only what is read is fetched, a range a block, and kept in the mirror if there is one. Raises
-    StoreError, CatalogError, PackedFileError, CacheError.
-    """
+def open_dataset(location: str, mirror: Mirror | None) -> Dataset:
+    """The dataset at this path or address, or what is served of the catalog there."""
     if not is_catalog(location):
         return Dataset.open(Path(location))
     catalog = Catalog.at(location)

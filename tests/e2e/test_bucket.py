@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.mirror import Mirror
-from ringkv.dataset.opening import open_dataset
 from tests.support.data import EXAMPLE
 from tests.support.http import fetch
 from tests.support.metrics import Metrics
@@ -44,6 +44,16 @@ def told(shard: SpawnedShard) -> Metrics:
     return Metrics.parse(asyncio.run(fetch("127.0.0.1", port, "/metrics")))
 
 
+def fetched_when_warm(shard: SpawnedShard) -> float:
+    """The bytes that it has fetched, once all that it serves is here."""
+
+    def warm() -> Metrics | None:
+        found = told(shard)
+        return found if found["ringkv_checked_bytes"] == found["ringkv_leased_bytes"] else None
+
+    return wait_for(warm)["ringkv_fetched_bytes_total"]
+
+
 def test_a_shard_serves_a_bucket_and_a_restart_fetches_nothing(
     spawn: Spawner,
     catalog: str,
@@ -60,8 +70,7 @@ def test_a_shard_serves_a_bucket_and_a_restart_fetches_nothing(
         for first in range(0, len(keys), 200):
             part = keys[first : first + 200]
             assert client("MGET", *part) == [example_pairs[key] for key in part]
-        wait_for(lambda shard=shard: told(shard)["ringkv_checked_bytes"] == told(shard)["ringkv_leased_bytes"])
-        fetched.append(told(shard)["ringkv_fetched_bytes_total"])
+        fetched.append(fetched_when_warm(shard))
         other = spawn("shard", catalog, *args)
         assert other.wait() == 1
         assert other.err.endswith("another process has this cache; give each shard a name of its own\n")
@@ -90,7 +99,7 @@ def test_a_program_reads_a_bucket_without_any_server(
 ) -> None:
     mirror = Mirror(tmp_path / "mirror")
     for kept in (None, mirror, mirror):
-        with open_dataset(catalog, kept) as dataset:
+        with Dataset.open(catalog, kept) as dataset:
             key = next(iter(example_pairs))
             assert dataset.get(key) == example_pairs[key]
             assert dict(dataset.items()) == example_pairs

@@ -7,8 +7,8 @@ import pytest
 
 from ringkv.cluster.errors import CorruptBlock, InvalidKey, NoSuchObject, PackedFileError, StoreError
 from ringkv.dataset.catalog import Catalog
+from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.mirror import Mirror
-from ringkv.dataset.opening import open_dataset
 from ringkv.dataset.verify import damages
 from tests.support.damage import flip_value_byte
 from tests.support.web import Web
@@ -20,7 +20,7 @@ def test_every_key_has_its_value_wherever_the_dataset_lies(
     packed: Path, remote: Web, pairs: dict[bytes, bytes]
 ) -> None:
     for location in (packed, str(packed), f"file://{packed}", f"{remote.url}/packed"):
-        with open_dataset(location) as dataset:
+        with Dataset.open(location) as dataset:
             assert dataset.get(next(iter(pairs)).decode().upper()) == next(iter(pairs.values()))
             assert dataset.get(MISSING) is None
             assert dict(dataset.items()) == pairs
@@ -31,14 +31,14 @@ def test_every_key_has_its_value_wherever_the_dataset_lies(
 
 
 def test_the_items_of_all_partitions_by_themselves_are_all_items_in_the_same_order(packed: Path, remote: Web) -> None:
-    with open_dataset(packed) as here, open_dataset(f"{remote.url}/packed") as there:
+    with Dataset.open(str(packed)) as here, Dataset.open(f"{remote.url}/packed") as there:
         every = list(here.items())
         middle = here.manifest.partitions // 3
         assert [*there.items(last=middle), *there.items(middle, middle + 1), *there.items(middle + 1)] == every
 
 
 def test_one_key_is_one_range_of_one_block(remote: Web, pairs: dict[bytes, bytes]) -> None:
-    with open_dataset(f"{remote.url}/packed") as dataset:
+    with Dataset.open(f"{remote.url}/packed") as dataset:
         assert not remote.ranges()
         key = next(iter(pairs))
         assert dataset.get(key) == pairs[key]
@@ -47,14 +47,14 @@ def test_one_key_is_one_range_of_one_block(remote: Web, pairs: dict[bytes, bytes
 
 
 def test_all_items_come_in_few_requests(remote: Web, pairs: dict[bytes, bytes]) -> None:
-    with open_dataset(f"{remote.url}/packed") as dataset:
+    with Dataset.open(f"{remote.url}/packed") as dataset:
         assert sum(1 for _ in dataset.items()) == len(pairs)
         assert len(remote.ranges()) <= len(dataset.segments)
 
 
 def test_what_was_read_is_not_kept_without_a_mirror_and_nothing_is_left(remote: Web, pairs: dict[bytes, bytes]) -> None:
     key = next(iter(pairs))
-    with open_dataset(f"{remote.url}/packed") as dataset:
+    with Dataset.open(f"{remote.url}/packed") as dataset:
         folder = dataset.path
         assert [dataset.get(key) for _ in range(3)] == [pairs[key]] * 3
         assert len(remote.ranges()) == 3
@@ -66,7 +66,7 @@ def test_what_was_read_is_kept_in_a_mirror(tmp_path: Path, remote: Web, pairs: d
     mirror = Mirror(tmp_path / "cache")
     for requests in (1, 0):
         remote.asked.clear()
-        with open_dataset(f"{remote.url}/packed", mirror) as dataset:
+        with Dataset.open(f"{remote.url}/packed", mirror) as dataset:
             key = next(iter(pairs))
             assert [dataset.get(key) for _ in range(3)] == [pairs[key]] * 3
             assert len(remote.ranges()) == requests
@@ -81,20 +81,20 @@ def test_a_catalog_is_the_dataset_that_it_serves(
     packed.rename(tmp_path / folder)
     catalog = Catalog.at(tmp_path)
     catalog.swap(None, dataset_id, folder, by="somebody", forced=False)
-    for location in (tmp_path, remote.url):
-        with open_dataset(location) as dataset:
+    for location in (str(tmp_path), remote.url):
+        with Dataset.open(location) as dataset:
             assert dict(dataset.items()) == pairs
 
 
 def test_what_is_no_dataset_is_told_in_one_line(remote: Web, packed: Path) -> None:
     with pytest.raises(NoSuchObject, match=r"nothing/manifest\.json: no such object"):
-        open_dataset(f"{remote.url}/nothing")
+        Dataset.open(f"{remote.url}/nothing")
     (packed / "manifest.json").write_text("{}")
     with pytest.raises(PackedFileError, match="is damaged"):
-        open_dataset(f"{remote.url}/packed")
+        Dataset.open(f"{remote.url}/packed")
     remote.fault = "refuse"
     with pytest.raises(StoreError, match="cannot be reached"):
-        open_dataset(f"{remote.url}/packed")
+        Dataset.open(f"{remote.url}/packed")
 
 
 def test_a_wrong_block_is_refused_by_name_and_found_when_the_dataset_is_verified(
@@ -103,7 +103,7 @@ def test_a_wrong_block_is_refused_by_name_and_found_when_the_dataset_is_verified
     flip_value_byte(packed, 7)
     flip_value_byte(packed, 200)
     url = f"{remote.url}/packed"
-    with open_dataset(url) as dataset:
+    with Dataset.open(url) as dataset:
         with pytest.raises(CorruptBlock, match=f"^{url}: block 7 is corrupt: "):
             list(dataset.items())
         assert len(list(damages(dataset, lambda _done, _all: None))) == 2
