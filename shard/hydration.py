@@ -9,6 +9,7 @@ What somebody waits for does not stand in this line (`shard.reads`).
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -21,6 +22,8 @@ from ringkv.dataset.segment import Segment
 from ringkv.shard.blocks import Blocks
 from ringkv.shard.fetching import fetch
 from ringkv.shard.threads import to_end
+
+log = logging.getLogger("ringkv.shard")
 
 WINDOW: Final = 32 << 20
 """Bytes of blocks for which requests are made together: gaps between partitions are judged over all of them."""
@@ -52,6 +55,7 @@ class Hydration:
         self._origin = origin
         self._fetches = origin.fetches
         self._full = False
+        self._fetching: set[asyncio.Task[None]] = set()
 
     def window(self, rate: int) -> int:
         """Bytes of blocks that are looked at together, where so many may be read a second."""
@@ -61,7 +65,7 @@ class Hydration:
         """Try again to keep what is fetched: partitions have come, and others may have gone."""
         self._full = False
 
-    async def advance(self, partitions: Iterable[int], group: asyncio.TaskGroup) -> int:
+    async def advance(self, partitions: Iterable[int]) -> int:
         """Check what is here of leased partitions, and begin to fetch the rest; returns the bytes that were here."""
         here = 0
         for batch in self._batches(partitions):
@@ -73,8 +77,24 @@ class Hydration:
             for request in coalesce([one for one in batch.wanted if one.block not in blocks], self._largest()):
                 if not self._full:
                     await self._fetches.slots.acquire()
-                    group.create_task(self._fetch(batch, request))
+                    fetching = asyncio.create_task(self._fetch(batch, request))
+                    self._fetching.add(fetching)
+                    fetching.add_done_callback(self._ended)
         return here
+
+    async def close(self) -> None:
+        """End all that is fetched."""
+        fetching = list(self._fetching)
+        for task in fetching:
+            task.cancel()
+        await asyncio.gather(*fetching, return_exceptions=True)
+
+    def _ended(self, fetching: asyncio.Task[None]) -> None:
+        self._fetching.discard(fetching)
+        self._fetches.slots.release()
+        if not fetching.cancelled() and (error := fetching.exception()) is not None:
+            # What it was to bring stays away until somebody asks for it.
+            log.error("what is leased could not be fetched", exc_info=error)
 
     def _largest(self) -> int:
         rate = self._fetches.rate
@@ -91,19 +111,16 @@ class Hydration:
         return list(batches.values())
 
     async def _fetch(self, batch: _Batch, request: Request) -> None:
-        """Fetch what is still wanted of a request, however often that fails, and give its slot back."""
-        try:
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type(StoreError), wait=wait_random_exponential(multiplier=0.5, max=MAX_PAUSE)
-            ):
-                with attempt:
-                    for start, end, wanted in coalesce([one for one in request.wanted if self._is_wanted(batch, one)]):
-                        await self._fetches.pace(end - start)
-                        if not self._full:
-                            data = await self._origin.fetch(batch.segment.entry.name, start, end)
-                            await self._take(batch, Request(start, end, wanted), data)
-        finally:
-            self._fetches.slots.release()
+        """Fetch what is still wanted of a request, however often that fails."""
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(StoreError), wait=wait_random_exponential(multiplier=0.5, max=MAX_PAUSE)
+        ):
+            with attempt:
+                for start, end, wanted in coalesce([one for one in request.wanted if self._is_wanted(batch, one)]):
+                    await self._fetches.pace(end - start)
+                    if not self._full:
+                        data = await self._origin.fetch(batch.segment.entry.name, start, end)
+                        await self._take(batch, Request(start, end, wanted), data)
 
     async def _take(self, batch: _Batch, request: Request, data: memoryview) -> None:
         kept, wrong = await to_end(_keep, batch.segment, request, data, populate=self._blocks.mapped)

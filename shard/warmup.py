@@ -49,20 +49,27 @@ class Warmup:
 
     async def run(self) -> None:
         """Run until cancelled."""
-        async with asyncio.TaskGroup() as fetching:
+        try:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._cold:
-                    if self._hydration and self._rate:
-                        await self._pace(await self._hydration.advance(self._window(self._hydration), fetching))
-                        continue
-                    partition, _ = self._cold.popitem(last=False)
-                    # Where there is no room for all, what is read ahead would push out what is asked for.
-                    if self._rate and self._blocks.mapped:
-                        for group in self._groups(partition):
-                            await self._warm(partition, group)
-                            await self._pace(sum(row.size for _, row in group))
+                    await self._advance()
+        finally:
+            if self._hydration:
+                await self._hydration.close()
+
+    async def _advance(self) -> None:
+        """Read the next of what is cold."""
+        if self._hydration and self._rate:
+            await self._pace(await self._hydration.advance(self._window(self._hydration)))
+            return
+        partition, _ = self._cold.popitem(last=False)
+        # Where there is no room for all, what is read ahead would push out what is asked for.
+        if self._rate and self._blocks.mapped:
+            for group in self._groups(partition):
+                await self._warm(partition, group)
+                await self._pace(sum(row.size for _, row in group))
 
     async def _pace(self, size: int) -> None:
         """Wait as long as it takes to read so many bytes."""
