@@ -120,7 +120,7 @@ def dbsize(client: ShardConnection, _args: Args) -> bytes:
 def heartbeat(client: ShardConnection, _args: Args) -> bytes:
     """`HEARTBEAT`: for routers, which see by it that the shard lives, whether it leaves, and how warm it is."""
     state = client.state
-    return codec.simple(Heartbeat(state.draining, state.store.blocks.checked_bytes).reply())
+    return codec.simple(Heartbeat(state.draining, state.store.blocks.checked_bytes, state.revision).reply())
 
 
 def lease(client: ShardConnection, args: Args) -> bytes | Pending:

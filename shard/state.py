@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ringkv.cluster.lease import Offered, versions_section
 from ringkv.resp.server import Info, Server, keyspace
 from ringkv.shard.leases import Lease, Leases
 from ringkv.shard.reads import Reads
@@ -17,10 +18,11 @@ class ShardState(Server):
     warmup: Warmup
     leases: Leases
     draining: bool = False
+    revision: int = 0  # counts the changes of what is offered
     standalone: Lease | None = None  # everything, for a shard without a router, until the first lease comes
 
     def info(self) -> Info:
-        """A router reads `name`, `run_id`, `dataset_id` and `partitions`."""
+        """A router reads `name`, `run_id` and the versions."""
         manifest = self.store.dataset.manifest
         blocks = self.store.blocks
         return super().info() | {
@@ -35,6 +37,7 @@ class ShardState(Server):
                 "corrupt_blocks": len(blocks.corrupt),
                 "disk_reads": self.reads.done,
             },
+            "versions": versions_section([Offered(0, manifest.dataset_id, manifest.partitions)]),
             "keyspace": keyspace(blocks.keys),
             "dataset": {
                 "dataset_id": manifest.dataset_id,

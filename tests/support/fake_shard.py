@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, cast
 
-from ringkv.cluster.lease import Leased
+from ringkv.cluster.lease import WRONG_DATASET, Heartbeat, Leased, LeaseRequest, Offered, versions_section
 from ringkv.cluster.ring import build_ring
 from ringkv.process.address import Address
 from ringkv.resp import codec
@@ -79,7 +80,8 @@ def no_keys(_shard: "FakeShard", _cursor: int, _count: int) -> bytes:
 class FakeShard:
     """One server on a Unix socket.
 
-    `asked` are the keys that arrived, in order, `batches` the sizes of MGETs, `scanned` the arguments of KEYSFROMs.
+    `asked` are the keys that arrived, in order, `batches` the sizes of MGETs, `scanned` the arguments of KEYSFROMs,
+    `leases` what was leased. What it offers it tells and leases as a shard does; `offer` changes it.
     """
 
     def __init__(self, name: str, address: Address, answer: Answer) -> None:
@@ -91,6 +93,9 @@ class FakeShard:
         self.asked: list[bytes] = []
         self.scanned: list[tuple[int, int]] = []
         self.batches: list[int] = []
+        self.leases: list[LeaseRequest] = []
+        self.heartbeat = Heartbeat(draining=False, checked=0, revision=0)
+        self.offered: tuple[Offered, ...] = ()
         self._changed = asyncio.Event()
         self._transports: list[asyncio.Transport] = []
         self.links: list[Link] = []
@@ -104,6 +109,11 @@ class FakeShard:
             while len(self.asked) < count:
                 self._changed.clear()
                 await self._changed.wait()
+
+    def offer(self, *versions: Offered) -> None:
+        """Offer these versions from now on, the newest first."""
+        self.offered = versions
+        self.heartbeat = replace(self.heartbeat, revision=self.heartbeat.revision + 1)
 
     def write(self, data: bytes) -> None:
         """Send to whoever is connected."""
@@ -152,6 +162,16 @@ class FakeShard:
         self.scanned.append((cursor, count))
         return self.answer_keys(self, cursor, count)
 
+    def _info(self) -> bytes:
+        about = {"name": self.name, "run_id": f"run-{self.name}", **versions_section(self.offered)}
+        return codec.bulk("\r\n".join(f"{name}:{value}" for name, value in about.items()))
+
+    def _lease(self, request: LeaseRequest) -> bytes:
+        if request.dataset_id not in {version.dataset_id for version in self.offered}:
+            return codec.error(WRONG_DATASET, f"{self.name} offers other datasets")
+        self.leases.append(request)
+        return codec.simple(Leased(1, 100).reply())
+
 
 class _Session(asyncio.Protocol):
     def __init__(self, shard: FakeShard) -> None:
@@ -176,6 +196,12 @@ class _Session(asyncio.Protocol):
                 return shard._mget(list(args))  # noqa: SLF001 - one thing in two classes
             case b"KEYSFROM":
                 return shard._keys_from(int(args[0]), int(args[1]))  # noqa: SLF001
+            case b"INFO":
+                return shard._info()  # noqa: SLF001
+            case b"HEARTBEAT":
+                return codec.simple(shard.heartbeat.reply())
+            case b"LEASE":
+                return shard._lease(LeaseRequest.parse(list(args)))  # noqa: SLF001
             case _:
                 return shard._get(args[-1])  # noqa: SLF001
 
