@@ -17,6 +17,8 @@ RingkvError
 ├── ClusterError
 │   ├── PeerError           an address answers, but not as a shard should, or it refuses what was asked
 │   ├── LeaseRefused        a shard will not serve the ring that a router asks for
+│   │   └── NotOffered      since it does not offer that dataset any more, or not yet
+│   ├── SwapRefused         a router's gate keeps a version out: too many of the keys asked for lately are not in it
 │   └── ShardUnavailable    no owner of a key could be reached before the deadline
 │       └── TooManyRequests the router has no room for another request
 └── StartupError            a process cannot start: port in use, missing permission, bad setting
@@ -80,6 +82,14 @@ class PeerError(ClusterError):
 
 
 class LeaseRefused(ClusterError):
+    pass
+
+
+class NotOffered(LeaseRefused):
+    pass
+
+
+class SwapRefused(ClusterError):
     pass
 
 

@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
-from ringkv.cluster.errors import CorruptBlock, PartitionNotLeased, PeerError, RingkvError
+from ringkv.cluster.errors import CorruptBlock, NotOffered, PartitionNotLeased, PeerError, RingkvError
 from ringkv.cluster.position import SLOTS
 
 NOT_LEASED = "NOTLEASED"
@@ -56,7 +56,11 @@ _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00
 
 _COUNT: Final = re.compile(r"[0-9]{1,19}")
 
-_TYPES: Final[dict[str, type[RingkvError]]] = {NOT_LEASED: PartitionNotLeased, CORRUPT: CorruptBlock}
+_TYPES: Final[dict[str, type[RingkvError]]] = {
+    NOT_LEASED: PartitionNotLeased,
+    CORRUPT: CorruptBlock,
+    WRONG_DATASET: NotOffered,
+}
 
 
 def refusal(reply: str) -> RingkvError:

@@ -27,6 +27,7 @@ from ringkv.process.logs import LogStyle
 from ringkv.process.run import Serve
 from ringkv.process.start import name_process
 from ringkv.process.supervisor import Supervisor
+from ringkv.router.members.controller import Cluster
 from ringkv.router.members.discovery import Discovery
 from ringkv.router.server import RouterSettings, Worker
 from ringkv.shard.server import WARM_RATE, ShardSettings
@@ -77,7 +78,8 @@ def _start(supervisor: Supervisor, settings: LocalSettings, workers: Sequence[Wo
             for name, address in addresses.items()
         }
     )
-    router_settings = RouterSettings(Discovery(frozenset(addresses.values())), settings.replicas, cors=settings.cors)
+    cluster = Cluster(Discovery(frozenset(addresses.values())), settings.replicas)
+    router_settings = RouterSettings(cluster, cors=settings.cors)
     supervisor.keep(ringkv.router.workers.parts(router_settings, workers, runtime))
 
 

@@ -66,6 +66,23 @@ class SizeType(click.ParamType[int]):
 SIZE = SizeType()
 
 
+class ShareType(click.ParamType[float]):
+    """A share of something in percent, 0% to 100%, as a fraction."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)\s?%?", str(value).strip(), re.ASCII)
+        if not found or float(found[1]) > 100:
+            self.fail(f"not a share: {value!r} (want 0% to 100%)", param, ctx)
+        return float(found[1]) / 100
+
+
+SHARE = ShareType()
+
+
 class OriginType(click.ParamType[str]):
     """`*`, or an origin as browsers write it: scheme, host and port, without a path."""
 

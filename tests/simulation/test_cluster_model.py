@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from ringkv.dataset.packing.local import pack
 from ringkv.process.address import Address
 from ringkv.router.lookup.lookup import Lookups, Reply
-from ringkv.router.members.controller import Controller
+from ringkv.router.members.controller import Cluster, Controller
 from ringkv.router.members.discovery import Discovery
 from ringkv.router.members.events import EventLog
 from tests.simulation.clock import SimulatedLoop
@@ -63,7 +63,7 @@ class ClusterLife(RuleBasedStateMachine):
                 await self.launch(name)
             self.lookups = Lookups(self.loop.time)
             discovery = Discovery(frozenset(self.addresses.values()))
-            self.controller = Controller(discovery, replicas, None, self.lookups, EventLog())
+            self.controller = Controller(Cluster(discovery, replicas), self.lookups, EventLog())
             self.controlling = asyncio.create_task(self.controller.run())
 
         self.loop.run_until_complete(begin())

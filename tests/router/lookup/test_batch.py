@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 import ringkv.router.lookup.batch
+import ringkv.router.lookup.ledger
 import ringkv.router.lookup.lookup
 from ringkv.cluster.errors import ShardUnavailable, TooManyRequests
 from ringkv.cluster.position import slot
@@ -244,7 +245,7 @@ async def test_without_any_shard_the_deadline_ends_it() -> None:
 
 
 async def test_more_calls_than_the_limit_are_refused_at_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ringkv.router.lookup.lookup, "MAX_IN_FLIGHT", 0)
+    monkeypatch.setattr(ringkv.router.lookup.ledger, "MAX_IN_FLIGHT", 0)
     lookups = await lookups_of(await start(a=value))
     with pytest.raises(TooManyRequests, match="wait already"):
         await get_many(lookups, KEYS)
@@ -300,25 +301,57 @@ async def test_a_dataset_that_came_and_went_meanwhile_is_not_mixed_in(start: Sta
         assert await asking == values_of("c")
 
 
-@pytest.mark.usefixtures("short_deadline")
 async def test_a_dataset_that_is_replaced_again_and_again_is_given_up(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ringkv.router.lookup.batch, "DEADLINE", 0.1)
+    monkeypatch.setattr(ringkv.router.lookup.batch, "DEADLINE", 0.0)
     (shard,) = await start(a=value)
     lookups = await lookups_of([shard])
-    again = await topology_of([shard], 1)
-    epoch = 1
+    coming = [await topology_of([shard], 1, epoch=epoch) for epoch in range(2, 60)]
 
-    def swap(_shard: FakeShard, keys: list[bytes]) -> bytes | None:
-        nonlocal epoch
-        epoch += 2
-        lookups.swap(replace(again, epoch=epoch))
-        return each(shard, keys)
+    def swap(_shard: FakeShard, _keys: list[bytes]) -> bytes | None:
+        lookups.swap(coming.pop(0))
+        return codec.error("TOOLARGE", "ask for fewer keys at once")
 
     shard.answer_batch = swap
     with pytest.raises(ShardUnavailable, match="replaced again and again"):
         await get_many(lookups, KEYS)
+
+
+async def test_a_batch_that_is_under_way_at_a_swap_is_ended_with_the_dataset_of_its_beginning(start: Start) -> None:
+    old, new = await start(a=silence, b=value)
+    old.answer_batch = lambda _shard, _keys: None
+    lookups = await lookups_of([old])
+    keys = random_keys(1300, seed=22)
+    asking = asyncio.create_task(fetch(lookups, keys))
+    await old.arrived(512)
+    lookups.swap(await topology_of([new], 1, epoch=2))
+    old.answer = value
+    old.answer_batch = each
+    old.write(each(old, keys[:512]) or b"")
+    async with asyncio.timeout(20):
+        batch = await asking
+    assert (batch.dataset_id, batch.values) == ("dataset-1", values_of("a", keys))
+    assert new.asked == []
+
+
+@pytest.mark.parametrize("fault", [close, not_leased, garbage])
+async def test_what_is_asked_of_a_dataset_that_was_replaced_comes_of_it(start: Start, fault: object) -> None:
+    old, other, new = await start(a=value, b=fault, c=value)
+    lookups = await lookups_of([old, other], 2)
+    lookups.swap(await topology_of([new], 1, epoch=2))
+    for dataset_id, name in (("dataset-1", "a"), ("dataset-2", "c"), ("dataset-1", "a")):
+        async with asyncio.timeout(20):
+            batch = await fetch(lookups, KEYS, dataset_id=dataset_id)
+        assert (batch.dataset_id, batch.values) == (dataset_id, values_of(name))
+
+
+async def test_what_is_asked_of_a_dataset_that_is_not_held_is_refused_at_once(start: Start) -> None:
+    (shard,) = await start(a=value)
+    lookups = await lookups_of([shard])
+    with pytest.raises(ShardUnavailable, match="dataset dataset-7 was replaced, and is not held any more"):
+        await fetch(lookups, KEYS, dataset_id="dataset-7")
+    assert shard.asked == []
 
 
 @pytest.mark.parametrize(("room", "count"), [(0, 4), (200, 8), (10_000, 244), (1 << 30, 300)])
