@@ -12,6 +12,12 @@ RingkvError
 │   ├── PackingFailed       the packed file could not be written (disk full, no permission)
 │   ├── PackedFileError     not a packed dataset, truncated, or of another version
 │   │   └── PackedFileChanged   it was one, and was overwritten while it was served
+│   ├── StoreError          a folder or bucket of datasets cannot be reached, or refuses what was asked
+│   │   ├── NoSuchObject    it has no object of this name
+│   │   └── Conflict        the object to be replaced is another one by now, or is there already
+│   ├── CatalogError        not a catalog, or nothing was published to it yet
+│   │   └── VersionConflict somebody else has published meanwhile
+│   ├── PublishRefused      the gate: too many of the keys that are served are gone in the new dataset
 │   ├── CorruptBlock        one block's bytes do not match its checksum, or cannot be read; the others can be served
 │   └── PartitionNotLeased  the key's partition is not leased here: whether the key exists is for an owner to say
 ├── ClusterError
@@ -62,6 +68,30 @@ class PackedFileError(DatasetError):
 
 
 class PackedFileChanged(PackedFileError):
+    pass
+
+
+class StoreError(DatasetError):
+    pass
+
+
+class NoSuchObject(StoreError):
+    pass
+
+
+class Conflict(StoreError):
+    pass
+
+
+class CatalogError(DatasetError):
+    pass
+
+
+class VersionConflict(CatalogError):
+    pass
+
+
+class PublishRefused(DatasetError):
     pass
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ringkv.cluster.errors import DuplicateKey, MalformedLine, PackingFailed
 from ringkv.cluster.position import SLOTS, block_count, partition_count
+from ringkv.dataset.durable import sync
 from ringkv.dataset.format import segment_name
 from ringkv.dataset.manifest import Manifest, SegmentEntry
 from ringkv.dataset.packing.chunk import Chunk, Rejected, groups, sort_chunk
@@ -32,7 +33,7 @@ from ringkv.dataset.packing.memory import Budget, budget_of
 from ringkv.dataset.packing.merge import Duplicate, DuplicatePolicy
 from ringkv.dataset.packing.places import Places
 from ringkv.dataset.packing.runs import Run
-from ringkv.dataset.packing.seal import seal, sync
+from ringkv.dataset.packing.seal import seal
 from ringkv.dataset.packing.segment import Segment, SegmentTask, write_segment
 from ringkv.dataset.packing.target import put, replaceable
 from ringkv.dataset.packing.workspace import workspace
