@@ -44,15 +44,17 @@ partitions on others, and closes its connections to it."""
 MAX_OFFERED: Final = 16
 """Versions that one shard offers at most: it is two, but for the moments in which they change."""
 
-MAX_BY: Final = 200
+MAX_BY: Final = 256
 """Characters that tell who has published a version."""
 
+MAX_SERIAL: Final = (1 << 63) - 1
+
 _VERSION: Final = re.compile(
-    r"serial=(?P<serial>0|[1-9][0-9]{0,17}),dataset=(?P<dataset>[0-9a-f]{32}),partitions=(?P<partitions>[1-9][0-9]{0,5}),"
+    r"serial=(?P<serial>0|[1-9][0-9]{0,18}),dataset=(?P<dataset>[0-9a-f]{32}),partitions=(?P<partitions>[1-9][0-9]{0,5}),"
     r"forced=(?P<forced>[01]),by=(?P<by>[A-Za-z0-9@%_.~-]*),at=(?P<at>[0-9T:.Z+-]*)"
 )
 
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)", re.ASCII)
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 _COUNT: Final = re.compile(r"[0-9]{1,19}")
 
@@ -121,7 +123,7 @@ class Offered:
     """A version of the data that can be leased from a shard, as its catalog has it.
 
     `serial` grows with each change of the catalog; it is 0 where there is none, and `by` and `at`, who has published
-    the version and when (ISO 8601, UTC), are empty then. `forced`: the routers' gate is to let it pass.
+    the version and when (ISO 8601), are empty then. `forced`: the routers' gate is to let it pass.
     """
 
     serial: int
@@ -142,7 +144,11 @@ class Offered:
     def parse(cls, line: str) -> "Offered":
         """Read a line of INFO. Raises PeerError."""
         found = _VERSION.fullmatch(line)
-        if found is None or not (_is_partition_count(int(found["partitions"])) and _is_time(found["at"])):
+        if found is None or not (
+            int(found["serial"]) <= MAX_SERIAL
+            and _is_partition_count(int(found["partitions"]))
+            and _is_time(found["at"])
+        ):
             raise PeerError(f"not a version that a shard offers: {line[:200]!r}")
         by = unquote(found["by"], errors="replace")
         if quote(by, safe="@") != found["by"] or len(by) > MAX_BY or not by.isprintable():
@@ -199,7 +205,7 @@ def _is_partition_count(number: int) -> bool:
 
 
 def _is_time(text: str) -> bool:
-    """Whether it is "", or a time of UTC as ISO 8601 has it."""
+    """Whether it is "", or a time with its zone as ISO 8601 has it."""
     if text and _TIME.fullmatch(text) is None:
         return False
     try:
