@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 
 DATA: Final = click.Path(path_type=Path, readable=False)
 """The path of a data file as an argument. Whether it can be read is found out, and reported, by what opens it."""
+
+
+class LocationType(click.Path):
+    """A path, or the address of a store, as s3://bucket/prefix, which stays the text that it is."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if isinstance(value, str) and "://" in value else super().convert(value, param, ctx)
+
+
+LOCATION: Final = LocationType(path_type=Path, readable=False)
 
 cache_dir = click.option(
     "--cache",

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from ringkv.cluster.errors import PackedFileChanged
-from ringkv.dataset.cli import DATA, cache_dir, on_duplicate, packed
+from ringkv.dataset.cli import DATA, LOCATION, cache_dir, on_duplicate, packed
 from ringkv.process.address import Address, bind_shared
 from ringkv.process.forking import fork_server
 from ringkv.process.logs import LogStyle
@@ -133,7 +134,7 @@ def up(
 
 
 @click.command(cls=OneLineCommand)
-@click.argument("data", type=DATA, nargs=-1, required=True)
+@click.argument("data", type=LOCATION, nargs=-1, required=True)
 @listen("127.0.0.1:7379", "RESP: host:port or unix:/path")
 @click.option(
     "--http",
@@ -156,7 +157,7 @@ def up(
 @log_level("info")
 @log_format
 def shard(
-    data: tuple[Path, ...],
+    data: tuple[Path | str, ...],
     listen: Address,
     http: Address | None,
     name: str | None,
@@ -168,7 +169,10 @@ def shard(
     log_level: str,
     log_format: str,
 ) -> None:
-    """Serve the pairs of DATA, packed or anything that `ringkv pack` takes, over the Redis protocol.
+    """Serve DATA over the Redis protocol: packed, anything that `ringkv pack` takes, or what a catalog says.
+
+    A catalog, the folder or the address of a store to which `ringkv publish` publishes, is followed: the next version
+    is offered as soon as it is there.
 
     Alone it serves everything. From the first lease of a router on, it keeps just the partitions that the
     router's ring gives to its name.
@@ -176,19 +180,29 @@ def shard(
     \b
     ringkv shard example.data
     redis-cli -p 7379 GET f8a24bb8-eff8-41dc-929b-10b4c3e49e05
+    ringkv shard s3://bucket/prefix --cache /var/lib/ringkv
     """
     start("shard", LogStyle(log_level, log_format))
 
+    from ringkv.dataset.cache import cache_folder
+    from ringkv.dataset.catalog import is_catalog
     from ringkv.dataset.dataset import Dataset
     from ringkv.process.run import run
     from ringkv.shard.name import checked, default_name
-    from ringkv.shard.server import ShardSettings, serve
+    from ringkv.shard.server import Followed, Pinned, ShardSettings, serve
 
-    with packed(data, on_duplicate, cache) as path:
-        settings = ShardSettings(path, checked(name or default_name()), listen, http, leased, secret, warm_rate)
-        name_process(f"shard {settings.name}")
-        with Dataset.open(path) as dataset:
-            _warn_of_emptiness(data, dataset)
+    shard_name = checked(name or default_name())
+    name_process(f"shard {shard_name}")
+    with ExitStack() as stack:
+        source: Pinned | Followed
+        if len(data) == 1 and is_catalog(data[0]):
+            source = Followed(data[0], cache_folder(cache))
+        else:
+            paths = tuple(map(Path, data))
+            source = Pinned(stack.enter_context(packed(paths, on_duplicate, cache)))
+            with Dataset.open(source.path) as dataset:
+                _warn_of_emptiness(paths, dataset)
+        settings = ShardSettings(source, shard_name, listen, http, leased, secret, warm_rate)
         try:
             run(partial(serve, settings))
         except PackedFileChanged as error:

@@ -30,7 +30,7 @@ from ringkv.process.supervisor import Supervisor
 from ringkv.router.members.controller import Cluster
 from ringkv.router.members.discovery import Discovery
 from ringkv.router.server import RouterSettings, Worker
-from ringkv.shard.server import WARM_RATE, ShardSettings
+from ringkv.shard.server import WARM_RATE, Pinned, ShardSettings
 from ringkv.shard.watch import LOOK_SECONDS
 
 READY_POLL: Final = 0.02
@@ -73,7 +73,7 @@ def _start(supervisor: Supervisor, settings: LocalSettings, workers: Sequence[Wo
         {
             name: partial(
                 _shard,
-                ShardSettings(path, name, address, leased=True, warm_rate=settings.warm_rate, handed=handed),
+                ShardSettings(Pinned(path, handed), name, address, leased=True, warm_rate=settings.warm_rate),
             )
             for name, address in addresses.items()
         }

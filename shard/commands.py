@@ -118,9 +118,10 @@ def dbsize(client: ShardConnection, _args: Args) -> bytes:
 
 
 def heartbeat(client: ShardConnection, _args: Args) -> bytes:
-    """`HEARTBEAT`: for routers, which see by it that the shard lives, whether it leaves, and how warm it is."""
-    state = client.state
-    return codec.simple(Heartbeat(state.draining, state.store.blocks.checked_bytes, state.revision).reply())
+    """`HEARTBEAT`: for routers, which see by it that the shard lives, how warm it is, and what changes."""
+    versions = client.state.versions
+    checked = versions.told.store.blocks.checked_bytes
+    return codec.simple(Heartbeat(client.state.draining, checked, versions.revision).reply())
 
 
 def lease(client: ShardConnection, args: Args) -> bytes | Pending:

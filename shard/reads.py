@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Final, NamedTuple, TypeVar
 
@@ -47,6 +48,7 @@ class Reads:
         self._results: deque[tuple[int, bytes | OSError, float]] = deque()
         self._woken = False
         self._threads: list[threading.Thread] = []
+        self._quiet = asyncio.Event()
         self.done = 0
         self.seconds = 0.0
 
@@ -60,6 +62,7 @@ class Reads:
         callers.append(arrived)
         if len(callers) > 1:
             return
+        self._quiet.clear()
         row = self._blocks.row(block)
         dataset = self._blocks.dataset
         segment = dataset.segments[dataset.segment_of(block // self._blocks.width)]
@@ -76,10 +79,18 @@ class Reads:
             except NotInMemory as missing:
                 bodies[missing.block] = await self._body(missing.block)
 
-    def close(self) -> None:
-        """End the threads, each after the read that it is at."""
+    async def finish(self, patience: float) -> bool:
+        """End the threads when all that was asked for has arrived. False if that took longer than `patience`, seconds.
+
+        Then some of them still read.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while self._asked:
+                    await self._quiet.wait()
         for _ in self._threads:
             self._tasks.put(None)
+        return not self._asked
 
     async def _body(self, block: int) -> bytes | OSError:
         future: asyncio.Future[bytes | OSError] = self._loop.create_future()
@@ -127,4 +138,6 @@ class Reads:
             self.seconds += seconds
             for arrived in self._asked.pop(block):
                 arrived(block, body)
+        if not self._asked:
+            self._quiet.set()
         self._start()

@@ -13,6 +13,7 @@ from typing import Final
 from ringkv.dataset.block import Row
 from ringkv.dataset.segment import Segment
 from ringkv.shard.blocks import Blocks, why_wrong
+from ringkv.shard.threads import to_end
 
 AT_ONCE: Final = 1 << 20
 """Bytes read by one call: some milliseconds' worth of a disk, for which a thread holds them."""
@@ -77,7 +78,7 @@ class Warmup:
     async def _warm(self, partition: int, group: list[tuple[int, Row]]) -> None:
         dataset = self._blocks.dataset
         segment = dataset.segments[dataset.segment_of(partition)]
-        wrong = await asyncio.to_thread(_read, segment, [row for _, row in group])
+        wrong = await to_end(_read, segment, [row for _, row in group])
         still = set(self._blocks.unchecked(partition))
         for (block, row), reason in zip(group, wrong, strict=True):
             if block in still:
