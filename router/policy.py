@@ -91,8 +91,8 @@ SCAN_PARTITIONS: Final = 64
 """Partitions whose keys a SCAN asks for at once, at most: in a dataset of a few keys most partitions are empty."""
 
 SAMPLE_KEYS: Final = 256
-"""Keys that were asked for lately which a router remembers, to try another version of the data with them: they tell 10 %
-from 20 %, and asking them takes a few milliseconds."""
+"""Keys that were asked for lately which a router remembers, to try another version of the data with them: they tell
+10 % from 20 %, and asking them takes a few milliseconds."""
 
 SAMPLE_EVERY: Final = 64
 """Of the keys that are asked for together one of so many is remembered: it costs a thousandth of what they cost."""

@@ -37,7 +37,7 @@ class Values:
 
 
 def wanted_dataset(request: web.Request, lookups: Lookups) -> str | None:
-    """The dataset of `?dataset=<id>`, which is held. Raises Refusal, and ShardUnavailable where nothing is served yet."""
+    """The dataset of `?dataset=<id>`, which is held. Raises Refusal, ShardUnavailable where nothing is served yet."""
     text = request.query.get("dataset")
     if text is None:
         return None

@@ -8,8 +8,8 @@
 This is the fast way, for when nothing goes wrong. Retries, hedges, waiting for the next topology and the deadline are
 left to lookups, so that they exist once.
 
-All values of a batch are of one dataset: that of the topology by which the shards were asked. Where a lookup was answered
-of another one, since that was swapped meanwhile, the whole batch is read again.
+All values of a batch are of one dataset: that of the topology by which the shards were asked. Where a lookup was
+answered of another one, since that was swapped meanwhile, the whole batch is read again.
 """
 
 import asyncio

@@ -8,8 +8,8 @@
        │           ▼
        └──────► waiting for the next topology ──► deadline: Unavailable
 
-The data of a version never change, so asking twice, or somebody else, is always right. Each link answers of one dataset,
-so that an answer is known to be of that one, however many were swapped meanwhile.
+The data of a version never change, so asking twice, or somebody else, is always right. Each link answers of one
+dataset, so that an answer is known to be of that one, however many were swapped meanwhile.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""Keeps the topology true: which shards are alive, which version they serve, and one ring after the other that all lease.
+"""Keeps the topology true: which shards are alive, which version they serve, and one ring after the other.
 
-    discovery ──► members (who answers where) ──► membership ──► leases on all of them ──► gate ──► swap ──► old links drain
-                                                                                            └ of another version
+    discovery ──► members (who answers where) ──► membership ──► leases on all of them ──► swap ──► old links drain
+                                                                    └─ of another version ─► gate ─┘
 
 Make before break: the old topology serves until the next one is leased on every shard of it. A swap to another version
 is such a change as well; its topology before stays leased for a while, for what was begun with it.

@@ -37,7 +37,7 @@ class Verdict:
 
 
 async def judge(sample: Sequence[bytes], now: Topology, after: Topology) -> Verdict:
-    """Try the keys with the version that is served and with the next one. Raises LeaseRefused if that does not answer."""
+    """Try the keys with the version that is served and the next one. Raises LeaseRefused if that does not answer."""
     asked = gone = 0
     for start in range(0, len(sample), GATE_TOGETHER):
         some = sample[start : start + GATE_TOGETHER]

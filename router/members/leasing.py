@@ -1,4 +1,4 @@
-"""Leases a ring on all of its shards, each over a link of its own: what comes of it is a topology, or nothing at all."""
+"""Leases a ring on all of its shards, each over a link of its own: a topology comes of it, or nothing at all."""
 
 import asyncio
 from collections import defaultdict

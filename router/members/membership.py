@@ -50,8 +50,8 @@ class Candidate:
 class Membership:
     """`shards` by name, all to serve `version`; `kept_out` are addresses with the reason, in words.
 
-    Those of `shards` that serve this version, but offer newer ones only, go on as long as nothing has to be leased anew:
-    `leasable` is without them. `version` is None where nobody offers anything.
+    Those of `shards` that serve this version, but offer newer ones only, go on as long as nothing has to be leased
+    anew: `leasable` is without them. `version` is None where nobody offers anything.
     """
 
     version: Offered | None

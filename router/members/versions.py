@@ -103,7 +103,7 @@ class Versions:
         self._note(f"{named(version)} is forced{_by(version)}: {why}")
 
     def serve(self, version: Offered) -> None:
-        """This version is served from now on."""
+        """Note that this version is served from now on."""
         before, self.served = self.served, Served(version, time.time())
         if before is not None and key_of(before.version) == key_of(version):
             self.served = before

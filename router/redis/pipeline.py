@@ -20,8 +20,8 @@ from ringkv.cluster.position import are_canonical
 from ringkv.resp.pending import Pending
 from ringkv.router.lookup.batch import places_by_link
 from ringkv.router.lookup.durations import Durations
-from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.ledger import too_many
+from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.lookup import Lookup, Lookups, Reply
 from ringkv.router.policy import BATCH_PATIENCE
 from ringkv.router.redis.replies import key_of, unavailable

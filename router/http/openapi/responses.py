@@ -84,8 +84,9 @@ VALUE: Final = {
         (ETAG, hdrs.ACCEPT_RANGES),
     ),
     "304": response("The client holds the value of this dataset already.", always=(ETAG,)),
-    "400": line("The key is not a UUID version 4, or the request is no HTTP."),
+    "400": line("The key is not a UUID version 4, `dataset` is not the id of a dataset, or the request is no HTTP."),
     "404": line("The dataset does not hold the key.", (MISSING,)),
+    "410": line("The dataset that was asked for is not held any more; the line names those that are."),
     "503": unavailable("No owner of the key could be reached in time, or too many requests wait."),
 }
 PART: Final = {

@@ -33,7 +33,14 @@ def durations(**counts: int) -> Durations:
 
 
 def shard(name: str, state: State = "serving", **others: int) -> ShardFigures:
-    amounts = {"partitions": 128, "keys": 5000, "bytes": 300_000, "checked": 200_000, "in_flight": 3} | others
+    amounts = {
+        "serial": 8,
+        "partitions": 128,
+        "keys": 5000,
+        "bytes": 300_000,
+        "checked": 200_000,
+        "in_flight": 3,
+    } | others
     return ShardFigures(name=name, address=f"{name}:7379", state=state, durations=durations(b4=10), **amounts)
 
 
@@ -42,6 +49,7 @@ FIGURES = Figures(
     workers=1,
     uptime=12.5,
     epoch=3,
+    serial=7,
     dataset="d" * 32,
     ring="e" * 32,
     replicas=1,

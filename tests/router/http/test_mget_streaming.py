@@ -55,7 +55,7 @@ async def test_what_fails_midway_is_cut_off_and_logged(
 
 @pytest.mark.parametrize("kept", [True, False])
 async def test_an_answer_of_a_dataset_that_is_replaced_midway_is_ended_as_long_as_that_is_kept(
-    serve: Serve, start: Start, caplog: pytest.LogCaptureFixture, kept: bool
+    serve: Serve, start: Start, caplog: pytest.LogCaptureFixture, *, kept: bool
 ) -> None:
     serving = await serve()
     [other] = await start(b=value)

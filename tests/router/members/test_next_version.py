@@ -1,5 +1,4 @@
-"""Which version is served next: the highest that all shards which serve can serve, and never one of which that is not
-known."""
+"""Which version is served next: the highest that all shards which serve can serve, and none that the gate refused."""
 
 from collections.abc import Iterable
 
@@ -93,7 +92,8 @@ def test_what_the_gate_has_refused_is_not_next() -> None:
 def test_those_that_serve_go_on_though_they_offer_newer_versions_only() -> None:
     ahead, behind = shard(1, D, C), shard(2, B, A)
     membership = after([ahead, behind], A)
-    assert (membership.version, membership.names) == (A, {"shard-1", "shard-2"})
+    assert membership.version == A
+    assert membership.names == {"shard-1", "shard-2"}
     assert membership.leasable.names == {"shard-2"}
     assert membership.kept_out == {}
 
@@ -112,7 +112,8 @@ def test_a_shard_that_comes_late_does_not_hold_the_next_version_up() -> None:
     served = [shard(1, B, A), shard(2, B, A)]
     late = shard(3, A)
     membership = after([*served, late], A, served)
-    assert (membership.version, membership.names) == (B, {"shard-1", "shard-2"})
+    assert membership.version == B
+    assert membership.names == {"shard-1", "shard-2"}
     assert membership.kept_out == {late.address: "it serves dataset a, this cluster b"}
 
 
@@ -132,13 +133,15 @@ def test_shards_of_another_catalog_are_kept_out() -> None:
     served = [shard(1, B, A), shard(2, B, A)]
     other = shard(3, Offered(6, "x", 256), Offered(5, "y", 256))
     membership = after([*served, other], A, served)
-    assert (membership.version, membership.names) == (B, {"shard-1", "shard-2"})
+    assert membership.version == B
+    assert membership.names == {"shard-1", "shard-2"}
     assert membership.kept_out == {other.address: "it serves dataset x and y, this cluster b"}
 
 
 def test_a_pinned_shard_holds_the_next_version_up() -> None:
     membership = after([shard(1, B, A), shard(2, PINNED)], A)
-    assert (membership.version, membership.names) == (A, {"shard-1", "shard-2"})
+    assert membership.version == A
+    assert membership.names == {"shard-1", "shard-2"}
     assert after([shard(1, B, A), shard(2, PINNED)], PINNED).version == PINNED
     assert after([shard(1, B, A)], PINNED).version == B
 
@@ -195,6 +198,6 @@ def test_whatever_is_offered_the_choice_can_be_served_and_depends_on_no_order(
         (shard(2, B, A), False),
     ],
 )
-def test_a_choice_stands_as_long_as_all_its_shards_can_lease_it(then: Candidate, stands: bool) -> None:
+def test_a_choice_stands_as_long_as_all_its_shards_can_lease_it(then: Candidate, *, stands: bool) -> None:
     membership = after([shard(1, B, A)], A)
     assert membership.stands([then, shard(7, A)]) == stands
