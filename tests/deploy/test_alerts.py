@@ -32,6 +32,7 @@ WELL: Final = {
     f'ringkv_dataset_info{{{SHARD}, dataset="one"}}': "1x120",
     f"ringkv_served_serial{{{ROUTER}}}": "3x120",
     f"ringkv_offered_serial{{{ROUTER}}}": "3x120",
+    f"ringkv_shard_behind{{{SHARD}}}": "0x120",
     f"ringkv_corrupt_blocks{{{SHARD}}}": "0x120",
     f'ringkv_shard_info{{{SHARD}, shard="a"}}': "1x120",
     f'{BUCKET}"0.05"}}': "0+1000x120",
@@ -61,6 +62,7 @@ TROUBLES: Final = {
     "RingkvShardFlapping": Trouble({f"ringkv_topology_epoch{{{ROUTER}}}": "1x59 1+1x60"}, "16m", "17m15s"),
     "RingkvShardDown": Trouble({f"up{{{SHARD}}}": "1x59 0x60"}, "15m45s", "16m30s"),
     "RingkvShardKeptOut": Trouble({f"ringkv_kept_out_shards{{{ROUTER}}}": "0x59 1x60"}, "15m45s", "16m30s"),
+    "RingkvShardBehind": Trouble({f"ringkv_shard_behind{{{SHARD}}}": "0x59 1x60"}, "15m45s", "16m30s"),
     "RingkvDatasetsDiffer": Trouble(
         {f'ringkv_dataset_info{{{SHARD}, dataset="two"}}': "_x59 1x60"}, "19m30s", "20m30s"
     ),

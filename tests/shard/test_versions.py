@@ -38,7 +38,8 @@ def versions(client: Client) -> tuple[Offered, ...]:
 
 
 def wait_for_version(client: Client, serial: int) -> tuple[Offered, ...]:
-    return wait_for(lambda: (found := versions(client))[0].serial == serial and found)
+    wait_for(lambda: versions(client)[0].serial == serial)
+    return versions(client)
 
 
 def revision(client: Client) -> int:
