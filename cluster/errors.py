@@ -22,6 +22,7 @@ RingkvError
 │   └── PartitionNotLeased  the key's partition is not leased here: whether the key exists is for an owner to say
 ├── ClusterError
 │   ├── PeerError           an address answers, but not as a shard should, or it refuses what was asked
+│   ├── NotServed           a router does not serve what was published, and says why
 │   ├── LeaseRefused        a shard will not serve the ring that a router asks for
 │   │   └── NotOffered      since it does not offer that dataset any more, or not yet
 │   ├── SwapRefused         a router's gate keeps a version out: too many of the keys asked for lately are not in it
@@ -108,6 +109,10 @@ class ClusterError(RingkvError):
 
 
 class PeerError(ClusterError):
+    pass
+
+
+class NotServed(ClusterError):
     pass
 
 

@@ -43,6 +43,7 @@ def packed_dataset(
     *,
     on_duplicate: DuplicatePolicy = "error",
     cache_dir: Path | None = None,
+    budget: Budget | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Path]:
     """The dataset of `data` for as long as it is needed: as `dataset_path`, and of streams one that goes then.
@@ -51,14 +52,14 @@ def packed_dataset(
     """
     sources = find(data)
     if all(source.file for source in sources):
-        yield _path_of(data, sources, on_duplicate, cache_dir, None, progress)
+        yield _path_of(data, sources, on_duplicate, cache_dir, budget, progress)
         return
     folder = cache_folder(cache_dir)
     with ExitStack() as stack:
         with _usable(folder):
             folder.mkdir(parents=True, exist_ok=True)
             target = stack.enter_context(workspace(folder / "stream")) / "dataset"
-            pack(sources, target, on_duplicate=on_duplicate, progress=progress)
+            pack(sources, target, on_duplicate=on_duplicate, budget=budget, progress=progress)
         yield target
 
 

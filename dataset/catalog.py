@@ -11,6 +11,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -103,9 +104,27 @@ class Catalog:
             raise self._conflict(self.current()) from error
         return new
 
+    def serve(self, expected: Current | None, folder: str, by: str, forced: bool) -> Current:  # noqa: FBT001  # a field
+        """As `swap`, of the dataset in this folder, which nobody prunes meanwhile without being noticed.
+
+        Raises PackedFileError, NoSuchObject, CatalogError too.
+        """
+        path = self.objects.path
+        with Dataset.open(path / folder) if path else nullcontext():
+            dataset = self.manifest(folder).dataset_id
+            new = self.swap(expected, dataset, folder, by, forced)
+            try:
+                self.manifest(folder)
+            except NoSuchObject as error:
+                # Whoever prunes removes the manifest first and then looks what is served: one of the two sees it.
+                raise CatalogError(
+                    f"{self.location}: dataset {dataset} was pruned meanwhile; publish it again"
+                ) from error
+        return new
+
     def datasets(self) -> list[Held]:
         """All datasets that are whole, as far as their manifests tell. Raises StoreError."""
-        folders = [name for name in self.objects.folders() if _FOLDER.fullmatch(name)]
+        folders = [name for name in self.objects.folders() if is_folder_name(name)]
         with ThreadPoolExecutor(MANIFESTS_AT_ONCE) as pool:
             return [held for held in pool.map(self._held, folders) if held]
 
@@ -149,6 +168,11 @@ class Catalog:
 def new_folder(dataset: str) -> str:
     """A name for a folder of this dataset that no other has."""
     return f"{dataset}.{secrets.token_hex(4)}"
+
+
+def is_folder_name(name: str) -> bool:
+    """Whether a folder of this name is a dataset's, or what somebody has begun of one."""
+    return _FOLDER.fullmatch(name) is not None
 
 
 def is_catalog(location: str | Path) -> bool:

@@ -51,6 +51,14 @@ on_duplicate = click.option(
     help="Which pair of a key that stands several times to take.",
 )
 
+pack_memory = click.option(
+    "--memory",
+    type=SIZE,
+    envvar="RINGKV_PACK_MEMORY",
+    show_envvar=True,
+    help="How much memory the data may take meanwhile, as 512M or 4G.  [default: a quarter of what is available]",
+)
+
 
 @contextmanager
 def packed(data: Sequence[Path], on_duplicate: "DuplicatePolicy", cache: Path | None) -> Iterator[Path]:
@@ -84,13 +92,7 @@ def _briefly(data: Sequence[Path]) -> str:
 @click.command(cls=OneLineCommand)
 @click.argument("data", type=DATA, nargs=-1, required=True, metavar="DATA... [OUT]")
 @on_duplicate
-@click.option(
-    "--memory",
-    type=SIZE,
-    envvar="RINGKV_PACK_MEMORY",
-    show_envvar=True,
-    help="How much memory the data may take meanwhile, as 512M or 4G.  [default: a quarter of what is available]",
-)
+@pack_memory
 @cache_dir
 def pack(data: tuple[Path, ...], on_duplicate: "DuplicatePolicy", memory: int | None, cache: Path | None) -> None:
     """Pack DATA, pairs of a UUID v4 and a value, into OUT, a dataset that a cluster serves as it is.

@@ -52,6 +52,8 @@ S3 allows, and PARTS of them are held in memory."""
 
 PARTS: Final = 4
 
+SCHEMES: Final = ("s3", "gs", "az", "https", "http", "file")
+
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -91,6 +93,8 @@ class Objects(ABC):
                 f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}: is not the address of a store: it has"
                 " a user, `?` or `#`; give what it takes to log in by the environment"
             )
+        if parts.scheme not in SCHEMES or not (parts.netloc or parts.scheme == "file"):
+            raise StoreError(f"{location}: is not the address of a store (want {', '.join(SCHEMES)}://… or a path)")
         if parts.scheme == "file":
             return LocalObjects(Path(unquote(parts.path)))
         return StoreObjects(location)

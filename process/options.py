@@ -66,18 +66,32 @@ class SizeType(click.ParamType[int]):
 SIZE = SizeType()
 
 
+class DurationType(click.ParamType[float]):
+    """Seconds: 90, 90s, 30m, 1h, 2d."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)([smhd]?)", str(value).strip().lower(), re.ASCII)
+        if not found:
+            self.fail(f"not a duration: {value!r} (want seconds, or a number with s, m, h or d)", param, ctx)
+        return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+
+
+DURATION = DurationType()
+
+
 class ShareType(click.ParamType[float]):
-    """A share of something in percent, 0% to 100%, as a fraction."""
+    """A part of a whole: 10% or 0.1."""
 
     name = "share"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        found = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)\s?%?", str(value).strip(), re.ASCII)
-        if not found or float(found[1]) > 100:
-            self.fail(f"not a share: {value!r} (want 0% to 100%)", param, ctx)
-        return float(found[1]) / 100
+        found = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)(%?)", str(value).strip(), re.ASCII)
+        share = float(found[1]) / (100 if found[2] else 1) if found else 2.0
+        if share > 1:
+            self.fail(f"not a share: {value!r} (want 10%, or a number from 0 to 1)", param, ctx)
+        return share
 
 
 SHARE = ShareType()
