@@ -6,7 +6,7 @@ from pathlib import Path
 from ringkv.process.address import Address
 from ringkv.shard.commands import COMMANDS
 from ringkv.shard.connection import ShardConnection
-from ringkv.shard.server import Pinned, Shard, ShardSettings
+from ringkv.shard.server import Followed, Shard, ShardSettings
 from ringkv.shard.state import ShardState
 
 
@@ -64,11 +64,11 @@ class _StoppableShard(Shard):
 class SimulatedShard:
     """A shard as the supervisor of its process sees it."""
 
-    def __init__(self, packed: Path, name: str, address: Address) -> None:
+    def __init__(self, catalog: Path, name: str, address: Address) -> None:
         self.name = name
         self.leaving: asyncio.Task[None] | None = None
         self._process = _Process()
-        self._shard = _StoppableShard(ShardSettings(Pinned(packed), name, address, leased=True), self._process)
+        self._shard = _StoppableShard(ShardSettings(Followed(catalog), name, address, leased=True), self._process)
 
     async def start(self) -> None:
         await self._shard.start()
@@ -82,8 +82,14 @@ class SimulatedShard:
         return self._shard.state.versions.leases
 
     @property
+    def held(self) -> int:
+        """How many versions it holds open."""
+        return len(self._shard.state.versions)
+
+    @property
     def leased(self) -> int:
-        return len(self._shard.state.versions.newest.store.blocks.rows)
+        """How many partitions can be read, of all versions that it offers."""
+        return sum(len(version.store.blocks.rows) for version in self._shard.state.versions.offered)
 
     def stop(self) -> None:
         """SIGSTOP."""
