@@ -1,7 +1,7 @@
 """Catalogs of small datasets, to which a test publishes version after version."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ringkv.dataset.catalog import Catalog, new_folder
@@ -18,8 +18,8 @@ def value_of(version: int, key: bytes) -> bytes:
     return b"%d %b" % (version, key)
 
 
-def pairs_of(version: int) -> dict[bytes, bytes]:
-    return {key: value_of(version, key) for key in KEYS}
+def pairs_of(version: int, keys: Sequence[bytes] = KEYS) -> dict[bytes, bytes]:
+    return {key: value_of(version, key) for key in keys}
 
 
 class Published:
@@ -36,12 +36,12 @@ class Published:
         (found,) = self.path.glob(f"{self.datasets[version]}.*")
         return found
 
-    def put(self, version: int, before: Callable[[Path], None] = lambda _: None) -> Path:
+    def put(self, version: int, before: Callable[[Path], None] = lambda _: None, keys: Sequence[bytes] = KEYS) -> Path:
         """Pack the pairs of this version into the catalog. `before` may harm the dataset."""
         work = self.path / ".work"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
-        pack(write_pairs(work / "data", pairs_of(version)), work / "packed", executor=Inline())
+        pack(write_pairs(work / "data", pairs_of(version, keys)), work / "packed", executor=Inline())
         with Dataset.open(work / "packed") as dataset:
             self.datasets[version] = dataset.manifest.dataset_id
         before(work / "packed")
