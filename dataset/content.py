@@ -136,7 +136,9 @@ def opened_in(objects: Objects, folder: str) -> Iterator[Content]:
         return
     prefix = f"{folder}/" if folder else ""
     place = objects.place(folder)
-    with workspace(Path(tempfile.gettempdir(), "tables")) as copy:
+    with workspace(Path(tempfile.gettempdir(), "tables")) as directory:
+        copy = directory / "dataset"
+        copy.mkdir()
         text = objects.read(prefix + MANIFEST)
         manifest = parse_manifest(Path(place), text)
         (copy / MANIFEST).write_bytes(text)

@@ -114,8 +114,10 @@ class LocalObjects(Objects):
     def _telling(self, name: str) -> Iterator[None]:
         try:
             yield
-        except (FileNotFoundError, NotADirectoryError) as error:
+        except FileNotFoundError as error:
             raise NoSuchObject(f"{self.place(name)}: no such file") from error
+        except NotADirectoryError as error:
+            raise StoreError(f"{self.place(name)}: is not in a folder; name one") from error
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise StoreError(f"{self.place(name)}: {reason}") from error

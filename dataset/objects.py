@@ -86,18 +86,18 @@ class Objects(ABC):
 
         if not is_url(location):
             return LocalObjects(Path(location))
-        location = str(location).rstrip("/")
-        parts = urlsplit(location)
+        parts = urlsplit(str(location))
         if parts.query or parts.fragment or "@" in parts.netloc:
             raise StoreError(
                 f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}: is not the address of a store: it has"
                 " a user, `?` or `#`; give what it takes to log in by the environment"
             )
         if parts.scheme not in SCHEMES or not (parts.netloc or parts.scheme == "file"):
-            raise StoreError(f"{location}: is not the address of a store (want {', '.join(SCHEMES)}://… or a path)")
+            known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+            raise StoreError(f"{location}: is not the address of a store (want a path, or one of {known})")
         if parts.scheme == "file":
             return LocalObjects(Path(unquote(parts.path)))
-        return StoreObjects(location)
+        return StoreObjects(str(location).rstrip("/"))
 
     @property
     def is_local(self) -> bool:
@@ -243,7 +243,7 @@ def _size(path: Path) -> int:
 
 def _reason(error: Exception) -> str:
     """What the store or the network said, without the library's own words around it, in one line."""
-    text = str(error).partition("\n\nDebug source:")[0]
+    text = re.sub(r"^Generic \w+ error: ", "", str(error).partition("\n\nDebug source:")[0])
     if message := re.search(r"<Message>(.*?)</Message>", text, re.DOTALL):
         text = message[1]
     elif " - " in text:

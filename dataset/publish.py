@@ -84,7 +84,7 @@ def publish(data: Sequence[Path], catalog: Catalog, order: Order, tell: Tell, pr
         if found:
             folder = found
         elif packed.building:
-            folder = move(packed.path, catalog, dataset, tell, progress)
+            folder = move(new, packed.path, catalog, tell, progress)
         else:
             folder = upload(new, packed.path, catalog, tell, progress)
         version = catalog.serve(before, folder, order.by, order.force_swap).version

@@ -1,7 +1,9 @@
 """How a dataset comes into a catalog: copied file by file, its manifest last, and read back before it is trusted."""
 
+import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -9,11 +11,12 @@ from rich.filesize import decimal
 
 from ringkv.cluster.errors import CorruptBlock, NoSuchObject, PackedFileError, StoreError
 from ringkv.dataset.catalog import Catalog, new_folder
-from ringkv.dataset.content import Content, opened_in
+from ringkv.dataset.content import RANGE, READERS, Content, opened_in
 from ringkv.dataset.durable import sync
 from ringkv.dataset.format import BLOCKS, MANIFEST, PARTITIONS
 from ringkv.dataset.local_objects import LocalObjects
 from ringkv.dataset.objects import Objects
+from ringkv.dataset.packing.inflight import in_order
 from ringkv.dataset.packing.workspace import workspace
 from ringkv.process.words import counted
 
@@ -42,44 +45,39 @@ def find_whole(catalog: Catalog, dataset: str, preferred: str, tell: Tell, progr
     return None
 
 
-def move(building: Path, catalog: Catalog, dataset: str, tell: Tell, progress: Progress) -> str:
+def move(source: Content, building: Path, catalog: Catalog, tell: Tell, progress: Progress) -> str:
     """Give a dataset that was built on the catalog's own file system its name there, which is returned.
 
-    Raises as `upload`.
+    Raises CorruptBlock if it is not as it was packed, and StoreError.
     """
-    folder = new_folder(dataset)
-    assert catalog.objects.path is not None
-    target = catalog.objects.path / folder
-    try:
-        building.rename(target)
-        sync(target.parent)
-    except OSError as error:
-        raise StoreError(f"{target}: cannot be written: {error.strerror}") from error
-    try:
-        _verify(catalog, folder, tell, progress)
-    except BaseException:
-        target.rename(building)
-        raise
+    _read(source, progress)
+    folder = _place(building, catalog, source.manifest.dataset_id)
+    tell(f"verified: {counted(source.manifest.blocks, 'block')} in {catalog.objects.place(folder)}")
     return folder
 
 
 def upload(source: Content, path: Path, catalog: Catalog, tell: Tell, progress: Progress) -> str:
     """Copy the dataset at `path`, which `source` has open, to the catalog, and return the name of its folder there.
 
-    Raises StoreError, and CorruptBlock or PackedFileError if it cannot be read there as it was packed; then nothing of
-    it stays.
+    Raises StoreError, also if it cannot be read there as it was sent; then nothing of it stays. Raises CorruptBlock for
+    a dataset that is damaged itself.
     """
     dataset = source.manifest.dataset_id
+    _read(source, progress)
     if catalog.objects.path is not None:
         with building_place(catalog) as place:
             _copy(source, path, LocalObjects(place), "", progress)
-            return move(place, catalog, dataset, tell, progress)
+            _compare(source, path, LocalObjects(place), "", progress)
+            folder = _place(place, catalog, dataset)
+        tell(f"verified: each byte in {catalog.objects.place(folder)}")
+        return folder
     folder = new_folder(dataset)
     try:
         _copy(source, path, catalog.objects, f"{folder}/", progress)
         size = sum(entry.size for entry in source.manifest.segments)
         tell(f"uploaded: {decimal(size)} to {catalog.objects.place(folder)}")
-        _verify(catalog, folder, tell, progress)
+        _compare(source, path, catalog.objects, f"{folder}/", progress)
+        tell(f"verified: each byte in {catalog.objects.place(folder)}")
     except BaseException:
         with suppress(StoreError):
             catalog.objects.delete([listed.name for listed in catalog.objects.list(folder)])
@@ -104,6 +102,19 @@ def building_place(catalog: Catalog) -> Iterator[Path]:
         yield directory / "dataset"
 
 
+def _place(building: Path, catalog: Catalog, dataset: str) -> str:
+    """Give a dataset that is whole its name in a catalog on the same file system. Raises StoreError."""
+    folder = new_folder(dataset)
+    assert catalog.objects.path is not None
+    target = catalog.objects.path / folder
+    try:
+        building.rename(target)
+        sync(target.parent)
+    except OSError as error:
+        raise StoreError(f"{target}: cannot be written: {error.strerror}") from error
+    return folder
+
+
 def _copy(source: Content, path: Path, objects: Objects, prefix: str, progress: Progress) -> None:
     manifest = source.manifest
     total = sum(entry.size for entry in manifest.segments)
@@ -114,14 +125,41 @@ def _copy(source: Content, path: Path, objects: Objects, prefix: str, progress: 
         objects.create(prefix + entry.name, path / entry.name)
         done += entry.size
         progress(done, total)
-    objects.create(prefix + MANIFEST, manifest.text().encode())
+    objects.create(prefix + MANIFEST, path / MANIFEST)
+
+
+def _compare(source: Content, path: Path, objects: Objects, prefix: str, progress: Progress) -> None:
+    """Read all files back from where they are now. Raises StoreError if they are not what was sent."""
+    sizes = {name: (path / name).stat().st_size for name in (MANIFEST, PARTITIONS, BLOCKS)}
+    sizes |= {entry.name: entry.size for entry in source.manifest.segments}
+    total = sum(sizes.values())
+    pieces = ((name, at, min(at + RANGE, size)) for name, size in sizes.items() for at in range(0, size, RANGE))
+
+    def compare(piece: tuple[str, int, int]) -> int:
+        name, start, end = piece
+        with (path / name).open("rb") as file:
+            sent = os.pread(file.fileno(), end - start, start)
+        if objects.read_range(prefix + name, start, end) != sent:
+            raise StoreError(f"{objects.place(prefix + name)}: is not what was sent; publish again")
+        return end - start
+
+    done = 0
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(READERS))
+        for size in stack.enter_context(closing(in_order(lambda: pool, compare, pieces, READERS))):
+            done += size
+            progress(done, total)
 
 
 def _verify(catalog: Catalog, folder: str, tell: Tell, progress: Progress) -> None:
-    """Read each block back from where it is now. Raises CorruptBlock, PackedFileError, StoreError."""
+    """Read each block where it is now. Raises CorruptBlock, PackedFileError, StoreError."""
     catalog.manifest(folder)
     with opened_in(catalog.objects, folder) as content:
-        blocks = content.manifest.blocks
-        for block in content.blocks(range(blocks)):
-            progress(block.number, blocks)
-    tell(f"verified: {counted(blocks, 'block')} in {catalog.objects.place(folder)}")
+        _read(content, progress)
+    tell(f"verified: {counted(content.manifest.blocks, 'block')} in {catalog.objects.place(folder)}")
+
+
+def _read(content: Content, progress: Progress) -> None:
+    blocks = content.manifest.blocks
+    for block in content.blocks(range(blocks)):
+        progress(block.number, blocks)
