@@ -231,24 +231,24 @@ class StoreObjects(Objects):
             raise NoSuchObject(f"{self.place(name)}: no such object") from error
         except (PermissionDeniedError, UnauthenticatedError) as error:
             raise StoreError(
-                f"{self.place(name)}: access denied: {_reason(error)}; check the credentials in the environment"
+                f"{self.place(name)}: access denied: {_said(str(error))}; check the credentials in the environment"
             ) from error
         except (BaseError, OSError, ValueError) as error:
-            raise StoreError(f"{self.place(name)}: {_reason(error)}") from error
+            raise StoreError(f"{self.place(name)}: {_said(str(error))}") from error
 
 
 def _size(path: Path) -> int:
     return path.stat().st_size
 
 
-def _reason(error: Exception) -> str:
-    """What the store or the network said, without the library's own words around it, in one line."""
-    text = re.sub(r"^Generic \w+ error: ", "", str(error).partition("\n\nDebug source:")[0])
+def _said(text: str) -> str:
+    """What the store or the network said, in one line, without the library's own words around it."""
+    text = re.sub(r"^Generic \w+ error: ", "", text.partition("\n\nDebug source:")[0])
     if message := re.search(r"<Message>(.*?)</Message>", text, re.DOTALL):
         text = message[1]
     elif " - " in text:
         text = (
             text.rpartition(" - ")[2].removeprefix("HTTP error: ").removeprefix("Server returned non-2xx status code: ")
         )
-        text = "cannot be reached" if text.startswith("error sending request") else text
-    return " ".join(text.split()).rstrip(".: ")[:200] or type(error).__name__
+        text = text.replace("error sending request", "cannot be reached")
+    return " ".join(text.split()).rstrip(".: ")[:200]
