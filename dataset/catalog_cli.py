@@ -91,6 +91,7 @@ def rollback(*, catalog: str, id: str | None, by: str | None, as_json: bool) -> 
     from ringkv.dataset.catalog import Catalog
     from ringkv.dataset.versions import rollback as roll_back
 
+    raise_limit()
     opened = Catalog.at(catalog)
     version, changed = roll_back(opened, id, by or user())
     if as_json:

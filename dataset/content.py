@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ringkv.cluster.errors import CorruptBlock, PackedFileError
+from ringkv.cluster.errors import CorruptBlock, PackedFileError, StoreError
 from ringkv.dataset.block import Row, damage
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.format import BLOCKS, MANIFEST, PARTITIONS
@@ -134,28 +134,43 @@ def opened_in(objects: Objects, folder: str) -> Iterator[Content]:
         with opened(objects.path / folder) as content:
             yield content
         return
-    prefix = f"{folder}/" if folder else ""
-    place = objects.place(folder)
-    with workspace(Path(tempfile.gettempdir(), "tables")) as directory:
-        copy = directory / "dataset"
-        copy.mkdir()
-        text = objects.read(prefix + MANIFEST)
-        manifest = parse_manifest(Path(place), text)
-        (copy / MANIFEST).write_bytes(text)
-        for name in (PARTITIONS, BLOCKS):
-            (copy / name).write_bytes(objects.read(prefix + name))
-        _check_sizes(objects, folder, manifest)
-        for entry in manifest.segments:
-            # Nothing but a hole, so that the dataset opens: what is read is read from the store.
-            with (copy / entry.name).open("wb") as file:
-                os.truncate(file.fileno(), entry.size)
-        with _naming(copy, place), Dataset.open(copy) as dataset:
-            names = [prefix + entry.name for entry in manifest.segments]
-            yield Content(dataset, place, lambda number, start, end: objects.read_range(names[number], start, end))
+    prefix, place = _prefix(folder), objects.place(folder)
+    with ExitStack() as stack:
+        copy = stack.enter_context(_tables(objects, folder))
+        stack.enter_context(_naming(copy, place))
+        dataset = stack.enter_context(Dataset.open(copy))
+        names = [prefix + entry.name for entry in dataset.manifest.segments]
+        yield Content(dataset, place, lambda number, start, end: objects.read_range(names[number], start, end))
+
+
+@contextmanager
+def _tables(objects: Objects, folder: str) -> Iterator[Path]:
+    """A dataset of the same manifest and tables, whose segments are nothing but holes: so that it can be opened."""
+    prefix, place = _prefix(folder), objects.place(folder)
+    files = {name: objects.read(prefix + name) for name in (MANIFEST, PARTITIONS, BLOCKS)}
+    manifest = parse_manifest(Path(place), files[MANIFEST])
+    _check_sizes(objects, folder, manifest)
+    temporary = Path(tempfile.gettempdir(), "tables")
+    with ExitStack() as stack:
+        try:
+            copy = stack.enter_context(workspace(temporary)) / "dataset"
+            copy.mkdir()
+            for entry in manifest.segments:
+                with (copy / entry.name).open("wb") as file:
+                    os.truncate(file.fileno(), entry.size)
+            for name, data in files.items():
+                (copy / name).write_bytes(data)
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{temporary.parent}: the tables of {place} cannot be written there: {error}") from error
+        yield copy
+
+
+def _prefix(folder: str) -> str:
+    return f"{folder}/" if folder else ""
 
 
 def _check_sizes(objects: Objects, folder: str, manifest: Manifest) -> None:
-    prefix = f"{folder}/" if folder else ""
+    prefix = _prefix(folder)
     sizes = {listed.name: listed.size for listed in objects.list(folder)}
     for entry in manifest.segments:
         found = sizes.get(prefix + entry.name)

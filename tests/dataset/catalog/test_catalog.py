@@ -8,7 +8,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringkv.cluster.errors import CatalogError, VersionConflict
@@ -171,11 +171,13 @@ def is_refused_or_read(text: bytes) -> None:
     assert parse_current("", current.text().encode()) == current
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["ringkv", "history", *asdict(VERSION)]), json_values, min_size=1))
 def test_any_other_value_is_refused_or_read(changed: dict[str, Any]) -> None:
     is_refused_or_read(said(**changed))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 400), st.integers(0, 400))
 def test_any_other_bytes_are_refused_or_read(noise: bytes, begin: int, end: int) -> None:
     text = said()

@@ -1,5 +1,6 @@
 """A folder and a bucket keep the same promises."""
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 
 from ringkv.cluster.errors import Conflict, NoSuchObject, StoreError
 from ringkv.dataset.objects import PART, Objects
+from tests.docs.inventory import PACKAGES
+from tests.support.data import ROOT
 from tests.support.store import BUCKET, StoreServer
 
 
@@ -177,3 +180,9 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreError, match="is not in a folder"):
         Objects.at(tmp_path / "file").read("one")
+
+
+def test_one_module_knows_the_library() -> None:
+    source = [path for name in PACKAGES for path in (ROOT / name).rglob("*.py")]
+    knows = [path for path in source if re.search(r"^\s*(import|from) obstore", path.read_text(), re.MULTILINE)]
+    assert [str(path.relative_to(ROOT)) for path in knows] == ["dataset/objects.py"]

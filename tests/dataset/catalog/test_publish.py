@@ -11,7 +11,7 @@ import pytest
 
 from ringkv.cluster.errors import CorruptBlock, DuplicateKey, PublishRefused, StoreError, VersionConflict
 from ringkv.dataset.catalog import Catalog, Current
-from ringkv.dataset.content import opened_in
+from ringkv.dataset.content import RANGE, opened_in
 from ringkv.dataset.objects import Objects
 from ringkv.dataset.packing.local import pack
 from ringkv.dataset.publish import Order
@@ -79,6 +79,19 @@ def test_a_packed_dataset_is_published_as_it_is(catalog: Catalog, publish: Publi
     version = publish(tmp_path / "packed").version
     for name in ("manifest.json", "blocks.arrow", "segment-00000.arrow"):
         assert catalog.objects.read(f"{version.folder}/{name}") == (tmp_path / "packed" / name).read_bytes()
+
+
+def test_a_dataset_of_several_segments_is_published_whole(
+    catalog: Catalog, publish: Publish, data: Data, tmp_path: Path
+) -> None:
+    pairs = {number: b"%d" % number * 600 for number in range(6000)}
+    manifest = pack(data(pairs), tmp_path / "packed", segment_size=5 << 20)
+    assert len(manifest.segments) > 2
+    assert manifest.segments[0].size > RANGE
+    version = publish(tmp_path / "packed").version
+    assert keys_of(catalog) == 6000
+    for entry in manifest.segments:
+        assert catalog.objects.read(f"{version.folder}/{entry.name}") == (tmp_path / "packed" / entry.name).read_bytes()
 
 
 def test_what_the_catalog_has_is_not_uploaded_again(publish: Publish, data: Data) -> None:
