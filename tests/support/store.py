@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -33,6 +34,9 @@ PORTS: Final = (
     "s3.port.grpc",
 )
 """All that it opens with these options; the others it would open are switched off."""
+
+WITH_PARENT: Final = ("setpriv", "--pdeathsig", "KILL")
+"""Lets the kernel kill what follows when the tests' own process ends, also if that is killed."""
 
 KEYS: Final = """{"identities": [{"name": "tests", "actions": ["Admin"],
     "credentials": [{"accessKey": "tests", "secretKey": "not a secret"}]}]}"""
@@ -98,7 +102,7 @@ class StoreServer:
         args = [f"-{name}={value}" for name, value in options.items()]
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                [PROGRAM, "-logtostderr", "server", "-s3", *args],
+                [*WITH_PARENT, PROGRAM, "-logtostderr", "server", "-s3", *args],
                 cwd=data,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -129,7 +133,7 @@ class StoreServer:
     def _stop(self) -> None:
         if self._process is not None:
             with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, 9)
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(PATIENCE)
             self._process = None
 
