@@ -140,6 +140,8 @@ class Dataset:
                 batch = reader.get_batch(0)
                 if batch.num_rows != rows:
                     raise PackedFileError(f"{path}: has {batch.num_rows} rows, not {rows}; {again}")
+                if any(column.null_count for column in batch.columns):
+                    raise PackedFileError(f"{path}: says that values are missing; {again}")
                 yield batch
         except (pa.ArrowException, OSError, ValueError) as error:
             # ValueError: a column that has fewer bytes than rows.

@@ -5,16 +5,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from ringkv.cluster.errors import CorruptBlock, PackedFileError
 from ringkv.dataset.dataset import Dataset
-from ringkv.dataset.format import BLOCK_SCHEMA, BLOCKS, MANIFEST, PARTITIONS, segment_name
+from ringkv.dataset.format import (
+    BLOCK_SCHEMA,
+    BLOCKS,
+    MANIFEST,
+    PARTITION_SCHEMA,
+    PARTITIONS,
+    segment_name,
+)
 from tests.support.data import random_keys
 from tests.support.handmade import COUNT, Bend, alter_manifest, rows_of, write_rows, write_table
 from tests.support.packed import lease, stored
 from tests.support.processes import Spawner, one_line
 
+TABLES = {PARTITIONS: PARTITION_SCHEMA, BLOCKS: BLOCK_SCHEMA}
 NO_NUMBERS: tuple[Any, ...] = ("abc", "", "256", -1, 1.5, True, [], 1 << 64, None)
 NO_ENTRIES: tuple[Any, ...] = (7, "x", [7], [{}], [{"name": "x"}], None)
 DAMAGED: list[tuple[str, Any]] = [
@@ -114,6 +123,23 @@ def test_offsets_that_lead_out_of_their_block_hand_out_nothing(tmp_path: Path, w
             with pytest.raises(CorruptBlock, match="its offsets do not fit its values"):
                 store.get(key)
         assert store.blocks.checked_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("table", "schema", "column"),
+    [(name, schema, column) for name, schema in TABLES.items() for column in schema.names],
+)
+def test_a_table_that_says_that_values_are_missing_is_refused(
+    tmp_path: Path, table: str, schema: pa.Schema, column: str
+) -> None:
+    write_rows(tmp_path / "made", rows_of(random_keys(4_000, seed=1)))
+    path = tmp_path / "made" / table
+    with pa.ipc.open_file(str(path)) as reader:
+        columns = {name: reader.get_batch(0).column(name).to_pylist() for name in schema.names}
+    columns[column][7] = None
+    write_table(path, schema, [pa.array(columns[name], schema.field(name).type) for name in schema.names])
+    with pytest.raises(PackedFileError, match=f"^{path}: says that values are missing; pack the source of the dataset"):
+        Dataset.open(tmp_path / "made")
 
 
 @pytest.mark.parametrize("offset", [(1 << 32) - 8, 1 << 31, 4])
