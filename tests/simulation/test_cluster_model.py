@@ -1,6 +1,7 @@
 """Random lives of a cluster, on a simulated clock, against the simplest model of it: a dictionary."""
 
 import asyncio
+import gc
 import random
 import shutil
 import tempfile
@@ -192,3 +193,4 @@ def test_no_random_life_of_a_cluster_fails_a_request_or_leaves_a_lease(tmp_path:
             suppress_health_check=list(HealthCheck),
         ),
     )
+    gc.collect()  # what was forgotten is told of here, where that is expected, and not in whatever test comes next
