@@ -15,7 +15,7 @@ import click
 
 from bench.sample import Sampler
 from ringkv.dataset.dataset import Dataset
-from ringkv.shard.blocks import NotInMemory
+from ringkv.shard.body import NotInMemory
 from ringkv.shard.store import Store
 
 KEYS: Final = 10_000

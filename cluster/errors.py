@@ -12,11 +12,22 @@ RingkvError
 │   ├── PackingFailed       the packed file could not be written (disk full, no permission)
 │   ├── PackedFileError     not a packed dataset, truncated, or of another version
 │   │   └── PackedFileChanged   it was one, and was overwritten while it was served
+│   ├── StoreError          a folder or bucket of datasets cannot be reached, or refuses what was asked
+│   │   ├── NoSuchObject    it has no object of this name
+│   │   └── Conflict        the object to be replaced is another one by now, or is there already
+│   ├── CacheError          the folder for what is fetched cannot be used, or another process has it
+│   ├── CatalogError        not a catalog, or nothing was published to it yet
+│   │   └── VersionConflict somebody else has published meanwhile
+│   ├── PublishRefused      the gate: too many of the keys that are served are gone in the new dataset
 │   ├── CorruptBlock        one block's bytes do not match its checksum, or cannot be read; the others can be served
 │   └── PartitionNotLeased  the key's partition is not leased here: whether the key exists is for an owner to say
+│       └── BlockNotFetched it is, but its block is in a store that cannot be reached now
 ├── ClusterError
 │   ├── PeerError           an address answers, but not as a shard should, or it refuses what was asked
+│   ├── NotServed           a router does not serve what was published, and says why
 │   ├── LeaseRefused        a shard will not serve the ring that a router asks for
+│   │   └── NotOffered      since it does not offer that dataset any more, or not yet
+│   ├── SwapRefused         a router's gate keeps a version out: too many of the keys asked for lately are not in it
 │   └── ShardUnavailable    no owner of a key could be reached before the deadline
 │       └── TooManyRequests the router has no room for another request
 └── StartupError            a process cannot start: port in use, missing permission, bad setting
@@ -63,11 +74,43 @@ class PackedFileChanged(PackedFileError):
     pass
 
 
+class StoreError(DatasetError):
+    pass
+
+
+class NoSuchObject(StoreError):
+    pass
+
+
+class Conflict(StoreError):
+    pass
+
+
+class CacheError(DatasetError):
+    pass
+
+
+class CatalogError(DatasetError):
+    pass
+
+
+class VersionConflict(CatalogError):
+    pass
+
+
+class PublishRefused(DatasetError):
+    pass
+
+
 class CorruptBlock(DatasetError):
     pass
 
 
 class PartitionNotLeased(DatasetError):
+    pass
+
+
+class BlockNotFetched(PartitionNotLeased):
     pass
 
 
@@ -79,7 +122,19 @@ class PeerError(ClusterError):
     pass
 
 
+class NotServed(ClusterError):
+    pass
+
+
 class LeaseRefused(ClusterError):
+    pass
+
+
+class NotOffered(LeaseRefused):
+    pass
+
+
+class SwapRefused(ClusterError):
     pass
 
 

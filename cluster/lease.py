@@ -1,17 +1,27 @@
-"""What a router asks of a shard: the LEASE command and its errors, read and written in one place.
+"""What a router asks of a shard: which versions it offers, and a lease of one; read and written in one place.
 
+    HEARTBEAT                                                   → +SERVING <checked bytes> <revision>, or +DRAINING …
+    INFO versions                                               → version_0:serial=…,dataset=…, the newest first
     LEASE <dataset id> <ring id> <replicas> <name> <name> …     → +OK <keys> <bytes>
 
-The names are all shards of the ring, in any order. The shard finds its own partitions from them, so that
-there is no list of partitions on the wire that could be wrong; the ring id proves that both sides computed
-with the same rules. A lease reads no data: the shard answers at once, and reads a block when its first key is asked
-for. The connection is the lease: it ends when the connection does.
+The revision is another number whenever other versions are offered: then INFO is asked again. The names are all shards
+of the ring, in any order. The shard finds its own partitions from them, so that there is no list of partitions on the
+wire that could be wrong; the ring id proves that both sides computed with the same rules. A lease reads no data: the
+shard answers at once, and reads a block when its first key is asked for. The connection is the lease: it ends when the
+connection does.
 """
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
+from urllib.parse import quote, unquote
 
-from ringkv.cluster.errors import CorruptBlock, PartitionNotLeased, PeerError, RingkvError
+from ringkv.cluster import told
+from ringkv.cluster.errors import CorruptBlock, NotOffered, PartitionNotLeased, PeerError, RingkvError
+from ringkv.cluster.limits import MAX_REPLICAS, MAX_SHARDS
+from ringkv.cluster.position import SLOTS
 
 NOT_LEASED = "NOTLEASED"
 """The key's partition is not leased here: the key may well exist. Never to be read as "not found"."""
@@ -33,14 +43,35 @@ DRAINING = "DRAINING"
 """How a shard's reply to HEARTBEAT begins: DRAINING once it was told to stop. A router then leases the shard's
 partitions on others, and closes its connections to it."""
 
-_TYPES: Final[dict[str, type[RingkvError]]] = {NOT_LEASED: PartitionNotLeased, CORRUPT: CorruptBlock}
+MAX_OFFERED: Final = 16
+"""Versions that one shard offers at most: it is two, but for the moments in which they change."""
+
+MAX_BY: Final = 256
+"""Characters that tell who has published a version."""
+
+MAX_SERIAL: Final = (1 << 63) - 1
+
+_VERSION: Final = re.compile(
+    r"serial=(?P<serial>0|[1-9][0-9]{0,18}),dataset=(?P<dataset>[0-9a-f]{32}),partitions=(?P<partitions>[1-9][0-9]{0,5}),"
+    r"forced=(?P<forced>[01]),by=(?P<by>[A-Za-z0-9@%_.~-]*),at=(?P<at>[0-9T:.Z+-]*)"
+)
+
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+_COUNT: Final = re.compile(r"[0-9]{1,19}")
+
+_TYPES: Final[dict[str, type[RingkvError]]] = {
+    NOT_LEASED: PartitionNotLeased,
+    CORRUPT: CorruptBlock,
+    WRONG_DATASET: NotOffered,
+}
 
 
 def refusal(reply: str) -> RingkvError:
     """The error that the text of a shard's error reply stands for, told by its first word: PeerError for any other."""
-    code, _, reason = reply.partition(" ")
+    code, _, reason = told.line(reply).partition(" ")
     kind = _TYPES.get(code)
-    return kind(reason) if kind is not None else PeerError(reply)
+    return kind(reason) if kind is not None else PeerError(told.line(reply))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +90,12 @@ class LeaseRequest:
         if len(args) < 4:
             raise ValueError("want LEASE <dataset id> <ring id> <replicas> <name> …")
         dataset_id, ring_id, replicas, *names = (arg.decode("utf-8", "strict") for arg in args)
-        if not (replicas.isascii() and replicas.isdigit() and int(replicas) > 0):
-            raise ValueError(f"replicas must be a positive number, not {replicas[:20]!r}")
+        if len(names) > MAX_SHARDS:
+            raise ValueError(f"a ring of {len(names)} shards: at most {MAX_SHARDS} can share a dataset")
+        if strange := [name for name in names if not told.is_name(name)]:
+            raise ValueError(f"not a shard's name: {strange[0][:60]!a}")
+        if not (replicas.isascii() and replicas.isdigit() and len(replicas) < 3 and 0 < int(replicas) <= MAX_REPLICAS):
+            raise ValueError(f"replicas must be a positive number up to {MAX_REPLICAS}, not {replicas[:20]!r}")
         if len(set(names)) != len(names):
             raise ValueError("a name stands twice in the ring")
         return cls(dataset_id, ring_id, int(replicas), tuple(names))
@@ -68,21 +103,84 @@ class LeaseRequest:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What a shard tells of itself a few times a second; `checked` are bytes of blocks that it has read and checked."""
+    """What a shard tells of itself a few times a second.
+
+    `checked` are bytes of blocks that it has read and checked; `revision` counts the changes of what it offers.
+    """
 
     draining: bool
     checked: int
+    revision: int
 
     def reply(self) -> str:
-        return f"{DRAINING if self.draining else SERVING} {self.checked}"
+        return f"{DRAINING if self.draining else SERVING} {self.checked} {self.revision}"
 
     @classmethod
     def parse(cls, reply: Any) -> "Heartbeat":
         """Read the reply to HEARTBEAT. Raises PeerError."""
         words = reply.decode("ascii", "replace").split() if isinstance(reply, bytes) else []
-        if len(words) != 2 or words[0] not in {SERVING, DRAINING} or not words[1].isdigit():
+        if len(words) != 3 or words[0] not in {SERVING, DRAINING} or not all(map(_is_count, words[1:])):
             raise PeerError(f"not a reply to HEARTBEAT: {reply!r}"[:100])
-        return cls(words[0] == DRAINING, int(words[1]))
+        return cls(words[0] == DRAINING, int(words[1]), int(words[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A version of the data that can be leased from a shard, as its catalog has it.
+
+    `serial` grows with each change of the catalog; it is 0 where there is none, and `by` and `at`, who has published
+    the version and when (ISO 8601), are empty then. `forced`: the routers' gate is to let it pass.
+    """
+
+    serial: int
+    dataset_id: str
+    partitions: int
+    forced: bool = False
+    by: str = ""
+    at: str = ""
+
+    def line(self) -> str:
+        """As INFO shows it."""
+        return (
+            f"serial={self.serial},dataset={self.dataset_id},partitions={self.partitions},forced={int(self.forced)},"
+            f"by={quote(self.by, safe='@')},at={self.at}"
+        )
+
+    @classmethod
+    def parse(cls, line: str) -> "Offered":
+        """Read a line of INFO. Raises PeerError."""
+        found = _VERSION.fullmatch(line)
+        if found is None or not (
+            int(found["serial"]) <= MAX_SERIAL
+            and _is_partition_count(int(found["partitions"]))
+            and _is_time(found["at"])
+        ):
+            raise PeerError(f"not a version that a shard offers: {line[:200]!r}")
+        by = unquote(found["by"], errors="replace")
+        if quote(by, safe="@") != found["by"] or len(by) > MAX_BY or not by.isprintable():
+            raise PeerError(f"not who has published a version: {found['by'][:200]!r}")
+        forced = found["forced"] == "1"
+        return cls(int(found["serial"]), found["dataset"], int(found["partitions"]), forced, by, found["at"])
+
+
+def versions_section(offered: Iterable[Offered]) -> dict[str, str | int | float]:
+    """The section `versions` of a shard's INFO, of what it offers, the newest first."""
+    return {f"version_{number}": version.line() for number, version in enumerate(offered)}
+
+
+def offered_in(fields: Mapping[str, str]) -> tuple[Offered, ...]:
+    """The versions among the fields of a shard's INFO, the newest first: none if it has nothing yet. Raises PeerError.
+
+    No dataset stands there twice.
+    """
+    found: list[Offered] = []
+    while (line := fields.get(f"version_{len(found)}")) is not None:
+        if len(found) == MAX_OFFERED:
+            raise PeerError(f"a shard offers at most {MAX_OFFERED} versions")
+        found.append(Offered.parse(line))
+    if len({version.dataset_id for version in found}) != len(found):
+        raise PeerError("a shard offers each dataset once")
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +195,26 @@ class Leased:
 
     @classmethod
     def parse(cls, reply: Any) -> "Leased":
-        """Read the reply to LEASE. Raises ValueError."""
+        """Read the reply to LEASE. Raises PeerError."""
         words = reply.split() if isinstance(reply, bytes) else []
-        if len(words) != 3 or words[0] != b"OK" or not (words[1].isdigit() and words[2].isdigit()):
-            raise ValueError(f"not a reply to LEASE: {reply!r}"[:100])
+        if len(words) != 3 or words[0] != b"OK" or not all(_is_count(word.decode("latin-1")) for word in words[1:]):
+            raise PeerError(f"not a reply to LEASE: {reply!r}"[:100])
         return cls(int(words[1]), int(words[2]))
+
+
+def _is_count(word: str) -> bool:
+    return _COUNT.fullmatch(word) is not None
+
+
+def _is_partition_count(number: int) -> bool:
+    return number <= SLOTS and number & (number - 1) == 0
+
+
+def _is_time(text: str) -> bool:
+    """Whether it is "", or a time with its zone as ISO 8601 has it."""
+    if text and _TIME.fullmatch(text) is None:
+        return False
+    try:
+        return not text or datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False

@@ -47,6 +47,12 @@ KEYS_LIMIT: Final = 100_000
 """Keys of the largest dataset whose names KEYS looks through: their reply is held whole, and takes 5 MB. For more there
 is SCAN, whose replies are small."""
 
+MAX_SHARDS: Final = 1024
+"""Shards of a ring: with so many it takes three seconds to build, which grow with each of them."""
+
+MAX_REPLICAS: Final = 64
+"""Owners of each key, at most. More than there are shards are allowed, since some of these may be lost just now."""
+
 VIRTUAL_NODES: Final = 512
 """Points of each shard on the ring: with fewer, shards reach LOAD_BOUND so often that a change moves more partitions
 than it must."""

@@ -15,6 +15,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
@@ -26,6 +27,7 @@ from ringkv.dataset.format import VERSION
 from ringkv.dataset.packing.local import pack
 from ringkv.dataset.packing.memory import Budget
 from ringkv.dataset.packing.merge import DuplicatePolicy
+from ringkv.dataset.packing.rights import limit
 from ringkv.dataset.packing.workspace import remove_unused, workspace
 from ringkv.dataset.source.file import RegularFile, digest_of
 from ringkv.dataset.source.find import STDIN, find, is_dataset
@@ -36,6 +38,9 @@ Progress = Callable[[int, int], None]
 
 log = logging.getLogger("ringkv.dataset")
 
+PRIVATE: Final = 0o700
+"""Of a cache's folder that is made here: what is in it is its user's."""
+
 
 @contextmanager
 def packed_dataset(
@@ -43,6 +48,7 @@ def packed_dataset(
     *,
     on_duplicate: DuplicatePolicy = "error",
     cache_dir: Path | None = None,
+    budget: Budget | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Path]:
     """The dataset of `data` for as long as it is needed: as `dataset_path`, and of streams one that goes then.
@@ -51,14 +57,14 @@ def packed_dataset(
     """
     sources = find(data)
     if all(source.file for source in sources):
-        yield _path_of(data, sources, on_duplicate, cache_dir, None, progress)
+        yield _path_of(data, sources, on_duplicate, cache_dir, budget, progress)
         return
     folder = cache_folder(cache_dir)
     with ExitStack() as stack:
         with _usable(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
             target = stack.enter_context(workspace(folder / "stream")) / "dataset"
-            pack(sources, target, on_duplicate=on_duplicate, progress=progress)
+            pack(sources, target, on_duplicate=on_duplicate, budget=budget, progress=progress)
         yield target
 
 
@@ -131,12 +137,12 @@ def _path_of(  # noqa: PLR0913, PLR0917  # what both of the functions above hand
     how = xxh3_64_hexdigest(f"{VERSION} {on_duplicate}".encode())
     target = folder / f"{name}-{how}-{entry_state(files)}"
     # Without the lock, for which somebody else's cache may have no room.
-    if _opens(target):
+    if _opens(target) and (_is_ours(target) or _says_it_is_of(files, target)):
         return target
     with _usable(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
         with _lock(folder / f"{name}.lock", paths):
-            if not (_opens(target) or _same_content(files, target)):
+            if not ((_opens(target) and _is_ours(target)) or _same_content(files, target)):
                 remove_unused(target)  # one that is damaged
                 pack(sources, target, on_duplicate=on_duplicate, budget=budget, progress=progress)
             (folder / f"{name}.json").write_text(json.dumps(paths))
@@ -154,6 +160,18 @@ def _opens(target: Path) -> bool:
     return True
 
 
+def _is_ours(target: Path) -> bool:
+    """Whether this user has made the entry, or the administrator: others may put there what they like."""
+    return target.stat().st_uid in {os.geteuid(), 0}
+
+
+def _says_it_is_of(files: Sequence[RegularFile], target: Path) -> bool:
+    """Whether the entry says that it was packed from just these bytes."""
+    with Dataset.open(target) as dataset:
+        packed = dataset.manifest.sources
+    return digest_of([file.digest() for file in files]) == digest_of([source.digest for source in packed])
+
+
 def _same_content(files: Sequence[RegularFile], target: Path) -> bool:
     """Whether the same bytes were packed already, from files in another state; then that dataset gets this name.
 
@@ -168,6 +186,7 @@ def _same_content(files: Sequence[RegularFile], target: Path) -> bool:
                 digest = digest or digest_of([file.digest() for file in files])
                 if digest_of([source.digest for source in packed]) == digest:
                     with _unused(old):
+                        limit(old, files)
                         old.rename(target)
                     return True
     return False

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -24,6 +24,16 @@ if TYPE_CHECKING:
 DATA: Final = click.Path(path_type=Path, readable=False)
 """The path of a data file as an argument. Whether it can be read is found out, and reported, by what opens it."""
 
+
+class LocationType(click.Path):
+    """A path, or the address of a store, as s3://bucket/prefix, which stays the text that it is."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if isinstance(value, str) and "://" in value else super().convert(value, param, ctx)
+
+
+LOCATION: Final = LocationType(path_type=Path, readable=False)
+
 cache_dir = click.option(
     "--cache",
     type=click.Path(path_type=Path),
@@ -39,6 +49,14 @@ on_duplicate = click.option(
     default="error",
     show_default=True,
     help="Which pair of a key that stands several times to take.",
+)
+
+pack_memory = click.option(
+    "--memory",
+    type=SIZE,
+    envvar="RINGKV_PACK_MEMORY",
+    show_envvar=True,
+    help="How much memory the data may take meanwhile, as 512M or 4G.  [default: a quarter of what is available]",
 )
 
 
@@ -74,13 +92,7 @@ def _briefly(data: Sequence[Path]) -> str:
 @click.command(cls=OneLineCommand)
 @click.argument("data", type=DATA, nargs=-1, required=True, metavar="DATA... [OUT]")
 @on_duplicate
-@click.option(
-    "--memory",
-    type=SIZE,
-    envvar="RINGKV_PACK_MEMORY",
-    show_envvar=True,
-    help="How much memory the data may take meanwhile, as 512M or 4G.  [default: a quarter of what is available]",
-)
+@pack_memory
 @cache_dir
 def pack(data: tuple[Path, ...], on_duplicate: "DuplicatePolicy", memory: int | None, cache: Path | None) -> None:
     """Pack DATA, pairs of a UUID v4 and a value, into OUT, a dataset that a cluster serves as it is.

@@ -2,22 +2,28 @@
 
 manifest ─ dataset id ──► digests of all partitions ──► checksums of a partition's blocks ──► a block's bytes
                           checked when it is opened     when a partition is leased           when it is first read
+
+Whoever wants to read without a server opens one here, and asks it for keys. Shards read what is mapped by themselves.
 """
 
 import fcntl
 import os
-from collections.abc import Iterator
+from binascii import unhexlify
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from ringkv.cluster.errors import CorruptBlock, PackedFileError
+from ringkv.cluster.position import canonical, position, shift_to
 from ringkv.dataset.arrays import to_numpy
+from ringkv.dataset.block import Row, damage, keys_of, rank_of, read_row, span_of, texts_of
+from ringkv.dataset.coalescing import MAX_REQUEST, Wanted, coalesce
 from ringkv.dataset.folder import open_file
 from ringkv.dataset.format import (
     BLOCK_ROW,
@@ -30,7 +36,11 @@ from ringkv.dataset.format import (
     partition_digest,
 )
 from ringkv.dataset.manifest import read_manifest
+from ringkv.dataset.origin import Origin
 from ringkv.dataset.segment import Segment
+
+if TYPE_CHECKING:
+    from ringkv.dataset.mirror import Mirror
 
 
 class Partitions(NamedTuple):
@@ -42,15 +52,19 @@ class Partitions(NamedTuple):
 
 
 class Dataset:
-    """An open dataset. While it is open its folder is locked for others who would replace it."""
+    """An open dataset. While it is open its folder is locked for others who would replace it.
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    One that is the mirror of another one has an `origin`, which has what is not here.
+    """
+
+    def __init__(self, path: Path, descriptor: int, origin: Origin | None = None) -> None:
         """Read the folder that `descriptor` has open, which is the dataset's from here on, but no block.
 
         Raises PackedFileError; `path` is for the messages.
         """
         self.path = path
         self.descriptor = descriptor
+        self.origin = origin
         with ExitStack() as undo:
             undo.callback(os.close, descriptor)
             with suppress(OSError):
@@ -60,14 +74,23 @@ class Dataset:
             self._blocks = self._map_blocks()
             self.segments: list[Segment] = []
             for entry in self.manifest.segments:
-                self.segments.append(Segment(path, descriptor, entry))
+                self.segments.append(Segment(path, descriptor, entry, origin))
                 undo.callback(self.segments[-1].close)
             self._close = undo.pop_all()
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """Open the dataset of this name. Raises PackedFileError."""
-        return cls(path, _open(path))
+    def open(cls, location: Path | str, mirror: "Mirror | None" = None) -> "Dataset":
+        """Open the dataset in this folder. A text may also be the address of a store, or what has a catalog.
+
+        Of a catalog it is what is served now. Of a dataset in a store only what is read is fetched, a range a block,
+        and kept in the mirror if there is one. Raises PackedFileError; for a text also StoreError, CatalogError,
+        CacheError.
+        """
+        if isinstance(location, Path):
+            return cls(location, _open(location))
+        from ringkv.dataset.opening import open_dataset  # noqa: PLC0415  # it opens datasets, and has to know this
+
+        return open_dataset(location, mirror)
 
     def __enter__(self) -> Self:
         return self
@@ -80,6 +103,20 @@ class Dataset:
     def close(self) -> None:
         """Give all mappings back; as long as views of one are held, it stays until the last of them is gone."""
         self._close.close()
+
+    def closing(self, call: Callable[[], object]) -> None:
+        """Let this be called when the dataset is closed, before anything else."""
+        self._close.callback(call)
+
+    def claim(self, partitions: Collection[int]) -> None:
+        """Keep these partitions here, once they are, until `unclaim`: whoever reads what is mapped relies on it."""
+        if self.origin is not None:
+            self.origin.claim(partitions)
+
+    def unclaim(self, partitions: Collection[int]) -> None:
+        """Let these partitions become holes when room is needed."""
+        if self.origin is not None:
+            self.origin.unclaim(partitions)
 
     def segment_of(self, partition: int) -> int:
         """The number of the segment that holds a partition."""
@@ -99,9 +136,92 @@ class Dataset:
             raise self.corrupt(first, f"the rows of partition {partition} in {BLOCKS} lead out of its segment")
         return rows
 
+    def get(self, key: bytes | str) -> bytes | None:
+        """The value of a key, None if there is none. Reads one block. Raises InvalidKey, CorruptBlock, StoreError."""
+        text = canonical(key.encode() if isinstance(key, str) else key)
+        partition, number = divmod(position(text) >> shift_to(self.manifest.blocks), self.manifest.blocks_per_partition)
+        row = read_row(self.blocks_of(partition).tobytes(), number)
+        if not row.keys:
+            return None
+        body = self.read(partition * self.manifest.blocks_per_partition + number, row)
+        rank = rank_of(keys_of(body, row.keys), unhexlify(text.replace(b"-", b"")))
+        if rank < 0:
+            return None
+        begin, end = span_of(body, row.keys, rank)
+        return body[begin:end]
+
+    def items(self, first: int = 0, last: int | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """All keys, as texts, and values of the partitions from `first` up to `last`, without it; None for the end.
+
+        They come in the order of the ring, block by block. Raises CorruptBlock, StoreError.
+        """
+        for number, group in self._groups(range(self.manifest.partitions)[first:last]):
+            fetched = self._fetched(number, group)
+            for block, row in group:
+                body = fetched.pop(block, b"") or self.read(block, row)
+                for rank, key in enumerate(texts_of(keys_of(body, row.keys))):
+                    begin, end = span_of(body, row.keys, rank)
+                    yield key, body[begin:end]
+
+    def extents_of(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """Where each partition of a segment begins and ends; None if they overlap, as the table is damaged."""
+        entry, width = self.segments[number].entry, self.manifest.blocks_per_partition
+        rows = slice(entry.first * width, entry.last * width)
+        starts = self._blocks["offset"][rows].astype(np.int64)
+        ends = starts + self._blocks["bytes"][rows]
+        if (starts[1:] < ends[:-1]).any() or ends[-1] > entry.size:
+            return None
+        return starts[::width], ends[width - 1 :: width]
+
+    def rows_of(self, partition: int) -> list[Wanted]:
+        """The blocks of a partition that have keys, and where they lie. Raises CorruptBlock."""
+        rows, width = self.blocks_of(partition).tobytes(), self.manifest.blocks_per_partition
+        found = [Wanted(partition * width + number, read_row(rows, number)) for number in range(width)]
+        return [wanted for wanted in found if wanted.row.keys]
+
+    def read(self, block: int, row: Row) -> bytes:
+        """The body of a block, checked, from the origin if it is not here. Raises CorruptBlock, StoreError."""
+        segment = self.segments[self.segment_of(block // self.manifest.blocks_per_partition)]
+        try:
+            body = segment.read(row.offset, row.size) if self.origin is None else segment.local(row)
+        except OSError as error:
+            raise self.corrupt(block, f"cannot be read: {error.strerror}") from error
+        body = segment.fetch(row) if body is None else body
+        if wrong := damage(body, row):
+            raise self.corrupt(block, wrong)
+        return body
+
     def corrupt(self, block: int, reason: str) -> CorruptBlock:
         """The error that says that a block cannot be served, and why."""
-        return CorruptBlock(f"{self.path}: block {block} is corrupt: {reason}; pack the source of the dataset again")
+        where = self.origin.location if self.origin else self.path
+        return CorruptBlock(f"{where}: block {block} is corrupt: {reason}; pack the source of the dataset again")
+
+    def _groups(self, partitions: range) -> Iterator[tuple[int, list[Wanted]]]:
+        """The blocks of partitions, so many together as one request may have, with the number of their segment."""
+        number, group, held = 0, list[Wanted](), 0
+        for partition in partitions:
+            for wanted in self.rows_of(partition):
+                if group and (held + wanted.row.size > MAX_REQUEST or number != self.segment_of(partition)):
+                    yield number, group
+                    group, held = [], 0
+                number = self.segment_of(partition)
+                group.append(wanted)
+                held += wanted.row.size
+        if group:
+            yield number, group
+
+    def _fetched(self, number: int, group: list[Wanted]) -> dict[int, bytes]:
+        """The bodies of those blocks of a segment that were never fetched, in few requests; none that is wrong."""
+        segment, found = self.segments[number], dict[int, bytes]()
+        for start, end, wanted in coalesce([one for one in group if segment.absent(one.row)]):
+            assert self.origin is not None
+            data = self.origin.read_range(segment.entry.name, start, end)
+            for block, row in wanted:
+                body = data[row.offset - start : row.offset - start + row.size]
+                if not damage(body, row):
+                    segment.keep(row.offset, body)
+                    found[block] = body
+        return found
 
     def _read_partitions(self) -> Partitions:
         manifest = self.manifest

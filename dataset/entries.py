@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from ringkv.cluster.errors import SourceError
 from ringkv.dataset.cache import entry_state
+from ringkv.dataset.mirror import MIRRORS
 from ringkv.dataset.packing.workspace import is_used, remove_stale, remove_unused
 from ringkv.dataset.source.find import find
 
@@ -51,7 +52,9 @@ def prune(folder: Path, *, everything: bool) -> Iterator[Entry]:
 
 
 def _datasets(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return [
+        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".") and path.name != MIRRORS
+    ]
 
 
 def _sources(path: Path) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from ringkv.cluster.errors import PackedFileError
 
 
-def open_file(path: Path, folder: int) -> int:
+def open_file(path: Path, folder: int, *, writable: bool = False) -> int:
     """A descriptor of the file `path` names in the folder that `folder` has open, for the caller to close.
 
     Raises PackedFileError for what is missing, cannot be read, or is no regular file.
@@ -15,7 +15,8 @@ def open_file(path: Path, folder: int) -> int:
     again = "pack the source of the dataset again"
     try:
         # Without O_NONBLOCK the opening of a named pipe waits for its other end.
-        descriptor = os.open(path.name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
+        access = os.O_RDWR if writable else os.O_RDONLY
+        descriptor = os.open(path.name, access | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
     except FileNotFoundError as error:
         raise PackedFileError(f"{path}: no such file; {again}") from error
     except OSError as error:

@@ -3,6 +3,9 @@
 Nobody should write to a segment: whoever renames another one to its name leaves the opened one as it is. But
 `cp new.arrow segment.arrow` writes into the very file that is mapped, and reading a mapping behind the end of a file
 that was cut off kills the process (SIGBUS). So a segment in doubt, as its stamp shows it, is read with `pread` alone.
+
+A segment of a mirror has an origin. It begins as one hole, and blocks are written to their places as they are fetched:
+so its times tell nothing, but it lies in a folder to which nobody else may write.
 """
 
 import errno
@@ -13,12 +16,24 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ringkv.cluster.errors import PackedFileChanged, PackedFileError
+from ringkv.dataset.block import Row, damage
 from ringkv.dataset.folder import open_file
 from ringkv.dataset.format import OFFSET_BYTES
+from ringkv.dataset.holes import has_hole
 from ringkv.dataset.manifest import SegmentEntry
+from ringkv.dataset.origin import Origin
 from ringkv.dataset.residency import Residency
 
 _UNSUPPORTED: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+
+MADV_POPULATE_READ: Final = 22
+"""Map pages that are in the page cache, of Linux 5.14; unlike a look at them it cannot kill where a file was cut off.
+Python names it from 3.13 on."""
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+FETCHES: Final = 2
+"""Times that a block is fetched if its bytes are wrong: what went wrong on the way does not do so twice."""
 
 
 class Stamp(NamedTuple):
@@ -36,11 +51,12 @@ class Segment:
     that a read would have to wait.
     """
 
-    def __init__(self, folder: Path, descriptor: int, entry: SegmentEntry) -> None:
+    def __init__(self, folder: Path, descriptor: int, entry: SegmentEntry, origin: Origin | None = None) -> None:
         """Map the file `entry.name` of the folder that `descriptor` has open. Raises PackedFileError."""
         self.path = folder / entry.name
         self.entry = entry
-        self.descriptor = open_file(self.path, descriptor)
+        self.origin = origin
+        self.descriptor = open_file(self.path, descriptor, writable=origin is not None)
         try:
             # Before the first look at its bytes: whatever is written to them from here on changes the stamp.
             self.stamp = self._stamp()
@@ -84,16 +100,78 @@ class Segment:
             found += more  # Linux reads 2 GiB at once at most
         return found
 
+    def local(self, row: Row) -> bytes | None:
+        """The body of a block of a mirror if it is here and right; None if it has to be fetched."""
+        assert self.origin is not None
+        if self.absent(row):
+            return None
+        try:
+            body = self.read(row.offset, row.size)
+        except OSError as error:
+            self.origin.damaged(f"{self.path}: byte {row.offset} and on cannot be read: {error.strerror}")
+            return None
+        if not (wrong := damage(body, row)):
+            return body
+        if body.count(0) != len(body):  # as long as zeros are all that is there, nothing was fetched
+            self.origin.damaged(f"{self.path}: the block at byte {row.offset} is damaged: {wrong}")
+        return None
+
+    def absent(self, row: Row) -> bool:
+        """Whether a part of a block was never fetched. False proves nothing."""
+        return self.origin is not None and has_hole(self.descriptor, row.offset, row.size)
+
+    def fetch(self, row: Row) -> bytes:
+        """The body of a block from the origin; a wrong one if it was wrong twice. Raises StoreError."""
+        assert self.origin is not None
+        for _ in range(FETCHES):
+            body = self.origin.read_range(self.entry.name, row.offset, row.offset + row.size)
+            if self.take(row, body):
+                break
+        return body
+
+    def take(self, row: Row, body: bytes) -> bool:
+        """Whether the body that came is the one that the row describes. Then it is kept."""
+        if damage(body, row):
+            return False
+        self.keep(row.offset, body)
+        return True
+
+    def keep(self, offset: int, data: bytes | memoryview) -> bool:
+        """Write bytes of the origin to their place in the mirror, if there is room for them."""
+        origin = self.origin
+        assert origin is not None
+        if not origin.room.take(len(data)):
+            return False
+        try:
+            self._write(offset, data)
+        except OSError as error:
+            try:
+                if error.errno not in _FULL or not origin.room.make(len(data)):
+                    raise
+                self._write(offset, data)
+            except OSError as again:
+                origin.kept(os.strerror(again.errno or 0))
+                return False
+        origin.kept("")
+        return True
+
+    def populate(self, start: int, end: int) -> None:
+        """Map the pages of these bytes, so that not even the first look at them has to."""
+        first = start // mmap.PAGESIZE * mmap.PAGESIZE
+        # An older kernel: the first look does it. Closed: a shard may have ended meanwhile.
+        with suppress(OSError, ValueError):
+            self.map.madvise(MADV_POPULATE_READ, first, end - first)
+
     def look(self) -> Stamp:
         """The file's stamp as it is now. Raises PackedFileChanged if that alone shows that its bytes are others."""
         now = self._stamp()
         if now.size != self.stamp.size:
             raise self.changed(f"it has {now.size:,} bytes, not {self.stamp.size:,}")
-        return now
+        return now if self.origin is None else self.stamp
 
     def touched(self) -> bool:
         """Whether the file's stamp is another one than `stamp`: its bytes may be others."""
-        return self._stamp() != self.stamp
+        return self.origin is None and self._stamp() != self.stamp
 
     def changed(self, how: str) -> PackedFileChanged:
         """The error that says that the file was overwritten, and by what that was seen."""
@@ -101,6 +179,12 @@ class Segment:
             f"{self.path}: was overwritten while it was served: {how}; start again, and pack new data into another"
             " folder: what is packed never changes"
         )
+
+    def _write(self, offset: int, data: bytes | memoryview) -> None:
+        rest = memoryview(data)
+        while rest:
+            written = os.pwrite(self.descriptor, rest, offset)
+            rest, offset = rest[written:], offset + written
 
     def _stamp(self) -> Stamp:
         status = os.fstat(self.descriptor)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ringkv.cluster.errors import CorruptBlock
 from ringkv.cluster.position import position, shift_to
-from ringkv.dataset.block import Row, damage
+from ringkv.dataset.block import Row
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.format import KEY_BYTES, offsets_at, values_at
 
@@ -37,17 +37,14 @@ def _partition(dataset: Dataset, partition: int) -> Iterator[str]:
     except CorruptBlock as error:
         yield str(error)
         return
-    segment = dataset.segments[dataset.segment_of(partition)]
     first = partition * dataset.manifest.blocks_per_partition
     for block, row in enumerate(rows, first):
         try:
-            body = segment.read(row.offset, row.size)
-        except OSError as error:
-            yield str(dataset.corrupt(block, f"cannot be read: {error.strerror}"))
+            body = dataset.read(block, row)
+        except CorruptBlock as error:
+            yield str(error)
             continue
-        if wrong := damage(body, row):
-            yield str(dataset.corrupt(block, wrong))
-        elif row.keys and (wrong := _disorder(body, row, block, shift_to(dataset.manifest.blocks))):
+        if row.keys and (wrong := _disorder(body, row, block, shift_to(dataset.manifest.blocks))):
             yield f"{dataset.path}: block {block} is wrong: {wrong}; pack the source of the dataset again"
     if sum(row.keys for row in rows) != int(dataset.partitions.keys[partition]):
         yield f"{dataset.path}: partition {partition} holds other numbers of keys than it says; pack its source again"

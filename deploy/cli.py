@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from ringkv.cluster.errors import PackedFileChanged
-from ringkv.dataset.cli import DATA, cache_dir, on_duplicate, packed
+from ringkv.dataset.cli import LOCATION, cache_dir, on_duplicate, packed
 from ringkv.process.address import Address, bind_shared
 from ringkv.process.forking import fork_server
 from ringkv.process.logs import LogStyle
 from ringkv.process.options import (
     ADDRESS,
+    SHARE,
     SIZE,
     OneLineCommand,
     cors,
@@ -36,6 +38,24 @@ log = logging.getLogger("ringkv.deploy")
 
 PORT: Final = click.IntRange(0, 65535)
 
+cache_size = click.option(
+    "--cache-size",
+    type=SIZE,
+    envvar="RINGKV_CACHE_SIZE",
+    show_envvar=True,
+    help="How much the cache may keep of what comes from a store, as 20G.  [default: what the disk has]",
+)
+
+fetch_rate = click.option(
+    "--fetch-rate",
+    type=SIZE,
+    default="0",
+    show_default=True,
+    envvar="RINGKV_FETCH_RATE",
+    show_envvar=True,
+    help="Bytes a second that are fetched from a store before anybody asks for them; 0 for no limit.",
+)
+
 warm_rate = click.option(
     "--warm-rate",
     type=SIZE,
@@ -47,8 +67,19 @@ warm_rate = click.option(
 )
 
 
+gate = click.option(
+    "--gate",
+    type=SHARE,
+    default="10%",
+    envvar="RINGKV_GATE",
+    show_envvar=True,
+    show_default=True,
+    help="Keep out a version that lacks more than this share of the keys that are served; 100%: none.",
+)
+
+
 @click.command(cls=OneLineCommand)
-@click.argument("data", type=DATA, nargs=-1, required=True)
+@click.argument("data", type=LOCATION, nargs=-1, required=True)
 @click.option(
     "--shards",
     type=click.IntRange(1),
@@ -86,12 +117,20 @@ warm_rate = click.option(
 @cors
 @workers
 @warm_rate
+@gate
+@click.option(
+    "--no-follow",
+    is_flag=True,
+    envvar="RINGKV_NO_FOLLOW",
+    show_envvar=True,
+    help="Serve what DATA are now, whatever they become.",
+)
 @log_level("warning")  # at a terminal a cluster that works is silent after its first line
 @log_format
 @on_duplicate
 @cache_dir
 def up(
-    data: tuple[Path, ...],
+    data: tuple[Path | str, ...],
     shards: int,
     replicas: int,
     port: int,
@@ -100,15 +139,19 @@ def up(
     cors: str | None,
     workers: int,
     warm_rate: int,
+    gate: float,
+    no_follow: bool,
     log_level: str,
     log_format: str,
     on_duplicate: "DuplicatePolicy",
     cache: Path | None,
 ) -> None:
-    """Serve DATA, packed or anything that `ringkv pack` takes, from a cluster on this machine.
+    """Serve DATA from a cluster on this machine: packed, anything that `ringkv pack` takes, or what a catalog says.
 
     Packs it unless that was done before, starts shards and a router, starts again what dies, and stops all
     of it on Ctrl-C or SIGTERM. Prints one line that begins with `ringkv: ready` when the first GET will succeed.
+    When DATA is replaced by another file, that is packed and served in its place, and no request fails; one that is
+    written in place is taken on SIGHUP. A bad one, or one that lacks more keys than --gate allows, changes nothing.
     """
     log_style = LogStyle(log_level, log_format)
     start("up", log_style)
@@ -119,21 +162,40 @@ def up(
     redis = bind_shared(Address(host, redis_port), workers) if redis_port is not None else workers * [None]
     fork_server("ringkv.deploy.local")
 
+    from ringkv.dataset.cache import cache_folder
+    from ringkv.dataset.catalog import is_catalog
     from ringkv.dataset.dataset import Dataset
+    from ringkv.deploy.following import Given, look
     from ringkv.deploy.local import LocalSettings, serve
     from ringkv.process.run import run
     from ringkv.router.server import Worker
 
-    # Opened here, so that a dataset that cannot be read is one error and not one of each shard; and handed on, so that
-    # shards that are started again serve the same folder, even if another one has its name meanwhile.
-    with packed(data, on_duplicate, cache) as path, Dataset.open(path) as dataset:
-        _warn_of_emptiness(data, dataset)
-        settings = LocalSettings(dataset, shards, replicas, log_style, cors, warm_rate)
-        run(partial(serve, settings, list(map(Worker, http, redis))))
+    served = partial(
+        LocalSettings,
+        shards=shards,
+        replicas=replicas,
+        log_style=log_style,
+        cors=cors,
+        warm_rate=warm_rate,
+        gate=gate,
+        cache=cache_folder(cache),
+    )
+    processes = list(map(Worker, http, redis))
+    if len(data) == 1 and is_catalog(data[0]):
+        run(partial(serve, served(str(data[0])), processes))
+        return
+    paths = tuple(map(Path, data))
+    # Looked at before they are packed: what changes from here on is another version.
+    given = None if no_follow else Given(paths, on_duplicate, cache, look(paths))
+    # Opened here, so that a dataset that cannot be read is one error and not one of each shard.
+    with packed(paths, on_duplicate, cache) as path:
+        dataset = Dataset.open(path)
+        _warn_of_emptiness(paths, dataset)
+        run(partial(serve, served(dataset, given=given), processes))
 
 
 @click.command(cls=OneLineCommand)
-@click.argument("data", type=DATA, nargs=-1, required=True)
+@click.argument("data", type=LOCATION, nargs=-1, required=True)
 @listen("127.0.0.1:7379", "RESP: host:port or unix:/path")
 @click.option(
     "--http",
@@ -150,25 +212,32 @@ def up(
 )
 @click.option("--leased", is_flag=True, help="Answer nothing until a router leases a ring, instead of everything.")
 @warm_rate
+@fetch_rate
 @on_duplicate
 @cache_dir
+@cache_size
 @secret
 @log_level("info")
 @log_format
 def shard(
-    data: tuple[Path, ...],
+    data: tuple[Path | str, ...],
     listen: Address,
     http: Address | None,
     name: str | None,
     leased: bool,
     warm_rate: int,
+    fetch_rate: int,
     on_duplicate: "DuplicatePolicy",
     cache: Path | None,
+    cache_size: int | None,
     secret: str | None,
     log_level: str,
     log_format: str,
 ) -> None:
-    """Serve the pairs of DATA, packed or anything that `ringkv pack` takes, over the Redis protocol.
+    """Serve DATA over the Redis protocol: packed, anything that `ringkv pack` takes, or what a catalog says.
+
+    A catalog, the folder or the address of a store to which `ringkv publish` publishes, is followed: the next version
+    is offered as soon as it is there.
 
     Alone it serves everything. From the first lease of a router on, it keeps just the partitions that the
     router's ring gives to its name.
@@ -176,19 +245,29 @@ def shard(
     \b
     ringkv shard example.data
     redis-cli -p 7379 GET f8a24bb8-eff8-41dc-929b-10b4c3e49e05
+    ringkv shard s3://bucket/prefix --cache /var/lib/ringkv
     """
     start("shard", LogStyle(log_level, log_format))
 
+    from ringkv.dataset.cache import cache_folder
+    from ringkv.dataset.catalog import is_catalog
     from ringkv.dataset.dataset import Dataset
     from ringkv.process.run import run
     from ringkv.shard.name import checked, default_name
-    from ringkv.shard.server import ShardSettings, serve
+    from ringkv.shard.server import Followed, Pinned, ShardSettings, serve
 
-    with packed(data, on_duplicate, cache) as path:
-        settings = ShardSettings(path, checked(name or default_name()), listen, http, leased, secret, warm_rate)
-        name_process(f"shard {settings.name}")
-        with Dataset.open(path) as dataset:
-            _warn_of_emptiness(data, dataset)
+    shard_name = checked(name or default_name())
+    name_process(f"shard {shard_name}")
+    with ExitStack() as stack:
+        source: Pinned | Followed
+        if len(data) == 1 and is_catalog(data[0]):
+            source = Followed(data[0], cache_folder(cache), cache_size)
+        else:
+            paths = tuple(map(Path, data))
+            source = Pinned(stack.enter_context(packed(paths, on_duplicate, cache)))
+            with Dataset.open(source.path) as dataset:
+                _warn_of_emptiness(paths, dataset)
+        settings = ShardSettings(source, shard_name, listen, http, leased, secret, warm_rate, fetch_rate)
         try:
             run(partial(serve, settings))
         except PackedFileChanged as error:

@@ -1,14 +1,18 @@
 """The embedded cluster: shards and a router as processes of this machine, kept alive, stopped together.
 
-supervisor ─┬─ shard-1 … shard-N     on Unix sockets in a folder of their own
-            └─ router, or several   on the one port that clients need to know
+supervisor ─┬─ shard-1 … shard-N     on Unix sockets in a folder of their own, which follow a catalog
+            ├─ router, or several   on the one port that clients need to know
+            └─ following            makes the next version of what the data have become
 """
 
 import asyncio
+import logging
+import signal
 import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Coroutine, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,67 +22,128 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_fixed
 
 import ringkv.router.workers
 import ringkv.shard.server
-from ringkv.cluster.errors import PackedFileChanged
+from ringkv.cluster.errors import NotServed, PackedFileChanged
+from ringkv.dataset.awaited import wait_until_served
+from ringkv.dataset.catalog import Version
 from ringkv.dataset.dataset import Dataset
+from ringkv.deploy.following import Following, Given
+from ringkv.deploy.versions import OwnVersions
 from ringkv.process.address import Address
 from ringkv.process.forking import fork_server
-from ringkv.process.handing import Handed
 from ringkv.process.logs import LogStyle
 from ringkv.process.run import Serve
 from ringkv.process.start import name_process
 from ringkv.process.supervisor import Supervisor
+from ringkv.router.members.controller import Cluster
 from ringkv.router.members.discovery import Discovery
+from ringkv.router.policy import GATE
 from ringkv.router.server import RouterSettings, Worker
-from ringkv.shard.server import WARM_RATE, ShardSettings
+from ringkv.shard.server import WARM_RATE, Followed, ShardSettings
 from ringkv.shard.watch import LOOK_SECONDS
 
+log = logging.getLogger("ringkv.deploy")
+
 READY_POLL: Final = 0.02
+
+SERVED_SECONDS: Final = 60.0
+"""How long to wait for the router to serve a new version before what holds it up is told."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalSettings:
-    dataset: Dataset  # shards that are started again serve what is open here, whatever has its name then
+    """`served` is a dataset, open, or the location of a catalog, which shards follow by themselves."""
+
+    served: Dataset | str
     shards: int
     replicas: int
     log_style: LogStyle
     cors: str | None = None
     warm_rate: int = WARM_RATE
+    gate: float = GATE
+    given: Given | None = None  # where the dataset came from; None: it stays what is served
+    cache: Path | None = None
 
 
 async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asyncio.Event) -> None:
-    """Run the cluster until `stop`. Prints one line when the first GET will succeed.
+    """Run the cluster until `stop`. Prints one line when the first GET will succeed, and one for each new version.
 
-    Raises StartupError, and PackedFileChanged when a segment is overwritten.
+    Raises StartupError, and PackedFileChanged when a segment of what is served is overwritten.
     """
-    with tempfile.TemporaryDirectory(prefix="ringkv-") as runtime:
+    with tempfile.TemporaryDirectory(prefix="ringkv-") as runtime, ExitStack() as open_datasets:
         supervisor = Supervisor(fork_server(__name__), settings.log_style)
+        own = None
+        if isinstance(settings.served, Dataset):
+            own = OwnVersions(Path(runtime), settings.served)
+            open_datasets.callback(own.close)
+        http = Address.of(workers[0].http)
         try:
-            _start(supervisor, settings, workers, Path(runtime))
-            if await _ready(supervisor, Address.of(workers[0].http), stop):
+            location = own.location if own else str(settings.served)
+            _start(supervisor, settings, location, workers, Path(runtime))
+            if await _ready(supervisor, http, stop):
                 print(f"ringkv: ready on {_where(workers[0])}", flush=True)  # noqa: T201 - the command's answer
-            await _first(supervisor.failed, stop.wait(), _cut_off(settings.dataset))
+            lives: list[Coroutine[Any, Any, Any]] = [stop.wait()]
+            if own is not None:
+                lives += [_cut_off(own), _follow(own, settings, http)]
+            await _first(supervisor.failed, *lives)
         except PackedFileChanged as error:
+            if own is None:
+                raise
             # Told by its size, or else as the one that was written to last.
-            changed = max(settings.dataset.segments, key=lambda segment: segment.look().changed)
+            changed = max(own.newest.segments, key=lambda segment: segment.look().changed)
             raise changed.changed("a shard has read other bytes than before") from error
         finally:
             await supervisor.stop()
 
 
-def _start(supervisor: Supervisor, settings: LocalSettings, workers: Sequence[Worker], runtime: Path) -> None:
+def _start(
+    supervisor: Supervisor, settings: LocalSettings, location: str, workers: Sequence[Worker], runtime: Path
+) -> None:
     addresses = {f"shard-{n}": Address(f"{runtime}/shard-{n}.sock", None) for n in range(1, settings.shards + 1)}
-    path, handed = settings.dataset.path, Handed(settings.dataset.descriptor)
     supervisor.keep(
         {
             name: partial(
                 _shard,
-                ShardSettings(path, name, address, leased=True, warm_rate=settings.warm_rate, handed=handed),
+                ShardSettings(
+                    Followed(location, settings.cache), name, address, leased=True, warm_rate=settings.warm_rate
+                ),
             )
             for name, address in addresses.items()
         }
     )
-    router_settings = RouterSettings(Discovery(frozenset(addresses.values())), settings.replicas, cors=settings.cors)
-    supervisor.keep(ringkv.router.workers.parts(router_settings, workers, runtime))
+    cluster = Cluster(Discovery(frozenset(addresses.values())), settings.replicas, gate=settings.gate)
+    router = RouterSettings(cluster, cors=settings.cors)
+    supervisor.keep(ringkv.router.workers.parts(router, workers, runtime))
+
+
+async def _follow(own: OwnVersions, settings: LocalSettings, http: Address) -> None:
+    """Make versions of what the data become, if they are to be followed. Runs until cancelled."""
+    if settings.given is None:
+        await asyncio.Event().wait()
+        return
+
+    async def take(dataset: Dataset) -> None:
+        version = await asyncio.to_thread(own.take, dataset, settings.gate)
+        if version is not None:
+            await _tell(http, version, dataset.manifest.keys)
+
+    following = Following(settings.given, take)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, following.ask)
+    try:
+        await following.run()
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+async def _tell(http: Address, version: Version, keys: int) -> None:
+    """Say that the router serves the version, or why it does not."""
+    try:
+        await asyncio.to_thread(wait_until_served, _url(http), version, SERVED_SECONDS, if_up=False)
+    except NotServed as error:
+        log.error("%s", error)
+        return
+    served = f"ringkv: version {version.serial} is served: {keys:,} keys, dataset {version.dataset}"
+    print(served, flush=True)  # noqa: T201 - the command's answer
 
 
 def _where(worker: Worker) -> str:
@@ -105,24 +170,29 @@ async def _first(failed: asyncio.Future[None], *lives: Coroutine[Any, Any, Any])
         each.result()
 
 
-async def _cut_off(dataset: Dataset) -> None:
-    """Run as long as all segments have their sizes. Raises PackedFileChanged.
+async def _cut_off(own: OwnVersions) -> None:
+    """Run as long as all segments of what is served have their sizes. Raises PackedFileChanged.
 
     The shards notice this too, and more than this. But one that reads behind the end of a file before that is killed,
     and so would its successors be.
     """
     while True:
-        for segment in dataset.segments:
+        for segment in own.newest.segments:
             segment.look()
         await asyncio.sleep(LOOK_SECONDS)
 
 
 async def _answers(http: Address) -> None:
-    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)
-    url = f"http://{Address(loopback, http.port)}/readyz"
+    url = f"{_url(http)}/readyz"
     async for attempt in AsyncRetrying(wait=wait_fixed(READY_POLL), retry=retry_if_exception_type(OSError)):
         with attempt:
             await asyncio.to_thread(_fetch, url)
+
+
+def _url(http: Address) -> str:
+    """Where the router answers this machine."""
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)
+    return f"http://{Address(loopback, http.port)}"
 
 
 def _fetch(url: str) -> None:

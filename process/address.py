@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import socket
 import stat
 from collections.abc import Callable
@@ -46,6 +47,16 @@ class Address:
         if self.port is None:
             return f"unix:{self.host}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches it."""
+        if self.port is None or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False  # a name: of whom, a name server says
 
     async def connect(self, protocol: Callable[[], ProtocolT]) -> ProtocolT:
         """Connect `protocol()`. Raises OSError."""

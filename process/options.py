@@ -8,6 +8,7 @@ import click
 
 from ringkv.cluster.errors import InvalidAddress, RingkvError
 from ringkv.process.address import Address
+from ringkv.process.sizes import parse_size
 
 
 class OneLineCommand(click.Command):
@@ -49,21 +50,51 @@ ADDRESS = AddressType()
 
 
 class SizeType(click.ParamType[int]):
-    """A number of bytes: 1048576, 1024K, 1M, 1MiB; K, M, G and T are powers of 1,024."""
+    """`parse_size` as the type of an option."""
 
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        found = re.fullmatch(r"(\d{1,18})\s?(?:([kmgt])i?)?b?", str(value).strip().lower())
-        if not found:
-            self.fail(f"not a size: {value!r} (want bytes, or a number with K, M, G or T)", param, ctx)
-        number, unit = found.groups()
-        return int(number) << (10 * " kmgt".index(unit) if unit else 0)
+        try:
+            return parse_size(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 SIZE = SizeType()
+
+
+class DurationType(click.ParamType[float]):
+    """Seconds: 90, 90s, 30m, 1h, 2d."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)([smhd]?)", str(value).strip().lower(), re.ASCII)
+        if not found:
+            self.fail(f"not a duration: {value!r} (want seconds, or a number with s, m, h or d)", param, ctx)
+        return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+
+
+DURATION = DurationType()
+
+
+class ShareType(click.ParamType[float]):
+    """A part of a whole: 10% or 0.1."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)(%?)", str(value).strip(), re.ASCII)
+        share = float(found[1]) / (100 if found[2] else 1) if found else 2.0
+        if share > 1:
+            self.fail(f"not a share: {value!r} (want 10%, or a number from 0 to 1)", param, ctx)
+        return share
+
+
+SHARE = ShareType()
 
 
 class OriginType(click.ParamType[str]):

@@ -1,4 +1,4 @@
-"""CONFIG GET: what Redis's settings are called here, as far as they mean something. Nothing can be set this way."""
+"""CONFIG: what Redis's settings are called here, as far as they mean something, and what a server lets be changed."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -23,21 +23,48 @@ SETTINGS: Final[Mapping[bytes, bytes]] = {
 
 
 def config(client: Connection, args: Args) -> bytes:
-    """`CONFIG GET pattern …`."""
+    """`CONFIG GET pattern …` and `CONFIG SET name value …`."""
     what = args[1].upper()
-    if what != b"GET":
-        return codec.error("ERR", "of CONFIG only GET is known here: settings are options of the command `ringkv`")
-    if len(args) < 3:
+    if what == b"GET":
+        return _get(client, args[2:])
+    known = "GET and SET are" if client.server.settings() else "GET is"
+    if what == b"SET" and client.server.settings():
+        return _set(client, args[2:])
+    return codec.error("ERR", f"of CONFIG only {known} known here: settings are options of the command `ringkv`")
+
+
+def _get(client: Connection, patterns: Args) -> bytes:
+    if not patterns:
         return codec.error("ERR", "wrong number of arguments for 'config|get' command")
-    patterns = [matcher(arg) for arg in args[2:]]
+    matchers = [matcher(pattern) for pattern in patterns]
+    own = {name: setting.value().encode() for name, setting in client.server.settings().items()}
     found = [
         (codec.bulk(name), codec.bulk(value))
-        for name, value in SETTINGS.items()
-        if any(matches(name) for matches in patterns)
+        for name, value in sorted({**SETTINGS, **own}.items())
+        if any(matches(name) for matches in matchers)
     ]
     if client.null is codec.NULL3:
         return codec.map_(found)
     return codec.array([part for pair in found for part in pair])
+
+
+def _set(client: Connection, args: Args) -> bytes:
+    """Change all of the settings; where one of them cannot be, those before it have been changed."""
+    if not client.authenticated:
+        return codec.error("NOAUTH", "CONFIG SET needs AUTH first: this server has a secret ($RINGKV_SECRET)")
+    if not args or len(args) % 2:
+        return codec.error("ERR", "wrong number of arguments for 'config|set' command")
+    settings = client.server.settings()
+    for name, value in zip(args[::2], args[1::2], strict=True):
+        setting = settings.get(name.lower())
+        shown = name[:40].decode("utf-8", "replace")
+        if setting is None:
+            return codec.error("ERR", f"Unknown option or number of arguments for CONFIG SET - '{shown}'")
+        try:
+            setting.change(value.decode("utf-8", "replace"))
+        except ValueError as error:
+            return codec.error("ERR", f"CONFIG SET failed (possibly related to argument '{shown}') - {error}")
+    return codec.simple("OK")
 
 
 COMMANDS: Final[Mapping[bytes, Command[Connection]]] = {b"CONFIG": Command(config, -2)}

@@ -3,10 +3,10 @@
 import asyncio
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 from uuid import uuid4
 
 from ringkv import __version__
@@ -34,6 +34,13 @@ class Client(Protocol):
         """As one line of CLIENT LIST."""
 
 
+class Setting(NamedTuple):
+    """What CONFIG can change while the server runs; `change` raises ValueError with what is wrong."""
+
+    value: Callable[[], str]
+    change: Callable[[str], None]
+
+
 @dataclass(eq=False, kw_only=True)
 class Server:
     """`commands` were answered so far, `clients` are connected, by their ids; `run_id` tells processes apart."""
@@ -56,6 +63,10 @@ class Server:
         self.clients[number] = client
         self.accepted += 1
         return number
+
+    def settings(self) -> Mapping[bytes, Setting]:
+        """By their names, in lower case; most servers have none."""
+        return {}
 
     def info(self) -> Info:
         """The sections of INFO; a server adds those about what it serves."""

@@ -8,6 +8,7 @@ from ringkv.process.address import Address
 from ringkv.process.logs import LogStyle
 from ringkv.process.options import (
     ADDRESS,
+    SHARE,
     OneLineCommand,
     cors,
     listen,
@@ -37,6 +38,15 @@ from ringkv.process.start import start
     help="Where to speak the Redis protocol: host:port or unix:/path.  [default: nowhere]",
 )
 @replicas
+@click.option(
+    "--gate",
+    type=SHARE,
+    default="10%",
+    envvar="RINGKV_GATE",
+    show_envvar=True,
+    show_default=True,
+    help="Keep out a version that lacks more than this share of the keys asked for lately; 100%: none.",
+)
 @cors
 @click.option(
     "--proxy-protocol",
@@ -54,6 +64,7 @@ def router(
     listen: Address,
     redis_listen: Address | None,
     replicas: int,
+    gate: float,
     cors: str | None,
     proxy_protocol: bool,
     workers: int,
@@ -74,11 +85,13 @@ def router(
 
     from ringkv.process.handover import begin_anew, taken_over
     from ringkv.process.run import run
+    from ringkv.router.members.controller import Cluster
     from ringkv.router.members.discovery import Discovery
     from ringkv.router.server import RouterSettings, serve
     from ringkv.router.workers import bind_workers, duplicates, serve_workers
 
-    settings = RouterSettings(Discovery.parse(shards), replicas, secret=secret, cors=cors, proxied=proxy_protocol)
+    cluster = Cluster(Discovery.parse(shards), replicas, secret, gate)
+    settings = RouterSettings(cluster, cors=cors, proxied=proxy_protocol)
     processes = bind_workers(workers, listen, redis_listen, taken_over())
     kept = duplicates(processes)
     if workers == 1:

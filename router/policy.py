@@ -90,6 +90,36 @@ MAX_TAILS: Final = 1024
 SCAN_PARTITIONS: Final = 64
 """Partitions whose keys a SCAN asks for at once, at most: in a dataset of a few keys most partitions are empty."""
 
+SAMPLE_KEYS: Final = 256
+"""Keys that were asked for lately which a router remembers, to try another version of the data with them: they tell
+10 % from 20 %, and asking them takes a few milliseconds."""
+
+SAMPLE_EVERY: Final = 64
+"""Of the keys that are asked for together one of so many is remembered: it costs a thousandth of what they cost."""
+
+GATE: Final = 0.1
+"""The share of keys asked for lately that another version may lack, unless `--gate` says otherwise: data lose some keys
+from day to day, and a truncated file many."""
+
+GATE_KEYS: Final = 20
+"""Remembered keys that the served version must hold for the gate to judge the next one: of fewer, two are 10 %."""
+
+GATE_TOGETHER: Final = 32
+"""Keys of the sample that are asked for at once: less than a millisecond in which others wait."""
+
+GATE_PATIENCE: Final = 5.0
+"""Seconds that a version gets for each GATE_TOGETHER of these keys; their blocks may have to come from a store."""
+
+LAG_TOLD: Final = 10.0
+"""Seconds after which it is told which shard a new version waits for: fetching its manifest may take a few."""
+
+KEEP_SECONDS: Final = 60.0
+"""How long the dataset that was served before can be asked for: longer than a client takes to read a long answer, or to
+read the values of a page one by one; until then its shards hold it open."""
+
+KEPT_TOPOLOGIES: Final = 2
+"""Datasets before the current one that are kept at once: who publishes again and again must not fill the shards."""
+
 HEARTBEAT_INTERVAL: Final = 0.25
 HEARTBEAT_TIMEOUT: Final = 1.0
 """A shard that is silent for four heartbeats is given up. Pauses of a busy machine are shorter."""

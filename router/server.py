@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +16,7 @@ from ringkv.process.words import counted
 from ringkv.router.figures.reporter import Reporter
 from ringkv.router.http.port import HttpPort, HttpSettings
 from ringkv.router.lookup.lookup import Lookups
-from ringkv.router.members.controller import Controller
-from ringkv.router.members.discovery import Discovery
+from ringkv.router.members.controller import Cluster, Controller
 from ringkv.router.members.events import EventLog, Kind
 from ringkv.router.policy import DRAIN_SECONDS, LINGER_SECONDS
 from ringkv.router.redis.port import RedisPort
@@ -27,10 +26,8 @@ log = logging.getLogger("ringkv.router")
 
 @dataclass(frozen=True, slots=True)
 class RouterSettings:
-    shards: Discovery
-    replicas: int = 1
+    cluster: Cluster
     express: bool = True  # off only where the express lane is compared with its slow twin
-    secret: str | None = field(default=None, repr=False)
     cors: str | None = None
     proxied: bool = False  # connections begin with a header of the PROXY protocol
 
@@ -53,7 +50,7 @@ async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -
     lookups = Lookups()
     events = EventLog(worker.figures.stem if worker.figures else "router")
     events.note(Kind.START, f"the router has started, ringkv {__version__}")
-    controller = Controller(settings.shards, settings.replicas, settings.secret, lookups, events)
+    controller = Controller(settings.cluster, lookups, events)
     reporter = Reporter(lookups, controller, worker.figures, worker.others)
     redis = RedisPort(lookups)
     http = HttpPort(lookups, reporter, HttpSettings(settings.cors, settings.proxied, settings.express))

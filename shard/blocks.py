@@ -4,23 +4,26 @@
              ▲                   └──► corrupt: refused by name, this block alone, until its partition is leased anew
              └── its segment is in doubt (`shard.watch`): each read is checked, and none is remembered
 
-A block that would have to be waited for is not read here: `NotInMemory` says which, and `shard.reads` reads it.
+A block that would have to be waited for, or that a mirror does not have, is not read here: `NotInMemory` says which,
+and `shard.reads` reads it.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from math import isqrt
 from struct import Struct
 from typing import Final, cast
 
-from ringkv.cluster.errors import CorruptBlock, DatasetError, PartitionNotLeased
-from ringkv.dataset.block import Row, damage, read_row
+from ringkv.cluster.errors import BlockNotFetched, CorruptBlock, DatasetError, PartitionNotLeased
+from ringkv.dataset.block import Row, read_row
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.format import OFFSET_BYTES, offsets_at, values_at
 from ringkv.dataset.residency import Span
 from ringkv.dataset.segment import Segment
 from ringkv.process.memory import available
+from ringkv.shard.body import Body, NotInMemory, why_wrong
+from ringkv.shard.looks import Looks
 
 log = logging.getLogger("ringkv.shard")
 
@@ -30,20 +33,6 @@ of 32-bit numbers, where its values begin, how many keys it has, the ranks that 
 expected one (0: not to be read where it is mapped), and the number of its segment. Zeros: not checked."""
 
 REACH_LIMIT: Final = (1 << 16) - 1
-
-COLD_MISSES: Final = 16
-"""Looks for a block in memory that have to be in vain, one after the other, before most of them are left out."""
-
-COLD_LOOK: Final = 8
-"""Then one in so many is done, so that it is noticed when the memory has been filled meanwhile."""
-
-
-class NotInMemory(Exception):
-    """A block would have to be waited for. No error: it is read elsewhere, and then asked for again."""
-
-    def __init__(self, block: int) -> None:
-        super().__init__(block)
-        self.block = block
 
 
 class Blocks:
@@ -67,12 +56,12 @@ class Blocks:
         self._doubted: set[int] = set()  # numbers of segments
         self._suspects: set[int] = set()  # blocks that were found wrong when their segment had been touched
         self._abandoned = ""
-        self._looks = 0
-        self._misses = 0  # one after the other
-        self._held: Mapping[int, bytes | OSError] = {}
+        self._looks = Looks()
+        self._held: Mapping[int, Body] = {}
 
-    def leasing(self, partitions: Iterable[int]) -> dict[int, bytes | CorruptBlock]:
+    def leasing(self, partitions: Collection[int]) -> dict[int, bytes | CorruptBlock]:
         """The rows of partitions that are to be leased. May run in another thread."""
+        self.dataset.claim(partitions)
         found: dict[int, bytes | CorruptBlock] = {}
         for partition in partitions:
             try:
@@ -101,6 +90,7 @@ class Blocks:
     def release(self, partitions: Iterable[int]) -> None:
         """Forget partitions and give their pages back."""
         gone = set(partitions)
+        self.dataset.unclaim(gone)
         for partition in gone:
             self.refused.pop(partition, None)
             if partition not in self.rows:
@@ -143,7 +133,7 @@ class Blocks:
     def read(self, block: int) -> tuple[Row, bytes]:
         """The block's row and a copy of its body, checked if that has not been done before; b"" if it has no keys.
 
-        Raises NotInMemory, CorruptBlock, PartitionNotLeased.
+        Raises NotInMemory, CorruptBlock, PartitionNotLeased, BlockNotFetched.
         """
         partition = block // self.width
         if partition not in self.rows:
@@ -154,22 +144,34 @@ class Blocks:
         if block in self.corrupt:
             raise CorruptBlock(self.corrupt[block])
         number = self.dataset.segment_of(partition)
-        body = self._at_hand(block, self.dataset.segments[number], row)
+        segment = self.dataset.segments[number]
+        body = self._at_hand(block, segment, row)
         if body is None:
             raise NotInMemory(block)
+        if isinstance(body, BlockNotFetched):
+            raise body
         if number in self._doubted:
             if wrong := why_wrong(body, row):
                 self._suspects.add(block)
                 # As if it were not leased here: whether the key exists is for another shard to say.
-                raise PartitionNotLeased(str(self.dataset.segments[number].changed(wrong)))
+                raise PartitionNotLeased(str(segment.changed(wrong)))
         elif isinstance(body, OSError) or not self.checked(block):
-            wrong = why_wrong(body, row)
-            self.settle(block, row, wrong)
-            if block in self.corrupt:
-                raise CorruptBlock(self.corrupt[block])
-            if wrong:
-                raise PartitionNotLeased(str(self.dataset.segments[number].changed(wrong)))
+            self._check(block, segment, row, body)
         return row, cast("bytes", body)
+
+    def _check(self, block: int, segment: Segment, row: Row, body: bytes | OSError) -> None:
+        """Note what the first read of a block has brought. Raises CorruptBlock, PartitionNotLeased, NotInMemory."""
+        wrong = why_wrong(body, row)
+        if segment.origin is not None:
+            if wrong and block not in self._held:
+                raise NotInMemory(block)
+            if not wrong and block in self._held:
+                return  # whether it is in the mirror now is not known: there was no room, or there is a hole
+        self.settle(block, row, wrong)
+        if block in self.corrupt:
+            raise CorruptBlock(self.corrupt[block])
+        if wrong:
+            raise PartitionNotLeased(str(segment.changed(wrong)))
 
     def settle(self, block: int, row: Row, wrong: str) -> None:
         """Note that a block was read: it is checked, or corrupt if there is something `wrong` with it.
@@ -193,7 +195,7 @@ class Blocks:
         self.checked_bytes += row.size
 
     @contextmanager
-    def holding(self, bodies: Mapping[int, bytes | OSError]) -> Iterator[None]:
+    def holding(self, bodies: Mapping[int, Body]) -> Iterator[None]:
         """Let these bodies, or the errors that their reading brought, stand for what is in memory."""
         self._held = bodies
         try:
@@ -202,7 +204,7 @@ class Blocks:
             self._held = {}
 
     @property
-    def held(self) -> Mapping[int, bytes | OSError]:
+    def held(self) -> Mapping[int, Body]:
         """What stands for what is in memory now."""
         return self._held
 
@@ -245,19 +247,14 @@ class Blocks:
         self.release(list(self.rows))
         self._abandoned = reason
 
-    def _at_hand(self, block: int, segment: Segment, row: Row) -> bytes | OSError | None:
-        """What is held of the block, else its body if that is in memory.
-
-        When nothing was in memory lately, most times None without a look: in vain, the look costs about a third as
-        much as the read from disk that follows.
-        """
+    def _at_hand(self, block: int, segment: Segment, row: Row) -> Body | None:
+        """What is held of the block, else its body if that is in memory, as far as it is worth a look."""
         if block in self._held:  # also as b"": a file that was cut off has nothing there
             return self._held[block]
-        self._looks += 1
-        if self._misses >= COLD_MISSES and self._looks % COLD_LOOK:
+        if not self._looks.are_worth_it():
             return None
         body = segment.read_now(row.offset, row.size)
-        self._misses = self._misses + 1 if body is None else 0
+        self._looks.saw(found=body is not None)
         return body
 
     def _fit(self) -> None:
@@ -293,8 +290,3 @@ class Blocks:
         blocks = self.of(partition)
         first, last = self.row(blocks[0]), self.row(blocks[-1])
         return min(first.offset, last.offset), max(first.offset + first.size, last.offset + last.size)
-
-
-def why_wrong(body: bytes | memoryview | OSError, row: Row) -> str:
-    """Why a body, or what came instead when it was read, is not the one that its row describes; "" if it is."""
-    return f"cannot be read: {body.strerror}" if isinstance(body, OSError) else damage(body, row)

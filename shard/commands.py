@@ -12,7 +12,7 @@ from ringkv.resp import codec, config, protocol, strings
 from ringkv.resp.command import Args, Command
 from ringkv.resp.pending import Pending
 from ringkv.shard import scan
-from ringkv.shard.blocks import NotInMemory
+from ringkv.shard.body import NotInMemory
 from ringkv.shard.connection import ShardConnection
 from ringkv.shard.refusal import refusal
 from ringkv.shard.store import Store
@@ -118,9 +118,10 @@ def dbsize(client: ShardConnection, _args: Args) -> bytes:
 
 
 def heartbeat(client: ShardConnection, _args: Args) -> bytes:
-    """`HEARTBEAT`: for routers, which see by it that the shard lives, whether it leaves, and how warm it is."""
-    state = client.state
-    return codec.simple(Heartbeat(state.draining, state.store.blocks.checked_bytes).reply())
+    """`HEARTBEAT`: for routers, which see by it that the shard lives, how warm it is, and what changes."""
+    versions = client.state.versions
+    checked = versions.told.store.blocks.checked_bytes
+    return codec.simple(Heartbeat(client.state.draining, checked, versions.revision).reply())
 
 
 def lease(client: ShardConnection, args: Args) -> bytes | Pending:

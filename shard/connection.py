@@ -1,4 +1,7 @@
-"""A connection to a shard: any client's, and for a router also the lease that it holds."""
+"""A connection to a shard: any client's, and for a router also the lease that it holds.
+
+It reads one version, that of its lease, else the newest: `store` is what every request looks into.
+"""
 
 import asyncio
 import logging
@@ -8,14 +11,16 @@ from typing import Any
 
 from ringkv.cluster.errors import RingkvError
 from ringkv.cluster.lease import WRONG_DATASET, WRONG_RING, LeaseRequest
-from ringkv.cluster.ring import build_ring
+from ringkv.cluster.ring import build_ring, ring_id
 from ringkv.resp import codec
 from ringkv.resp.command import Command
 from ringkv.resp.connection import Connection
 from ringkv.resp.pending import Pending
+from ringkv.resp.session import Unchanged
 from ringkv.shard.leases import Lease
 from ringkv.shard.reading import Reading
 from ringkv.shard.state import ShardState
+from ringkv.shard.version import Version
 
 log = logging.getLogger("ringkv.shard")
 
@@ -32,20 +37,35 @@ class ShardConnection(Connection):
     def __init__(self, state: ShardState, commands: Mapping[bytes, Command[Any]]) -> None:
         super().__init__(state, commands)
         self.state = state
-        self.store = state.store
         self.lease: Lease | None = None
         self._granting: asyncio.Task[None] | None = None
+        self.go_over(state.versions.newest)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.go_over(self.state.versions.newest)
+        self.state.versions.readers.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self.state.versions.readers.discard(self)
         self._end_lease()
+
+    def go_over(self, version: Version) -> None:
+        """Read this version from now on."""
+        self.version = version
+        self.store = version.store
+
+    def reading(self) -> Unchanged:
+        version = self.version
+        return lambda: self.version is version
 
     def read(self, blocks: AbstractSet[int], make: Callable[[], bytes | Pending]) -> Pending:
         """The reply that `make` makes, once these blocks have been read."""
-        state = self.state
+        version = self.version
         for block in blocks:
-            state.warmup.hurry(block // state.store.blocks.width)
-        return Reading(self.notify, state.store.blocks, make).begin(state.reads, blocks)
+            version.warmup.hurry(block // version.store.blocks.width)
+        return Reading(self.notify, version.store.blocks, make).begin(version.reads, blocks)
 
     def grant(self, request: LeaseRequest) -> Pending:
         """Begin to grant a lease. The connection must not hold one yet."""
@@ -61,29 +81,54 @@ class ShardConnection(Connection):
             reply.answer(codec.error("ERR", str(error) or type(error).__name__))
         if self.closed.done():
             self._end_lease()
+        if self.lease is None:
+            self.state.versions.tidy()  # what this lease would have kept
 
     def _end_lease(self) -> None:
         if self.lease is not None:
-            self.state.leases.end(self.lease)
+            self.version.leases.end(self.lease)
             self.lease = None
+            self.state.versions.tidy()
 
     async def _granted(self, request: LeaseRequest) -> bytes:
-        state = self.state
-        manifest = state.store.dataset.manifest
-        if request.dataset_id != manifest.dataset_id:
-            return codec.error(WRONG_DATASET, f"{state.name} serves dataset {manifest.dataset_id}")
-        if state.name not in request.names:
-            return codec.error(WRONG_RING, f"{state.name} is not one of the ring's shards")
-        # In a thread: placing 16,384 partitions takes longer than a reader should wait.
-        ring = await asyncio.to_thread(build_ring, request.names, request.replicas, manifest.partitions)
-        if ring.ring_id != request.ring_id:
-            return codec.error(WRONG_RING, f"{state.name} computes ring {ring.ring_id}: versions differ")
+        versions = self.state.versions
+        version = versions.find(request.dataset_id)
+        if version is None:
+            return self._wrong_dataset()
+        partitions = await self._own(request, version)
+        if isinstance(partitions, bytes):
+            return partitions
+        if version not in versions.offered:  # any more
+            return self._wrong_dataset()
         try:
-            self.lease = await state.leases.grant(ring.owned_by(state.name))
+            lease = await version.leases.grant(partitions)
         except RingkvError as error:
             return codec.error("ERR", str(error))
-        if state.standalone is not None:
-            state.leases.end(state.standalone)
-            state.standalone = None
-        log.info("leased ring %s: %d keys", ring.ring_id[:8], self.lease.leased.keys)
-        return codec.simple(self.lease.leased.reply())
+        if version.lost:
+            version.leases.end(lease)
+            return self._wrong_dataset()
+        self.lease = lease
+        self.go_over(version)
+        versions.joined()
+        log.info("leased ring %s: %d keys", request.ring_id[:8], lease.leased.keys)
+        return codec.simple(lease.leased.reply())
+
+    async def _own(self, request: LeaseRequest, version: Version) -> tuple[int, ...] | bytes:
+        """The partitions that the ring gives to this shard, or why it gives none."""
+        name = self.state.name
+        if name not in request.names:
+            return codec.error(WRONG_RING, f"{name} is not one of the ring's shards")
+        found = ring_id(request.names, request.replicas, version.about.partitions)
+        if found != request.ring_id:
+            return codec.error(WRONG_RING, f"{name} computes ring {found}: versions differ")
+        # One at a time, however many ask: a large ring takes seconds of a processor, and a hundred megabytes.
+        async with self.state.building:
+            if self.closed.done() or self._ended:
+                return codec.error("ERR", "a lease ends with its connection, which the client has closed")
+            # In a thread: placing 16,384 partitions takes longer than a reader should wait.
+            ring = await asyncio.to_thread(build_ring, request.names, request.replicas, version.about.partitions)
+        return tuple(ring.owned_by(name))
+
+    def _wrong_dataset(self) -> bytes:
+        offered = " and ".join(version.about.dataset_id for version in self.state.versions.offered)
+        return codec.error(WRONG_DATASET, f"{self.state.name} serves dataset {offered}")

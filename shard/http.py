@@ -13,9 +13,15 @@ from ringkv.process.exposition import exposition
 from ringkv.process.lag import LoopLag
 from ringkv.shard.metrics import shard_families
 from ringkv.shard.state import ShardState
+from ringkv.shard.versions import Versions
 
 STATE = web.AppKey("state", ShardState)
 LAG = web.AppKey("lag", LoopLag)
+
+
+def runner(state: ShardState) -> web.AppRunner:
+    """The port. No body is wanted here, so none is decoded: 2 MB may be 2 GB behind their encoding."""
+    return web.AppRunner(build_app(state), access_log=None, auto_decompress=False)
 
 
 def build_app(state: ShardState) -> web.Application:
@@ -36,9 +42,17 @@ async def healthz(_request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """The shard can be given work: it is not about to leave."""
-    if request.app[STATE].draining:
+    """The shard can be given work: what it is asked for can be had, and it is not about to leave."""
+    state = request.app[STATE]
+    fetches = state.fetches
+    if state.draining:
         return web.Response(status=503, text="draining\n")
+    if not state.versions.offered:
+        return web.Response(status=503, text="no version of the data yet\n")
+    if fetches.unavailable:
+        return web.Response(status=503, text=f"what is asked for cannot be fetched: {fetches.unavailable}\n")
+    if fetches.failing:
+        return web.Response(text=f"ready, with what is in the cache: {fetches.failing}\n")
     return web.Response(text="ready\n")
 
 
@@ -50,11 +64,12 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 async def value(request: web.Request) -> web.Response:
-    """One value, if its partition is leased here."""
-    state = request.app[STATE]
+    """One value of the newest version, if its partition is leased here."""
+    versions = request.app[STATE].versions
+    if not versions.offered:
+        return web.Response(status=503, text="no version of the data yet\n")
     try:
-        key = canonical(request.match_info["key"].encode())
-        found = await state.reads.patiently(partial(state.store.get, key))
+        found = await _found(versions, canonical(request.match_info["key"].encode()))
     except InvalidKey as error:
         return web.Response(status=400, text=f"{error}\n")
     except DatasetError as error:
@@ -62,6 +77,17 @@ async def value(request: web.Request) -> web.Response:
     if found is None:
         return web.Response(status=404, text="no such key\n")
     return web.Response(body=found, content_type="text/plain", charset="utf-8")
+
+
+async def _found(versions: Versions, key: bytes) -> bytes | None:
+    """The value of a canonical key. Raises DatasetError."""
+    while True:
+        version = versions.newest
+        try:
+            return await version.reads.patiently(partial(version.store.get, key))
+        except DatasetError:
+            if version is versions.newest:
+                raise
 
 
 async def _watch_lag(app: web.Application) -> AsyncIterator[None]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ringkv.cluster.lease import Leased
 from ringkv.shard.store import Store
+from ringkv.shard.threads import to_end
 from ringkv.shard.warmup import Warmup
 
 
@@ -39,8 +40,9 @@ class Leases:
             async with self._granting:
                 new = [partition for partition in lease.partitions if not blocks.is_leased(partition)]
                 # In a thread: the tables may have to be read from disk.
-                found = await asyncio.to_thread(blocks.leasing, new)
+                found = await to_end(blocks.leasing, new)
                 blocks.lease({p: rows for p, rows in found.items() if p in self._held})
+                blocks.release(p for p in found if p not in self._held)
                 self._warmup.add(found)
         except Exception:
             self.end(lease)

@@ -1,16 +1,14 @@
 """How a shard finds its own name. The name decides which partitions it owns; its address plays no part in that."""
 
-import re
 import socket
 
 from ringkv.cluster.errors import StartupError
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
+from ringkv.cluster.told import is_name
 
 
 def checked(name: str) -> str:
     """A name that can stand in a LEASE command, an INFO line and a log. Raises StartupError."""
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise StartupError(f"not a shard's name: {name[:60]!r}; use letters, digits, dots, dashes and underscores")
     return name
 

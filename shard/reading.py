@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from ringkv.resp import codec
 from ringkv.resp.pending import Pending
 from ringkv.shard.blocks import Blocks
+from ringkv.shard.body import Body
 from ringkv.shard.reads import Reads
 
 log = logging.getLogger("ringkv.shard")
@@ -24,7 +25,7 @@ class Reading(Pending):
         self._blocks = blocks
         self._make = make
         # Of a reply that needs others now, with what was read for it before: that may have left the memory again.
-        self._bodies: dict[int, bytes | OSError] = dict(blocks.held)
+        self._bodies: dict[int, Body] = dict(blocks.held)
         self._unread = 0
 
     def begin(self, reads: Reads, missing: AbstractSet[int]) -> "Reading":
@@ -34,7 +35,7 @@ class Reading(Pending):
             reads.begin(block, self._arrived)
         return self
 
-    def _arrived(self, block: int, body: bytes | OSError) -> None:
+    def _arrived(self, block: int, body: Body) -> None:
         self._bodies[block] = body
         self._unread -= 1
         if self._unread:

@@ -2,18 +2,30 @@
 
 loop    block asked for ──► queue ─────────────────────► all that have arrived ──► whoever asked
 threads                       └──► pread ──► arrived ──────┘  woken once for all of them
+                                     └──► not in the mirror, or damaged ──► fetched by itself, at once ──► whoever asked
+
+What has to be fetched takes no thread while it is on its way: a store that does not answer holds up no disk.
 """
 
 import asyncio
+import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import Final, NamedTuple, TypeVar
 
+from ringkv.cluster.errors import BlockNotFetched, StoreError
+from ringkv.dataset.block import Row
 from ringkv.dataset.segment import Segment
-from ringkv.shard.blocks import Blocks, NotInMemory
+from ringkv.shard.blocks import Blocks
+from ringkv.shard.body import Body, NotInMemory
+from ringkv.shard.fetching import fetch
+
+log = logging.getLogger("ringkv.shard")
 
 Result = TypeVar("Result")
 
@@ -23,15 +35,28 @@ READERS: Final = 16
 MAX_READS: Final = 1024
 """Reads begun at once. What comes beyond waits in line: a disk that is slow must not fill the memory with blocks."""
 
-Arrived = Callable[[int, bytes | OSError], None]
+MAX_FETCHES: Final = 64
+"""Blocks that are fetched at once, each by a request of its own. What comes beyond waits in line."""
+
+FETCH_SECONDS: Final = 3.0
+"""So long somebody who asks waits for a store. Then another owner of the block has time to be asked."""
+
+Arrived = Callable[[int, Body], None]
 """Told of a block that it has been read: its body, or why it could not be."""
 
 
 class _Task(NamedTuple):
     block: int
     segment: Segment
-    offset: int
-    size: int
+    row: Row
+
+
+class _Read(NamedTuple):
+    """`body` is None for what has to be fetched."""
+
+    task: _Task
+    body: bytes | OSError | None
+    seconds: float
 
 
 class Reads:
@@ -44,9 +69,13 @@ class Reads:
         self._waiting: deque[_Task] = deque()
         self._begun = 0
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
-        self._results: deque[tuple[int, bytes | OSError, float]] = deque()
+        self._results: deque[_Read] = deque()
         self._woken = False
         self._threads: list[threading.Thread] = []
+        self._quiet = asyncio.Event()
+        self._fetches: set[asyncio.Task[Body]] = set()
+        self._finishing = False
+        self._fetching = asyncio.Semaphore(MAX_FETCHES)
         self.done = 0
         self.seconds = 0.0
 
@@ -60,15 +89,16 @@ class Reads:
         callers.append(arrived)
         if len(callers) > 1:
             return
+        self._quiet.clear()
         row = self._blocks.row(block)
         dataset = self._blocks.dataset
         segment = dataset.segments[dataset.segment_of(block // self._blocks.width)]
-        self._waiting.append(_Task(block, segment, row.offset, row.size))
+        self._waiting.append(_Task(block, segment, row))
         self._start()
 
     async def patiently(self, call: Callable[[], Result]) -> Result:
         """What `call` returns, with all blocks read that it needs. Raises as `call` does, but not NotInMemory."""
-        bodies: dict[int, bytes | OSError] = {}
+        bodies: dict[int, Body] = {}
         while True:
             try:
                 with self._blocks.holding(bodies):
@@ -76,15 +106,26 @@ class Reads:
             except NotInMemory as missing:
                 bodies[missing.block] = await self._body(missing.block)
 
-    def close(self) -> None:
-        """End the threads, each after the read that it is at."""
+    async def finish(self, patience: float) -> bool:
+        """End the threads when all that was asked for has arrived. False if that took longer than `patience`, seconds.
+
+        Then some of them still read. What is fetched is not waited for.
+        """
+        self._finishing = True
+        for fetching in self._fetches:
+            fetching.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while self._asked:
+                    await self._quiet.wait()
         for _ in self._threads:
             self._tasks.put(None)
+        return not self._asked
 
-    async def _body(self, block: int) -> bytes | OSError:
-        future: asyncio.Future[bytes | OSError] = self._loop.create_future()
+    async def _body(self, block: int) -> Body:
+        future: asyncio.Future[Body] = self._loop.create_future()
 
-        def arrived(_block: int, body: bytes | OSError) -> None:
+        def arrived(_block: int, body: Body) -> None:
             if not future.done():
                 future.set_result(body)
 
@@ -104,12 +145,8 @@ class Reads:
         """What each thread does."""
         while task := self._tasks.get():
             started = time.monotonic()
-            body: bytes | OSError
-            try:
-                body = task.segment.read(task.offset, task.size)
-            except OSError as error:
-                body = error
-            self._results.append((task.block, body, time.monotonic() - started))
+            body = _read(task)
+            self._results.append(_Read(task, body, time.monotonic() - started))
             # Set before the wake-up and cleared before the results are taken: one that is added now is taken then.
             if not self._woken:
                 self._woken = True
@@ -121,10 +158,59 @@ class Reads:
     def _arrive(self) -> None:
         self._woken = False
         while self._results:
-            block, body, seconds = self._results.popleft()
+            task, body, seconds = self._results.popleft()
             self._begun -= 1
             self.done += 1
             self.seconds += seconds
-            for arrived in self._asked.pop(block):
-                arrived(block, body)
+            if body is not None:
+                self._tell(task.block, body)
+            elif self._finishing:
+                self._tell(task.block, _closed(task.block))
+            else:
+                fetching = self._loop.create_task(self._fetch(task))
+                self._fetches.add(fetching)
+                fetching.add_done_callback(partial(self._fetched, task.block))
         self._start()
+
+    async def _fetch(self, task: _Task) -> Body:
+        origin = task.segment.origin
+        assert origin is not None
+        try:
+            async with asyncio.timeout(FETCH_SECONDS), self._fetching:
+                return await fetch(task.segment, task.row)
+        except TimeoutError:
+            body = BlockNotFetched(f"{origin.location}: did not send block {task.block} in {FETCH_SECONDS:g} s")
+        except StoreError as error:
+            body = BlockNotFetched(str(error))
+        origin.fetches.refuse(str(body))
+        return body
+
+    def _fetched(self, block: int, fetching: asyncio.Task[Body]) -> None:
+        self._fetches.discard(fetching)
+        if fetching.cancelled():
+            self._tell(block, _closed(block))
+        elif (error := fetching.exception()) is not None:
+            # Others wait for the same block: they are told whatever happens here.
+            log.error("block %d could not be fetched", block, exc_info=error)
+            self._tell(block, BlockNotFetched(str(error) or type(error).__name__))
+        else:
+            self._tell(block, fetching.result())
+
+    def _tell(self, block: int, body: Body) -> None:
+        for arrived in self._asked.pop(block):
+            arrived(block, body)
+        if not self._asked:
+            self._quiet.set()
+
+
+def _closed(block: int) -> BlockNotFetched:
+    return BlockNotFetched(f"block {block} was not fetched any more: its version is closed; ask again")
+
+
+def _read(task: _Task) -> bytes | OSError | None:
+    if task.segment.origin is not None:
+        return task.segment.local(task.row)
+    try:
+        return task.segment.read(task.row.offset, task.row.size)
+    except OSError as error:
+        return error

@@ -10,7 +10,7 @@ from ringkv.resp import codec
 from ringkv.resp.command import Args, Command
 from ringkv.resp.pending import Pending
 from ringkv.resp.scan import Keys, Page
-from ringkv.shard.blocks import NotInMemory
+from ringkv.shard.body import NotInMemory
 from ringkv.shard.connection import ShardConnection
 from ringkv.shard.refusal import refusal
 
@@ -39,14 +39,17 @@ def keys_from(client: ShardConnection, args: Args) -> bytes | Pending:
 
 async def page(client: ShardConnection, cursor: int, count: int) -> Page:
     """The next keys that are leased here, about `count`. Raises CorruptBlock."""
-    store = client.store
     keys: list[bytes] = []
     for _ in range(PAGE_BLOCKS):
+        version = client.version
         try:
-            cursor, found = await client.state.reads.patiently(partial(store.keys_from, cursor, count - len(keys)))
+            look = partial(version.store.keys_from, cursor, count - len(keys))
+            cursor, found = await version.reads.patiently(look)
             keys += found
         except PartitionNotLeased:
-            cursor = store.next_partition(cursor)
+            if version is not client.version:
+                continue  # it has been replaced meanwhile: cursors are places in the next one too
+            cursor = version.store.next_partition(cursor)
         except CorruptBlock:
             if keys:
                 break  # the next page says so

@@ -1,120 +1,163 @@
-"""The life of a shard process: open the dataset, listen, serve, and leave without hurting a reader."""
+"""The life of a shard process: open what it serves, listen, serve, and leave without hurting a reader."""
 
 import asyncio
 import contextlib
 import logging
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 
+from ringkv.cluster.lease import Offered
+from ringkv.dataset.catalog import Catalog
 from ringkv.dataset.dataset import Dataset
+from ringkv.dataset.fetches import Fetches
+from ringkv.dataset.mirror import MIRRORS, Mirror
+from ringkv.dataset.remembered import Remembered
 from ringkv.process.address import Address, bind
-from ringkv.process.handing import Handed
 from ringkv.process.words import counted
 from ringkv.resp.server import Client
 from ringkv.shard.commands import COMMANDS
 from ringkv.shard.connection import ShardConnection
-from ringkv.shard.http import build_app
-from ringkv.shard.leases import Leases
-from ringkv.shard.reads import Reads
+from ringkv.shard.following import Following
+from ringkv.shard.http import runner
 from ringkv.shard.state import ShardState
-from ringkv.shard.store import Store
-from ringkv.shard.successor import Successor
-from ringkv.shard.warmup import Warmup
-from ringkv.shard.watch import watch
+from ringkv.shard.version import Version
 
 log = logging.getLogger("ringkv.shard")
 
 DRAIN_SECONDS: Final = 8.0
 """How long routers get to move their leases to other shards: less than the 10 s after which Docker kills."""
 
-
 WARM_RATE: Final = 256 << 20
 """Bytes a second: a million pairs in a fraction of a second, and of a disk or a processor only a part."""
 
 
 @dataclass(frozen=True, slots=True)
-class ShardSettings:
+class Pinned:
+    """A dataset, by its folder."""
+
     path: Path
+
+    def open(self) -> Dataset:
+        """Raises PackedFileError."""
+        return Dataset.open(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A catalog, by its path or address; in `cache` is kept what comes from a store, `cache_size` bytes at most."""
+
+    location: Path | str
+    cache: Path | None = None
+    cache_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSettings:
+    source: Pinned | Followed
     name: str
     listen: Address
     http: Address | None = None
     leased: bool = False  # hold nothing until a router leases a ring, instead of everything
     secret: str | None = field(default=None, repr=False)
     warm_rate: int = WARM_RATE  # bytes a second that are read before anybody asks for them
-    handed: Handed | None = None  # the folder, opened by who started the shard; without it `path` is opened
-
-    def open(self) -> Dataset:
-        """Raises PackedFileError."""
-        return Dataset(self.path, self.handed.take()) if self.handed else Dataset.open(self.path)
+    fetch_rate: int = 0  # of those, what may come from a store; 0: no limit
 
 
 async def serve(settings: ShardSettings, stop: asyncio.Event) -> None:
     """Serve until `stop`, then until the routers have let go.
 
-    Raises StartupError, PackedFileError, and PackedFileChanged when a segment is overwritten.
+    Raises StartupError, PackedFileError, and PackedFileChanged when a segment is overwritten and nothing else is left.
     """
-    successor = Successor(settings.path)
-    with settings.open() as dataset:
-        shard = Shard(settings, dataset)
-        lives = shard.live(stop), watch(shard.state.store.blocks, shard.state.warmup), shard.state.warmup.run()
-        tasks = [asyncio.create_task(life) for life in lives]
-        if settings.handed is None:  # a successor of this process would open what the path names then
-            tasks.append(asyncio.create_task(successor.watch(settings.name, dataset.manifest.dataset_id)))
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
-            await shard.close()
-        for error in ended:
-            if isinstance(error, Exception):
-                raise error
+    shard = Shard(settings)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, shard.look_now)
+    lives: list[asyncio.Future[None]] = [asyncio.create_task(shard.live(stop)), shard.state.versions.failed]
+    try:
+        await asyncio.wait(lives, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for life in lives:
+            life.cancel()
+        ended = await asyncio.gather(*lives, return_exceptions=True)
+        await shard.close()
+    for error in ended:
+        if isinstance(error, Exception):
+            raise error
 
 
 class Shard:
-    def __init__(self, settings: ShardSettings, dataset: Dataset) -> None:
-        store = Store(dataset)
-        warmup = Warmup(store.blocks, settings.warm_rate)
+    def __init__(self, settings: ShardSettings) -> None:
         secret = settings.secret.encode() if settings.secret else None
-        reads, leases = Reads(store.blocks), Leases(store, warmup)
-        self.state = ShardState(settings.name, store, reads, warmup, leases, secret=secret)
+        self.state = ShardState(settings.name, settings.leased, fetches=Fetches(settings.fetch_rate), secret=secret)
         self._settings = settings
         self._server: asyncio.Server | None = None
         self._http: web.AppRunner | None = None
+        self._mirror: Mirror | None = None
+        self._following: Following | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     async def live(self, stop: asyncio.Event) -> None:
-        await self.start()
-        await stop.wait()
-        await self.drain()
+        """Raises StartupError, PackedFileError."""
+        starting = asyncio.create_task(self.start())
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                await stop.wait()
+                await self.drain()
+        finally:
+            for task in (starting, stopped):
+                task.cancel()
+            await asyncio.gather(starting, stopped, return_exceptions=True)
 
     async def start(self) -> None:
+        """Answer HTTP at once, and RESP as soon as there is a version to serve.
+
+        Raises StartupError, and PackedFileError for a pinned dataset.
+        """
         state, settings = self.state, self._settings
-        if not all(segment.nowait for segment in state.store.dataset.segments):
-            log.warning(
-                "%s: its file system cannot tell what is in memory: the first read of each block takes a thread",
-                settings.path,
-            )
-        if not settings.leased:
-            state.standalone = await state.leases.grant(range(state.store.dataset.manifest.partitions))
-        self._server = await settings.listen.listen(self.connection)
         if settings.http is not None:
-            self._http = web.AppRunner(build_app(state), access_log=None)
+            self._http = runner(state)
             await self._http.setup()
             listening = bind(settings.http)
             await web.SockSite(self._http, listening).start()
             log.info("shard %s answers HTTP on %s", settings.name, Address.of(listening))
+        await self._open()
+        if settings.secret is None and not settings.listen.is_local:
+            log.warning(
+                "shard %s: whoever reaches %s can lease from it: set $RINGKV_SECRET", settings.name, settings.listen
+            )
+        self._server = await settings.listen.listen(self.connection)
+        newest = state.versions.newest
         log.info(
             "shard %s ready on %s: dataset %s, %d of %d keys leased",
             settings.name,
             settings.listen,
-            state.store.dataset.manifest.dataset_id,
-            state.store.blocks.keys,
-            state.store.dataset.manifest.keys,
+            newest.about.dataset_id,
+            newest.store.blocks.keys,
+            newest.dataset.manifest.keys,
         )
+
+    async def _open(self) -> None:
+        """Offer what is to be served first."""
+        settings, versions = self._settings, self.state.versions
+        if isinstance(settings.source, Pinned):
+            dataset = settings.source.open()
+            about = Offered(0, dataset.manifest.dataset_id, dataset.manifest.partitions)
+            await versions.offer(Version(dataset, about, settings.warm_rate))
+            return
+        catalog = Catalog.at(settings.source.location)
+        remembered = Remembered(settings.source.cache, catalog.location) if settings.source.cache else None
+        if settings.source.cache and not catalog.objects.is_local:
+            cache = settings.source.cache / MIRRORS / settings.name
+            self._mirror = Mirror(cache, settings.source.cache_size, self.state.fetches)
+        self._following = Following(catalog, versions, settings.warm_rate, remembered, self._mirror)
+        self._looking = asyncio.create_task(self._following.run())
+        self._looking.add_done_callback(versions.ended)
+        await self._following.begun
 
     def connection(self) -> ShardConnection:
         """The protocol of a new connection."""
@@ -123,14 +166,22 @@ class Shard:
     async def drain(self) -> None:
         """Announce the departure in the replies to heartbeats, and serve on until no router holds a lease."""
         self.state.draining = True
-        leases = counted(len(self.state.leases), "lease")
+        leases = counted(self.state.versions.leases, "lease")
         log.info("shard %s is leaving: waiting for %s to move", self.state.name, leases)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 while leased := [client.closed for client in self.state.clients.values() if _holds_lease(client)]:
                     await asyncio.wait(leased)
 
+    def look_now(self) -> None:
+        """Look at the catalog, if there is one."""
+        if self._following is not None:
+            self._following.look_now()
+
     async def close(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
         if self._server is not None:
             self._server.close()
             self._settings.listen.remove()
@@ -138,7 +189,9 @@ class Shard:
             client.finish()
         if self._http is not None:
             await self._http.cleanup()
-        self.state.reads.close()
+        await self.state.versions.close()
+        if self._mirror is not None:
+            self._mirror.close()
         log.info("shard %s stopped", self.state.name)
 
 

@@ -1,40 +1,56 @@
 """What all connections of one shard process share: who it is, what it holds, whether it is leaving."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
-from ringkv.resp.server import Info, Server, keyspace
-from ringkv.shard.leases import Lease, Leases
-from ringkv.shard.reads import Reads
-from ringkv.shard.store import Store
-from ringkv.shard.warmup import Warmup
+from ringkv.cluster.lease import versions_section
+from ringkv.dataset.fetches import Fetches
+from ringkv.process.sizes import parse_size
+from ringkv.resp import tracking
+from ringkv.resp.server import Info, Server, Setting, keyspace
+from ringkv.shard.versions import Versions
 
 
 @dataclass(eq=False)
 class ShardState(Server):
+    """`leased`: it waits for the leases of routers, and reads nothing without one.
+
+    `fetches` are those of all versions, where they come from a store.
+    """
+
     name: str
-    store: Store
-    reads: Reads
-    warmup: Warmup
-    leases: Leases
+    leased: bool = False
     draining: bool = False
-    standalone: Lease | None = None  # everything, for a shard without a router, until the first lease comes
+    building: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while a ring is built
+    fetches: Fetches = field(default_factory=Fetches)
+    versions: Versions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.versions = Versions(lambda: tracking.tell(self), alone=not self.leased)
+
+    def settings(self) -> dict[bytes, Setting]:
+        return {b"fetch-rate": Setting(lambda: str(self.fetches.rate), self._set_rate)}
 
     def info(self) -> Info:
-        """A router reads `name`, `run_id`, `dataset_id` and `partitions`."""
-        manifest = self.store.dataset.manifest
-        blocks = self.store.blocks
+        """A router reads `name`, `run_id` and the versions; all but those and the leases is about the newest."""
+        newest = self.versions.newest
+        manifest = newest.dataset.manifest
+        blocks = newest.store.blocks
         return super().info() | {
             "shard": {
                 "name": self.name,
                 "draining": int(self.draining),
-                "leases": len(self.leases),
+                "leases": self.versions.leases,
                 "leased_partitions": len(blocks.rows),
                 "leased_keys": blocks.keys,
                 "leased_bytes": blocks.bytes,
                 "checked_bytes": blocks.checked_bytes,
                 "corrupt_blocks": len(blocks.corrupt),
-                "disk_reads": self.reads.done,
+                "disk_reads": newest.reads.done,
+                "fetch_requests": self.fetches.requests,
+                "fetched_bytes": self.fetches.bytes,
             },
+            "versions": versions_section(version.about for version in self.versions.offered),
             "keyspace": keyspace(blocks.keys),
             "dataset": {
                 "dataset_id": manifest.dataset_id,
@@ -43,3 +59,6 @@ class ShardState(Server):
                 "keys": manifest.keys,
             },
         }
+
+    def _set_rate(self, text: str) -> None:
+        self.fetches.rate = parse_size(text)

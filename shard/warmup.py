@@ -1,10 +1,10 @@
 """Reads what is leased before anybody asks for it: behind all requests, what was asked for first, within a rate.
 
-A block that was read is checked, and in memory: a request for it waits for nothing.
+A block that was read is checked, and in memory: a request for it waits for nothing. What is not even on this machine is
+fetched by `shard.hydration`.
 """
 
 import asyncio
-import mmap
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -12,17 +12,16 @@ from typing import Final
 
 from ringkv.dataset.block import Row
 from ringkv.dataset.segment import Segment
-from ringkv.shard.blocks import Blocks, why_wrong
+from ringkv.shard.blocks import Blocks
+from ringkv.shard.body import why_wrong
+from ringkv.shard.hydration import Hydration
+from ringkv.shard.threads import to_end
 
 AT_ONCE: Final = 1 << 20
 """Bytes read by one call: some milliseconds' worth of a disk, for which a thread holds them."""
 
 CATCH_UP: Final = 0.1
 """Seconds behind its rate that the warm-up may make up for: a group that took long is not followed by a rush."""
-
-MADV_POPULATE_READ: Final = 22
-"""Map pages that are in the page cache, of Linux 5.14; unlike a look at them it cannot kill where a file was cut off.
-Python names it from 3.13 on."""
 
 
 class Warmup:
@@ -31,12 +30,16 @@ class Warmup:
     def __init__(self, blocks: Blocks, rate: int) -> None:
         self._blocks = blocks
         self._rate = rate
+        self._hydration = Hydration(blocks) if blocks.dataset.origin else None
         self._cold: OrderedDict[int, None] = OrderedDict()
         self._wake = asyncio.Event()
+        self._free = 0.0
 
     def add(self, partitions: Iterable[int]) -> None:
         """Read these partitions too, in order."""
         self._cold.update(dict.fromkeys(partitions))
+        if self._hydration:
+            self._hydration.resume()
         self._wake.set()
 
     def hurry(self, partition: int) -> None:
@@ -46,19 +49,43 @@ class Warmup:
 
     async def run(self) -> None:
         """Run until cancelled."""
-        free = time.monotonic()
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._cold:
-                partition, _ = self._cold.popitem(last=False)
-                if not (self._rate and self._blocks.mapped):
-                    continue  # where there is no room for all, what is read ahead would push out what is asked for
-                for group in self._groups(partition):
-                    await self._warm(partition, group)
-                    free = max(free, time.monotonic() - CATCH_UP) + sum(row.size for _, row in group) / self._rate
-                    if (pause := free - time.monotonic()) > 0:
-                        await asyncio.sleep(pause)
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._cold:
+                    await self._advance()
+        finally:
+            if self._hydration:
+                await self._hydration.close()
+
+    async def _advance(self) -> None:
+        """Read the next of what is cold."""
+        if self._hydration and self._rate:
+            await self._pace(await self._hydration.advance(self._window(self._hydration)))
+            return
+        partition, _ = self._cold.popitem(last=False)
+        # Where there is no room for all, what is read ahead would push out what is asked for.
+        if self._rate and self._blocks.mapped:
+            for group in self._groups(partition):
+                await self._warm(partition, group)
+                await self._pace(sum(row.size for _, row in group))
+
+    async def _pace(self, size: int) -> None:
+        """Wait as long as it takes to read so many bytes."""
+        self._free = max(self._free, time.monotonic() - CATCH_UP) + size / self._rate
+        if (pause := self._free - time.monotonic()) > 0:
+            await asyncio.sleep(pause)
+
+    def _window(self, hydration: Hydration) -> list[int]:
+        """The next partitions, so many together as the hydration looks at."""
+        sizes, room = self._blocks.dataset.partitions.sizes, hydration.window(self._rate)
+        found: list[int] = []
+        while self._cold and room > 0:
+            partition, _ = self._cold.popitem(last=False)
+            room -= int(sizes[partition])
+            found.append(partition)
+        return found
 
     def _groups(self, partition: int) -> Iterable[list[tuple[int, Row]]]:
         """The partition's unchecked blocks, so many together that they have about AT_ONCE bytes."""
@@ -77,7 +104,7 @@ class Warmup:
     async def _warm(self, partition: int, group: list[tuple[int, Row]]) -> None:
         dataset = self._blocks.dataset
         segment = dataset.segments[dataset.segment_of(partition)]
-        wrong = await asyncio.to_thread(_read, segment, [row for _, row in group])
+        wrong = await to_end(_read, segment, [row for _, row in group])
         still = set(self._blocks.unchecked(partition))
         for (block, row), reason in zip(group, wrong, strict=True):
             if block in still:
@@ -96,7 +123,7 @@ def _read(segment: Segment, rows: list[Row]) -> list[str]:
         why_wrong(data[max(0, row.offset - start) : row.offset - start + row.size], row) and _read_one(segment, row)
         for row in rows
     ]
-    _populate(segment, start, end)
+    segment.populate(start, end)
     return found
 
 
@@ -105,12 +132,3 @@ def _read_one(segment: Segment, row: Row) -> str:
         return why_wrong(segment.read(row.offset, row.size), row)
     except OSError as error:
         return why_wrong(error, row)
-
-
-def _populate(segment: Segment, start: int, end: int) -> None:
-    """Map these pages, so that not even the first look at them has to."""
-    first = start // mmap.PAGESIZE * mmap.PAGESIZE
-    try:
-        segment.map.madvise(MADV_POPULATE_READ, first, end - first)
-    except OSError:
-        return  # an older kernel: the first look does it

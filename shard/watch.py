@@ -3,7 +3,7 @@
     stamp as it was ──► served where it is mapped
           │ changed                ▲ all as it was
           ▼                        │
-    in doubt: each read is checked; all that was checked is read again ──► another size, other bytes: the shard leaves
+    in doubt: each read is checked; all that was checked is read again ──► another size, other bytes: it is left
 
 The stamp changes also by a rename, `chmod` or `touch`, which harm nothing: so it raises a doubt and proves nothing.
 """
@@ -15,7 +15,9 @@ from typing import Final
 from ringkv.cluster.errors import PackedFileChanged
 from ringkv.dataset.block import Row
 from ringkv.dataset.segment import Segment, Stamp
-from ringkv.shard.blocks import Blocks, why_wrong
+from ringkv.shard.blocks import Blocks
+from ringkv.shard.body import why_wrong
+from ringkv.shard.threads import to_end
 from ringkv.shard.warmup import Warmup
 
 log = logging.getLogger("ringkv.shard")
@@ -67,7 +69,7 @@ async def _checked_again(blocks: Blocks, number: int) -> Stamp:
         if segment.look() != stamp:
             continue
         for first in range(0, len(rows), CHECKED_AT_ONCE):
-            await asyncio.to_thread(_check, segment, rows[first : first + CHECKED_AT_ONCE])
+            await to_end(_check, segment, rows[first : first + CHECKED_AT_ONCE])
             segment.look()
         found = blocks.suspects(number)
         if segment.look() == stamp and not found:

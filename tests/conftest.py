@@ -14,6 +14,7 @@ from ringkv.dataset.generate import lines
 from ringkv.dataset.packing.local import pack
 from tests.support.data import EXAMPLE, read_pairs
 from tests.support.processes import Spawner
+from tests.support.store import StoreServer
 
 
 def pytest_configure() -> None:
@@ -78,6 +79,22 @@ def generated(shared_folder: Path) -> Callable[..., tuple[Path, Path]]:
         return data, packed
 
     return make
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[StoreServer]:
+    """An object store, started when a test wants one. Each worker has its own."""
+    server = StoreServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def bucket(store: StoreServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty prefix of the store, to which this test and all that it starts can log in."""
+    for name, value in store.env.items():
+        monkeypatch.setenv(name, value)
+    return store.location()
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from ringkv.router.http.port import HttpPort, HttpSettings
 from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.lookup.topology import Topology
-from ringkv.router.members.controller import Controller
+from ringkv.router.members.controller import Cluster, Controller
 from ringkv.router.members.discovery import Discovery
 from ringkv.router.members.events import EventLog
 
@@ -60,7 +60,7 @@ async def start(*, express: bool) -> Router:
     for link in links.values():
         link.connection_made(Nowhere())
     lookups.swap(Topology.build(1, 32 * "0", ring, links, dict.fromkeys(links, Leased(0, 0))))
-    controller = Controller(Discovery(frozenset()), 1, None, lookups, EventLog())
+    controller = Controller(Cluster(Discovery(frozenset())), lookups, EventLog())
     runner = HttpPort(lookups, Reporter(lookups, controller), HttpSettings(shutdown_timeout=1, express=express))
     await runner.setup()
     assert runner.server is not None

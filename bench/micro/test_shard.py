@@ -6,21 +6,23 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.micro.conftest import Nowhere
+from ringkv.cluster.lease import Offered
 from ringkv.resp import codec
 from ringkv.shard.commands import COMMANDS
 from ringkv.shard.connection import ShardConnection
-from ringkv.shard.leases import Leases
-from ringkv.shard.reads import Reads
 from ringkv.shard.state import ShardState
 from ringkv.shard.store import Store
-from ringkv.shard.warmup import Warmup
+from ringkv.shard.version import Version
 
 
 @pytest.fixture
 def connection(store: Store, nowhere: Nowhere, loop: asyncio.AbstractEventLoop) -> ShardConnection:
     async def connect() -> ShardConnection:
-        warmup = Warmup(store.blocks, rate=0)
-        state = ShardState("shard-1", store, Reads(store.blocks), warmup, Leases(store, warmup))
+        state = ShardState("shard-1", leased=True)
+        manifest = store.dataset.manifest
+        version = Version(store.dataset, Offered(0, manifest.dataset_id, manifest.partitions), warm_rate=0)
+        version.store = store
+        await state.versions.offer(version)
         made = ShardConnection(state, COMMANDS)
         made.connection_made(nowhere)
         return made

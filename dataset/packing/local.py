@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ringkv.cluster.errors import DuplicateKey, MalformedLine, PackingFailed
 from ringkv.cluster.position import SLOTS, block_count, partition_count
+from ringkv.dataset.durable import sync
 from ringkv.dataset.format import segment_name
 from ringkv.dataset.manifest import Manifest, SegmentEntry
 from ringkv.dataset.packing.chunk import Chunk, Rejected, groups, sort_chunk
@@ -31,8 +32,9 @@ from ringkv.dataset.packing.inflight import in_order, worker_pool
 from ringkv.dataset.packing.memory import Budget, budget_of
 from ringkv.dataset.packing.merge import Duplicate, DuplicatePolicy
 from ringkv.dataset.packing.places import Places
+from ringkv.dataset.packing.rights import limit
 from ringkv.dataset.packing.runs import Run
-from ringkv.dataset.packing.seal import seal, sync
+from ringkv.dataset.packing.seal import seal
 from ringkv.dataset.packing.segment import Segment, SegmentTask, write_segment
 from ringkv.dataset.packing.target import put, replaceable
 from ringkv.dataset.packing.workspace import workspace
@@ -119,6 +121,7 @@ def pack(  # noqa: PLR0913  # what is packed into what, and five choices by name
         job = Job(sources, directory, building, workers, budget.workers, chunk, segment_size, on_duplicate, report)
         written = _merge(job, _sort(job))
         manifest = seal(building, written.segments, written.blocks, sources)
+        limit(building, [source.file for source in sources if source.file])
         put(building, replaced)
         sync(replaced.parent)
         return manifest

@@ -1,6 +1,5 @@
 """The last step of packing: from finished segments to a dataset, whose manifest is written when all else is safe."""
 
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from ringkv.cluster.position import partition_count
 from ringkv.dataset.arrays import bytes_to_arrow, to_arrow
+from ringkv.dataset.durable import sync
 from ringkv.dataset.format import (
     BLOCK_SCHEMA,
     BLOCKS,
@@ -58,15 +58,6 @@ def seal(
     for path in (folder / MANIFEST, folder):
         sync(path)
     return manifest
-
-
-def sync(path: Path) -> None:
-    """Make what was written survive a power failure: a file's bytes, or a folder's names."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write(path: Path, schema: pa.Schema, columns: list[pa.Array]) -> None:

@@ -9,7 +9,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -32,14 +32,17 @@ def workspace(target: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def remove_unused(path: Path) -> bool:
+def remove_unused(path: Path, unless: Callable[[], bool] = lambda: False) -> bool:
     """Remove a dataset unless a process has it open: its shards may have to open it again.
 
-    It goes by its name first, so that nobody finds a part of it, also if this process is killed in between.
+    It goes by its name first, so that nobody finds a part of it, also if this process is killed in between. `unless`
+    is asked when nobody can open it any more.
     """
     with suppress(OSError):
         descriptor = _lock(path)
         try:
+            if unless():
+                return False
             gone = path.with_name(f".{path.name}.removed{SUFFIX}")
             path.rename(gone)
             shutil.rmtree(gone, ignore_errors=True)

@@ -6,10 +6,10 @@ Files of their own: figures are written twice a second, events only when there a
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ringkv.router.figures.versions import written_out
 from ringkv.router.members.events import Event, EventLog, Kind
 from ringkv.router.policy import EVENTS_KEPT
 
@@ -47,11 +47,7 @@ class Chronicle:
 
 def told(events: Iterable[Event]) -> list[dict[str, Any]]:
     """Events as `GET /events` tells them: the time as RFC 3339, UTC, to the millisecond."""
-    return [{**asdict(event), "at": _written_out(event.at)} for event in events]
-
-
-def _written_out(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return [{**asdict(event), "at": written_out(event.at)} for event in events]
 
 
 def _read(file: Path) -> list[Event]:

@@ -69,6 +69,20 @@ def _topology(figures: Figures) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "ringkv_topology_epoch", "Topologies since the start, 0 before the first.", value=figures.epoch
     )
+    yield GaugeMetricFamily(
+        "ringkv_served_serial", "Serial of the version that is served, 0 if it is of no catalog.", value=figures.serial
+    )
+    yield GaugeMetricFamily(
+        "ringkv_offered_serial",
+        "Serial of the newest version that a shard offers.",
+        value=max((shard.serial for shard in figures.shards), default=0),
+    )
+    yield CounterMetricFamily(
+        "ringkv_swaps", "Datasets that took over from another one.", value=figures.counters["swapped"]
+    )
+    yield CounterMetricFamily(
+        "ringkv_swaps_refused", "Versions that the gate has kept out.", value=figures.counters["gated"]
+    )
     yield GaugeMetricFamily("ringkv_replicas", "Owners that each key should have.", value=figures.replicas or 0)
     yield GaugeMetricFamily("ringkv_partitions", "Partitions of the dataset.", value=figures.partitions or 0)
     yield GaugeMetricFamily("ringkv_keys", "Keys that are served, each counted once.", value=figures.keys)

@@ -20,6 +20,7 @@ from ringkv.router.figures.chronicle import Chronicle
 from ringkv.router.figures.history import History
 from ringkv.router.figures.own import own_figures
 from ringkv.router.figures.values import Figures, add, past
+from ringkv.router.figures.versions import VersionsSeen, versions_seen
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.members.controller import Controller
 from ringkv.router.policy import REPORT_INTERVAL
@@ -52,6 +53,10 @@ class Reporter:
         uptime = time.monotonic() - self._started
         own = own_figures(self._lookups, self._controller, uptime, self._lag.seconds)
         return own if self._past is None else add(own, self._past)
+
+    def versions(self) -> VersionsSeen:
+        """Which versions of the data this worker serves and sees."""
+        return versions_seen(self._lookups, self._controller)
 
     def all(self) -> Figures:
         """Those of all workers: the state as this one sees it, and what all of them have done."""

@@ -15,6 +15,7 @@ State = Literal["serving", "joining", "draining", "lost"]
 class ShardFigures:
     """One shard as the router sees it; `in_flight` are requests.
 
+    `serial` is that of the newest version that it offers, 0 where it is pinned to its dataset or cannot be asked.
     `bytes` are those of the blocks that it may read; of them it has read and checked `checked`: once that is all, no
     request waits for its disk.
     """
@@ -22,6 +23,7 @@ class ShardFigures:
     name: str
     address: str
     state: State
+    serial: int
     partitions: int
     keys: int
     bytes: int
@@ -32,12 +34,16 @@ class ShardFigures:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The state of a cluster and the sums of what `workers` router processes have done; times in seconds."""
+    """The state of a cluster and the sums of what `workers` router processes have done; times in seconds.
+
+    `serial` is that of the version that is served, 0 where that is of no catalog.
+    """
 
     version: str
     workers: int
     uptime: float
     epoch: int
+    serial: int
     dataset: str | None
     ring: str | None
     replicas: int | None
@@ -54,9 +60,9 @@ class Figures:
 
     def cluster(self) -> dict[str, Any]:
         """The body of `GET /ring`: who owns what, without what was done."""
-        shown = ("name", "address", "state", "partitions", "keys")
+        shown = ("name", "address", "state", "serial", "partitions", "keys")
         return {
-            **{name: getattr(self, name) for name in ("epoch", "dataset", "ring", "replicas", "partitions")},
+            **{name: getattr(self, name) for name in ("epoch", "serial", "dataset", "ring", "replicas", "partitions")},
             "shards": [{name: getattr(shard, name) for name in shown} for shard in self.shards],
             "kept_out": self.kept_out,
         }

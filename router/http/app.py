@@ -27,6 +27,7 @@ def endpoints(lookups: Lookups, reporter: Reporter, *, cors: bool = False) -> li
         Endpoint("/readyz", READ, health.ready, cors),
         Endpoint("/ring", READ, health.ring, cors),
         Endpoint("/ring/layout", READ, Layouts(lookups).answer, cors),
+        Endpoint("/versions", READ, health.versions, cors),
         Endpoint("/stats", READ, health.stats, cors),
         Endpoint("/history", READ, health.history, cors),
         Endpoint("/events", READ, health.events, cors),

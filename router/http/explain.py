@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from ringkv.cluster import told
 from ringkv.cluster.errors import PeerError, ShardUnavailable
 from ringkv.cluster.position import canonical, position, slot_at
 from ringkv.router.figures.reporter import Reporter
@@ -114,9 +115,24 @@ def _parse(reply: Any) -> dict[str, Any]:
         said = json.loads(reply)
     except (TypeError, ValueError):
         said = None
-    if not isinstance(said, dict) or not wanted <= said.keys() or not isinstance(said["ns"], dict):
+    if not isinstance(said, dict) or not wanted <= said.keys() or not _is_right(said):
         raise PeerError("what answers there does not explain as a ringkv shard does")
-    return said
+    return {**said, "refusal": None if said["refusal"] is None else told.line(said["refusal"])}
+
+
+def _is_right(said: dict[str, Any]) -> bool:
+    """Whether each field is of a type, and in a range, that a shard's account has."""
+    name, refusal, file, ns = said["name"], said["refusal"], said["file"], said["ns"]
+    numbers = [said["block"], *(said[field] for field in ("rank", "offset", "size") if said[field] is not None)]
+    steps = ns if isinstance(ns, dict) else {"": None}
+    return (
+        all(isinstance(text, str) for text in (name, file, "" if refusal is None else refusal))
+        and told.is_name(name) is not None
+        and type(said["checked"]) is bool
+        and (said["found"] is None or type(said["found"]) is bool)
+        and all(type(number) is int and 0 <= number < 1 << 63 for number in (*numbers, *steps.values()))
+        and all(step.isidentifier() for step in steps)
+    )
 
 
 def _us(ns: int) -> float:

@@ -23,8 +23,8 @@ from ringkv.cluster.position import is_canonical
 from ringkv.router.http.answers import CONTENT_TYPE, Answer, answer
 from ringkv.router.http.connection import HttpConnection
 from ringkv.router.http.host import HOST
-from ringkv.router.lookup.lookup import Lookup, Lookups, Reply, too_many
-from ringkv.router.lookup.topology import Topology
+from ringkv.router.lookup.ledger import too_many
+from ringkv.router.lookup.lookup import Lookup, Lookups, Reply
 from ringkv.router.policy import DIRECT_BYTES, MAX_TAILS
 
 KEY: Final = slice(5, 41)
@@ -64,9 +64,9 @@ class Lane:
         self.lookups = lookups
         self._common = "".join(f"{name}: {value}\r\n" for name, value in common.items())
         self.tails: set[bytes] = set()
-        self._heads: dict[int, bytes] = {}  # by the size of the value: of this second, and of this topology
+        self._heads: dict[int, bytes] = {}  # by the size of the value: of this second, and of this dataset
         self._second = 0
-        self._topology: Topology | None = None
+        self._dataset_id: str | None = None
         self._before_length = self._after_length = b""
 
     def knows(self, tail: bytes) -> bool:
@@ -79,12 +79,11 @@ class Lane:
             self.tails.add(tail)
         return True
 
-    def head_of_value(self, size: int) -> bytes:
+    def head_of_value(self, size: int, dataset_id: str | None) -> bytes:
         """The head of a response with a value of `size` bytes."""
         now = int(time.time())
-        if now != self._second or self._topology is not self.lookups.topology:
-            self._second, self._topology = now, self.lookups.topology
-            dataset_id = self._topology.dataset_id if self._topology else None
+        if now != self._second or self._dataset_id is not dataset_id:
+            self._second, self._dataset_id = now, dataset_id
             self._before_length, self._after_length = self._around_length(answer(b"", dataset_id))
             self._heads.clear()
         head = self._heads.get(size)
@@ -174,18 +173,18 @@ class ExpressConnection(HttpConnection):
         self._next_keepalive_close_time = lookup.started + self._keepalive_timeout
 
     def _answer(self, outcome: Reply) -> None:
-        self._lookup = None
+        lookup, self._lookup = self._lookup, None
         if self._lane_idle is not None:
             self._tell_idle(self._lane_idle)
         transport, lane = self.transport, self._lane
         if transport is None or lane is None:
             return
-        if type(outcome) is not bytes:
+        if type(outcome) is not bytes or lookup is None:
             transport.write(lane.response(answer(outcome)))
         elif len(outcome) < DIRECT_BYTES:
-            transport.write(lane.head_of_value(len(outcome)) + outcome)
+            transport.write(lane.head_of_value(len(outcome), lookup.dataset_id) + outcome)
         else:
-            transport.write(lane.head_of_value(len(outcome)))
+            transport.write(lane.head_of_value(len(outcome), lookup.dataset_id))
             transport.write(outcome)
         if self._close:
             transport.close()

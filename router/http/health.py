@@ -36,6 +36,10 @@ class Health:
         """The topology as JSON."""
         return fresh_json(self._reporter.own().cluster())
 
+    async def versions(self, _request: web.Request) -> web.Response:
+        """Which version of the data is served since when, and what becomes of the next one, as JSON."""
+        return fresh_json(asdict(self._reporter.versions()))
+
     async def stats(self, _request: web.Request) -> web.Response:
         """What all workers have done, as JSON: counts since their start."""
         return fresh_json({"bounds": BOUNDS, **asdict(self._reporter.all())})

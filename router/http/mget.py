@@ -35,6 +35,9 @@ log = logging.getLogger("ringkv.router")
 
 FORMATS: Final[dict[str, Callable[[], Format]]] = {"data": Lines, "json": Json}
 
+_AS_IT_IS: Final = "identity"
+"""The one encoding of a body that is taken (RFC 9110, section 15.5.16, has the 415 name it)."""
+
 
 class Mget:
     """Answers `POST /mget`, holding no more than MGET_HELD bytes of keys for all requests together."""
@@ -56,6 +59,9 @@ class Mget:
 
     async def _read(self, request: web.Request, lines: KeyLines) -> None:
         """Read the body, as far as the limits allow. Raises Refusal, InvalidKey, ShardUnavailable."""
+        encoding = request.headers.get(hdrs.CONTENT_ENCODING, _AS_IT_IS)
+        if encoding.lower() != _AS_IT_IS:
+            raise Refusal(415, "an encoded body: send it as it is", {hdrs.ACCEPT_ENCODING: _AS_IT_IS})
         if (size := request.content_length or 0) > MGET_BYTES:
             raise Refusal(413, f"a body of {size} bytes: send at most {MGET_BYTES} in one request")
         if self._held + size > MGET_HELD:

@@ -37,6 +37,7 @@ class HttpPort(web.AppRunner):
             build_app(lookups, reporter, common),
             access_log=None,
             handler_cancellation=True,  # when a client has gone, its request is dropped
+            auto_decompress=False,  # a body is read as it is, or not at all: 2 MB may be 2 GB behind their encoding
             shutdown_timeout=settings.shutdown_timeout,
         )
         self._common = common

@@ -8,7 +8,6 @@ import asyncio
 
 from aiohttp.http import StreamWriter
 
-from ringkv.cluster.errors import ShardUnavailable
 from ringkv.router.http.answers import MISSING
 from ringkv.router.http.formats import Format
 from ringkv.router.lookup.batch import Batch, fetch
@@ -36,7 +35,7 @@ class Sending:
         await self._write(form.begin(dataset_id))
         while self.sent + len(batch.values) < len(self._keys):
             piece = self._piece(batch)
-            following = asyncio.create_task(self._fetch())
+            following = asyncio.create_task(self._fetch(dataset_id))
             del batch  # all that is held of a window while the client reads is its piece
             try:
                 await self._write(piece)
@@ -45,8 +44,6 @@ class Sending:
             finally:
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
-            if batch.dataset_id != dataset_id:
-                raise ShardUnavailable(f"dataset {dataset_id} was replaced by {batch.dataset_id}")
         await self._write(self._piece(batch) + form.end())
         if self._chunked:
             await self._writer.write(b"0\r\n%b: %d\r\n\r\n" % (MISSING.encode(), form.missing), drain=False)
@@ -61,8 +58,10 @@ class Sending:
         self._window = max(1, min(fitting, 2 * self._window, WINDOW_KEYS))
         return piece
 
-    async def _fetch(self) -> Batch:
-        return await fetch(self._lookups, self._keys[self.sent : self.sent + self._window], WINDOW_BYTES)
+    async def _fetch(self, dataset_id: str) -> Batch:
+        """The next window, of the dataset of those before it."""
+        keys = self._keys[self.sent : self.sent + self._window]
+        return await fetch(self._lookups, keys, WINDOW_BYTES, dataset_id)
 
     async def _write(self, piece: bytes) -> None:
         """Write one piece, and wait until the client has read nearly all of it."""

@@ -1,12 +1,19 @@
 """`GET /<key>` on aiohttp's way: what the express lane leaves, since it is written in another way or asks for more."""
 
+import re
+from typing import Final
+
 from aiohttp import web
 
+from ringkv.cluster.errors import ShardUnavailable
 from ringkv.cluster.position import canonical
-from ringkv.router.http.answers import answer, response
+from ringkv.router.http.answers import Refusal, answer, response
 from ringkv.router.http.conditional import holds, holds_any, not_modified
 from ringkv.router.http.ranges import part
-from ringkv.router.lookup.lookup import Lookups
+from ringkv.router.lookup.lookup import UNREACHABLE, Lookups
+
+DATASET: Final = re.compile("[0-9a-f]{32}")
+"""A dataset's id."""
 
 
 class Values:
@@ -16,13 +23,29 @@ class Values:
         self._lookups = lookups
 
     async def answer(self, request: web.Request) -> web.Response:
-        """Raises InvalidKey, Refusal."""
+        """Raises InvalidKey, Refusal, ShardUnavailable."""
         lookups = self._lookups
         key = canonical(request.match_info["key"].encode())
-        if lookups.topology and holds(request, lookups.topology.dataset_id):
-            return not_modified(lookups.topology.dataset_id)
-        outcome = await lookups.get(key)
-        dataset_id = lookups.topology.dataset_id if lookups.topology else None
+        wanted = wanted_dataset(request, lookups)
+        known = wanted or (lookups.topology.dataset_id if lookups.topology else None)
+        if known is not None and holds(request, known):
+            return not_modified(known)
+        outcome, dataset_id = await lookups.find(key, wanted)
         if dataset_id is None or type(outcome) is not bytes:
             return response(answer(outcome))
         return not_modified(dataset_id) if holds_any(request) else response(part(request, outcome, dataset_id))
+
+
+def wanted_dataset(request: web.Request, lookups: Lookups) -> str | None:
+    """The dataset of `?dataset=<id>`, which is held. Raises Refusal, ShardUnavailable where nothing is served yet."""
+    text = request.query.get("dataset")
+    if text is None:
+        return None
+    if not DATASET.fullmatch(text):
+        raise Refusal(400, f"not the id of a dataset: dataset={text[:40]!r}")
+    if lookups.topology is None:
+        raise ShardUnavailable(UNREACHABLE)
+    if lookups.holding(text) is None:
+        held = [lookups.topology.dataset_id, *(topology.dataset_id for topology, _ in lookups.kept)]
+        raise Refusal(410, f"dataset {text} is not held; held: {', '.join(held)}")
+    return text

@@ -7,6 +7,9 @@
 
 This is the fast way, for when nothing goes wrong. Retries, hedges, waiting for the next topology and the deadline are
 left to lookups, so that they exist once.
+
+All values of a batch are of one dataset: that of the topology by which the shards were asked. Where a lookup was
+answered of another one, since that was swapped meanwhile, the whole batch is read again.
 """
 
 import asyncio
@@ -17,6 +20,7 @@ from typing import Any
 
 from ringkv.cluster.errors import ShardUnavailable
 from ringkv.cluster.position import slot
+from ringkv.cluster.told import are_values
 from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.lookup.topology import Topology
@@ -41,30 +45,37 @@ async def get_many(lookups: Lookups, keys: Sequence[bytes]) -> Values:
     return (await fetch(lookups, keys)).values if keys else []
 
 
-async def fetch(lookups: Lookups, keys: Sequence[bytes], room: float = float("inf")) -> Batch:
+async def fetch(
+    lookups: Lookups, keys: Sequence[bytes], room: float = float("inf"), dataset_id: str | None = None
+) -> Batch:
     """As `get_many` for at least one key, but the batch may hold the values of the first keys only.
 
     It ends early once the values that had to be looked up one by one, because they are too large for a shard's reply
-    to MGET, have more than `room` bytes together. Raises ShardUnavailable.
+    to MGET, have more than `room` bytes together. With `dataset_id` the values are of that dataset, though another one
+    be served. Raises ShardUnavailable.
     """
     clock = asyncio.get_running_loop().time
     until = clock() + DEADLINE
     while True:
-        topology = await _topology(lookups, keys[0])
+        topology = await _topology(lookups, keys[0], dataset_id)
         values: Values = [None] * len(keys)
         failed = await _ask_shards(lookups, topology, keys, values)
-        answered = await _look_up(lookups, keys, failed, values, room) if failed else len(keys)
-        now = lookups.topology
-        # A lookup is answered by the topology of its start or by a later one. If there was more than one swap, one
-        # between them could have served another dataset.
-        if now is not None and now.dataset_id == topology.dataset_id and now.epoch - topology.epoch <= 1:
+        looking = _LookingUp(lookups, keys, values, topology.dataset_id)
+        answered = await looking.up(failed, room, dataset_id) if failed else len(keys)
+        if not looking.replaced:
+            lookups.sample.take_some(keys)
             return Batch(topology.dataset_id, values[:answered] if answered < len(values) else values)
         if clock() > until:
             raise ShardUnavailable("the dataset was replaced again and again; try again later")
 
 
-async def _topology(lookups: Lookups, key: bytes) -> Topology:
-    """The current one, or the first. Raises ShardUnavailable when none comes."""
+async def _topology(lookups: Lookups, key: bytes, dataset_id: str | None) -> Topology:
+    """The one of this dataset; else the current one, or the first. Raises ShardUnavailable when there is none."""
+    if dataset_id is not None:
+        topology = lookups.holding(dataset_id)
+        if topology is None:
+            raise ShardUnavailable(f"dataset {dataset_id} was replaced, and is not held any more; ask again")
+        return topology
     while (topology := lookups.topology) is None:
         outcome = await lookups.get(key)
         if isinstance(outcome, ShardUnavailable):
@@ -161,7 +172,7 @@ class _Part:
         if asking is None:
             return
         places = self._next_places()
-        if type(reply) is not list or len(reply) != len(places):
+        if not are_values(reply, len(places)):
             asking.part_ended()
             return
         values = asking.values
@@ -182,18 +193,35 @@ class _Part:
         return self._places[self._answered : self._answered + BATCH_KEYS]
 
 
-async def _look_up(lookups: Lookups, keys: Sequence[bytes], places: list[int], values: Values, room: float) -> int:
-    """Look the keys at `places` up until their values have more than `room` bytes together.
+class _LookingUp:
+    """The keys that no shard has answered together; `replaced` if one was answered of another dataset than wanted."""
 
-    Returns how many of `values`, from the first on, are complete then. Raises ShardUnavailable.
-    """
-    for start in range(0, len(places), BATCH_LOOKUPS):
-        if room < 0:
-            return places[start]
-        few = places[start : start + BATCH_LOOKUPS]
-        for place, outcome in zip(few, await asyncio.gather(*[lookups.get(keys[at]) for at in few]), strict=True):
-            if isinstance(outcome, ShardUnavailable):
-                raise outcome
-            values[place] = outcome
-            room -= len(outcome or b"")
-    return len(keys)
+    def __init__(self, lookups: Lookups, keys: Sequence[bytes], values: Values, dataset_id: str) -> None:
+        self._lookups = lookups
+        self._keys = keys
+        self._values = values
+        self._dataset_id = dataset_id
+        self.replaced = False
+
+    async def up(self, places: list[int], room: float, asked: str | None) -> int:
+        """Look the keys at `places` up until their values have more than `room` bytes together.
+
+        They are asked of the dataset `asked`, or of whichever is served: when the wanted one was replaced, and the only
+        owner of a key with it, that one can answer. Returns how many of the values, from the first on, are complete
+        then. Raises ShardUnavailable.
+        """
+        keys, find = self._keys, self._lookups.find
+        for start in range(0, len(places), BATCH_LOOKUPS):
+            if room < 0:
+                return places[start]
+            few = places[start : start + BATCH_LOOKUPS]
+            found = await asyncio.gather(*[find(keys[at], asked) for at in few])
+            for place, (outcome, dataset_id) in zip(few, found, strict=True):
+                if isinstance(outcome, ShardUnavailable):
+                    raise outcome
+                if dataset_id != self._dataset_id:
+                    self.replaced = True
+                    return 0
+                self._values[place] = outcome
+                room -= len(outcome or b"")
+        return len(keys)

@@ -1,4 +1,4 @@
-"""How many requests of a router ended in which way, and what had to be done for them."""
+"""How many requests of a router ended in which way, what had to be done for them, and how often the data changed."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ class Counters:
     """What has happened since the start.
 
     Values found are derived: timed answers less `missing` less `unavailable` (router/figures/own.py).
+    `swapped` counts datasets that took over from another one, `gated` those that the gate has refused.
     """
 
     requests: int = 0
@@ -19,3 +20,5 @@ class Counters:
     hedged: int = 0
     retried: int = 0
     waited: int = 0
+    swapped: int = 0
+    gated: int = 0

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, cast
 
 import hiredis
 
+from ringkv.cluster import told
 from ringkv.cluster.errors import PeerError
 from ringkv.resp import codec
 from ringkv.router.lookup.durations import Durations
@@ -40,11 +41,13 @@ class Link(asyncio.Protocol):
     """A connection from `connection_made` to `connection_lost`; `open` says which.
 
     `in_flight` is the number of requests that wait for their reply; `closed` is done at the end. `durations`
-    are those of the shard's replies; the links that a shard has one after the other share them.
+    are those of the shard's replies; the links that a shard has one after the other share them. `dataset_id` is
+    what the shard answers of on this link, once it has leased it.
     """
 
     def __init__(self, durations: Durations | None = None) -> None:
         self.open = False
+        self.dataset_id = ""
         self.durations = Durations() if durations is None else durations
         self._waiters: deque[Waiter] = deque()
         self._outgoing: list[bytes] = []  # commands that leave at the end of this turn of the loop
@@ -93,6 +96,15 @@ class Link(asyncio.Protocol):
     def close(self) -> None:
         if self.open:
             self._transport.abort()
+
+    def distrust(self, reply: Any) -> PeerError:
+        """Close, since a reply is none that a shard gives; what is to be said of it."""
+        problem = PeerError(f"what answers there does not reply as a shard does: {reply!a}"[: told.MAX_LINE])
+        if not isinstance(self.problem, PeerError):
+            self.problem = problem
+            log.warning("a shard is given up: %s", problem)
+            self.close()
+        return problem
 
     def data_received(self, data: bytes) -> None:
         if self._held:
@@ -184,7 +196,7 @@ class _Call:
         if self.reply.done():
             return
         if isinstance(reply, hiredis.ReplyError):
-            self.reply.set_exception(PeerError(str(reply)))
+            self.reply.set_exception(PeerError(told.line(str(reply))))
         else:
             self.reply.set_result(reply)
 

@@ -8,27 +8,29 @@
        │           ▼
        └──────► waiting for the next topology ──► deadline: Unavailable
 
-The data never changes, so asking twice, or somebody else, is always right.
+The data of a version never change, so asking twice, or somebody else, is always right. Each link answers of one
+dataset, so that an answer is known to be of that one, however many were swapped meanwhile.
 """
 
 import asyncio
 import time
-from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 import hiredis
 
-from ringkv.cluster.errors import CorruptBlock, RingkvError, ShardUnavailable, TooManyRequests
+from ringkv.cluster.errors import CorruptBlock, RingkvError, ShardUnavailable
 from ringkv.cluster.lease import refusal
 from ringkv.cluster.position import slot
-from ringkv.router.lookup.counters import Counters
-from ringkv.router.lookup.durations import Durations, total
+from ringkv.router.lookup.durations import total
 from ringkv.router.lookup.hedging import HedgeBudget, HedgeDelay
+from ringkv.router.lookup.kept import Kept
+from ringkv.router.lookup.ledger import Ledger, too_many
 from ringkv.router.lookup.link import Link
+from ringkv.router.lookup.sample import Sample
 from ringkv.router.lookup.topology import Topology
-from ringkv.router.policy import BATCHES, DEADLINE, HEDGE_LOOK_INTERVAL, MAX_IN_FLIGHT, TICK
+from ringkv.router.policy import DEADLINE, HEDGE_LOOK_INTERVAL, MAX_IN_FLIGHT, TICK
 
 Reply = bytes | None | ShardUnavailable
 """A value, None for a key that is not in the dataset, or why neither can be told."""
@@ -36,22 +38,28 @@ Reply = bytes | None | ShardUnavailable
 UNREACHABLE: Final = "no shard that owns this key could be reached"
 
 
-def too_many() -> TooManyRequests:
-    """Why a request was refused by `Lookups.start` or one of its siblings."""
-    return TooManyRequests(f"{MAX_IN_FLIGHT} requests wait already; try again later")
-
-
 class Lookup:
-    """One key on its way; `on_reply` is called once, unless `abandon` came first."""
+    """One key on its way; `on_reply` is called once, unless `abandon` came first.
 
-    __slots__ = ("_lookups", "asked", "copies", "key", "on_reply", "problem", "sent", "slot", "started")
+    `dataset_id` is the dataset that was asked for, None for whichever is served; then that of the answer.
+    """
 
-    def __init__(self, lookups: "Lookups", key: bytes, on_reply: Callable[[Reply], None], started: float) -> None:
+    __slots__ = ("_lookups", "asked", "copies", "dataset_id", "key", "on_reply", "problem", "sent", "slot", "started")
+
+    def __init__(
+        self,
+        lookups: "Lookups",
+        key: bytes,
+        on_reply: Callable[[Reply], None],
+        started: float,
+        dataset_id: str | None,
+    ) -> None:
         self._lookups = lookups
         self.key = key
         self.slot = slot(key)
         self.on_reply: Callable[[Reply], None] | None = on_reply
         self.started = started
+        self.dataset_id = dataset_id
         self.asked: tuple[Link, ...] = ()
         self.copies = 0  # under way: asked of an owner that has not replied yet
         self.sent = 0
@@ -68,11 +76,12 @@ class Lookup:
         on_reply = self.on_reply
         if on_reply is None:
             return
-        if isinstance(reply, hiredis.ReplyError):
-            self.problem = refusal(str(reply))
+        if type(reply) is not bytes and reply is not None:
+            self.problem = refusal(str(reply)) if isinstance(reply, hiredis.ReplyError) else link.distrust(reply)
             self._lookups.ask_again(self)
             return
         self.on_reply = None
+        self.dataset_id = link.dataset_id
         self._lookups.answered(self, reply, link)
         on_reply(reply)
 
@@ -83,24 +92,21 @@ class Lookup:
             self._lookups.ask_again(self)
 
 
-class Lookups:
+class Lookups(Ledger):
     """All lookups of a router, and the topology by which they are sent.
 
-    All counting of requests happens here, also of those that are asked for together, in a batch or a pipeline:
-    `in_flight` is how many were begun and have not ended.
+    `kept` are those of datasets that were served before, `sample` is some of what was asked for lately.
     `clock` counts seconds as the loop's clock does; uvloop's shows no more than milliseconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
         self._loop = asyncio.get_running_loop()
         self._clock = clock
         self.topology: Topology | None = None
+        self.kept = Kept()
+        self.sample = Sample()
         self.on_replaced: Callable[[], None] = lambda: None  # called when another dataset is served from now on
-        self.counters = Counters()
-        self.in_flight = 0
-        self.shard_durations: defaultdict[str, Durations] = defaultdict(Durations)
-        self._batches = asyncio.Semaphore(BATCHES)
-        self._other_durations = Durations()  # of those that were sent more than once, or never answered
         self._hedge_delay = HedgeDelay()
         self._next_look = 0.0
         self._young: deque[Lookup] = deque()  # not yet old enough to be hedged, in the order of their start
@@ -109,13 +115,16 @@ class Lookups:
         self._hedges = HedgeBudget()
         self._ticking = False
 
-    def start(self, key: bytes, on_reply: Callable[[Reply], None]) -> Lookup | None:
-        """Look a canonical key up; None when there are too many already, and nothing will be called."""
+    def start(self, key: bytes, on_reply: Callable[[Reply], None], dataset_id: str | None = None) -> Lookup | None:
+        """Look a canonical key up; None when there are too many already, and nothing will be called.
+
+        With `dataset_id` it is looked up there, though another one be served.
+        """
         self.counters.requests += 1
         if self.in_flight >= MAX_IN_FLIGHT:
             self.counters.refused += 1
             return None
-        lookup = Lookup(self, key, on_reply, self._clock())
+        lookup = Lookup(self, key, on_reply, self._clock(), dataset_id)
         self.in_flight += 1
         self._young.append(lookup)
         if not self._ticking:
@@ -126,6 +135,10 @@ class Lookups:
 
     async def get(self, key: bytes) -> Reply:
         """What `start` calls back with, awaited."""
+        return (await self.find(key))[0]
+
+    async def find(self, key: bytes, dataset_id: str | None = None) -> tuple[Reply, str | None]:
+        """The same with the dataset that has answered, as `Lookup.dataset_id` is."""
         done: asyncio.Future[Reply] = self._loop.create_future()
 
         def reply(outcome: Reply) -> None:
@@ -133,68 +146,33 @@ class Lookups:
             if not done.done():
                 done.set_result(outcome)
 
-        lookup = self.start(key, reply)
+        lookup = self.start(key, reply, dataset_id)
         if lookup is None:
-            return too_many()
+            return too_many(), dataset_id
         try:
-            return await done
+            return await done, lookup.dataset_id
         finally:
             lookup.abandon()
 
-    def refuse(self, count: int = 1) -> None:
-        """Count requests that were refused before they were begun."""
-        self.counters.refused += count
-
-    def has_room(self, count: int) -> bool:
-        """Whether so many requests may be begun together; where they may not, they are counted as refused."""
-        if self.in_flight + count <= MAX_IN_FLIGHT:
-            return True
-        self.counters.requests += count
-        self.refuse(count)
-        return False
-
-    def begin(self, count: int) -> None:
-        """Count requests that are asked for together. Each of them ends in one of the next three."""
-        self.counters.requests += count
-        self.in_flight += count
-
-    def end(self, values: list[bytes | None], seconds: float, durations: Durations) -> None:
-        """Count those that were answered, together after `seconds`."""
-        count = len(values)
-        self.in_flight -= count
-        self.counters.missing += values.count(None)
-        durations.observe_all(seconds, count)
-
-    def end_abandoned(self, count: int) -> None:
-        """Count those whose client has gone."""
-        self.in_flight -= count
-        self.counters.abandoned += count
-
-    def end_unanswered(self, count: int) -> None:
-        """Count those that are looked up one by one now, which counts them as requests once more."""
-        self.in_flight -= count
-        self.counters.requests -= count
-        self.counters.retried += count
-
-    @asynccontextmanager
-    async def batch(self, keys: int) -> AsyncIterator[None]:
-        """Wait for one of the few turns for batches; all of one is one request in flight. Raises TooManyRequests."""
-        if self.in_flight >= MAX_IN_FLIGHT:
-            self.refuse()
-            raise too_many()
-        self.in_flight += 1
-        try:
-            async with self._batches:
-                self.counters.batched += keys
-                yield
-        finally:
-            self.in_flight -= 1
+    def holding(self, dataset_id: str) -> Topology | None:
+        """The topology that answers of this dataset: the current one, one that is kept, or none."""
+        topology = self.topology
+        return topology if topology and topology.dataset_id == dataset_id else self.kept.find(dataset_id)
 
     def swap(self, topology: Topology) -> None:
-        """Send by this topology from now on, first of all what has waited for it."""
+        """Send by this topology from now on, first of all what has waited for it.
+
+        The one before ends what it has begun; where it is of another dataset, it is kept for a while.
+        """
         before, self.topology = self.topology, topology
-        if before is not None and before.dataset_id != topology.dataset_id:
-            self.on_replaced()
+        self.kept.let_go(topology.dataset_id)
+        if before is not None:
+            if before.dataset_id == topology.dataset_id:
+                before.retire()
+            else:
+                self.kept.keep(before)
+                self.counters.swapped += 1
+                self.on_replaced()
         waiting, self._waiting = self._waiting, {}
         for lookup in waiting:
             lookup.asked = ()
@@ -211,7 +189,7 @@ class Lookups:
         """Count an answer. The lookup is not among those that wait: it had been sent."""
         self.in_flight -= 1
         # Of a lookup that was sent twice it is not known which copy was answered.
-        durations = link.durations if lookup.sent == 1 else self._other_durations
+        durations = link.durations if lookup.sent == 1 else self.other_durations
         durations.observe(self._clock() - lookup.started)
         if reply is None:
             self.counters.missing += 1
@@ -220,10 +198,6 @@ class Lookups:
     def waiting(self) -> int:
         """How many lookups wait for the next topology."""
         return len(self._waiting)
-
-    def durations(self) -> Durations:
-        """Those of all answers so far, from the start of the lookup."""
-        return total([*self.shard_durations.values(), self._other_durations])
 
     def ask_again(self, lookup: Lookup) -> None:
         self.counters.retried += 1
@@ -244,7 +218,8 @@ class Lookups:
 
     def _choose(self, lookup: Lookup) -> Link | None:
         """The open link with the fewest requests in flight among the owners not asked yet, the preferred first."""
-        topology = self.topology
+        wanted = lookup.dataset_id
+        topology = self.topology if wanted is None else self.holding(wanted)
         if topology is None:
             return None
         best: Link | None = None
@@ -264,6 +239,8 @@ class Lookups:
         if now >= self._next_look:
             self._next_look = now + HEDGE_LOOK_INTERVAL
             self._hedge_delay.follow(total(self.shard_durations.values()))
+        if young:
+            self.sample.take(young[-1].key)
         hedge_before = now - self._hedge_delay.seconds
         while young and (young[0].on_reply is None or young[0].started <= hedge_before):
             lookup = young.popleft()
@@ -288,6 +265,6 @@ class Lookups:
         on_reply = lookup.on_reply
         if on_reply is not None:
             self.counters.unavailable += 1
-            self._other_durations.observe(self._clock() - lookup.started)
+            self.other_durations.observe(self._clock() - lookup.started)
             self.finish(lookup)
             on_reply(ShardUnavailable(UNREACHABLE if lookup.problem is None else str(lookup.problem)))

@@ -44,6 +44,8 @@ class Topology:
         routes = tuple(combinations[owners] for owners in ring.owners)
         # Counted here, in a thread: figures are looked at every few seconds, and a ring may have 16,384 partitions.
         owned = Counter(chain.from_iterable(ring.owners))
+        for link in links.values():
+            link.dataset_id = dataset_id
         return cls(epoch, dataset_id, ring, links, leased, routes, slot_shift(ring.partitions), owned, before)
 
     @property

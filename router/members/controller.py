@@ -1,31 +1,40 @@
-"""Keeps the topology true: which shards are alive, and one ring after the other that all of them lease.
+"""Keeps the topology true: which shards are alive, which version they serve, and one ring after the other.
 
     discovery ──► members (who answers where) ──► membership ──► leases on all of them ──► swap ──► old links drain
+                                                                    └─ of another version ─► gate ─┘
 
-Make before break: the old topology serves until the next one is leased on every shard of it.
+Make before break: the old topology serves until the next one is leased on every shard of it. A swap to another version
+is such a change as well; its topology before stays leased for a while, for what was begun with it.
 """
 
 import asyncio
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 
-from ringkv.cluster.errors import ClusterError, LeaseRefused
-from ringkv.cluster.lease import Leased, LeaseRequest
-from ringkv.cluster.ring import build_ring, moved_partitions
+from ringkv.cluster.errors import ClusterError, NotOffered, SwapRefused
+from ringkv.cluster.ring import moved_partitions
 from ringkv.process.address import Address
 from ringkv.process.words import counted
-from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.lookup.topology import Topology
 from ringkv.router.members.absences import Absences
 from ringkv.router.members.discovery import Discovery, Lookout
 from ringkv.router.members.events import EventLog, Kind
 from ringkv.router.members.flapping import FlapGuard
-from ringkv.router.members.member import TROUBLE, Member, open_link, problem_of
+from ringkv.router.members.gate import judge
+from ringkv.router.members.leasing import Leasing
+from ringkv.router.members.member import Member
 from ringkv.router.members.membership import Candidate, Membership, choose
-from ringkv.router.policy import DISCOVERY_INTERVAL, FIRST_SETTLE, JOIN_SETTLE, JOIN_SETTLE_MAX, RECONNECT_MIN
+from ringkv.router.members.versions import Versions
+from ringkv.router.policy import (
+    DISCOVERY_INTERVAL,
+    FIRST_SETTLE,
+    GATE,
+    JOIN_SETTLE,
+    JOIN_SETTLE_MAX,
+    RECONNECT_MIN,
+)
 
 log = logging.getLogger("ringkv.router")
 
@@ -38,20 +47,26 @@ class _Serving:
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What a router is told of its cluster; `gate` is the share of keys asked for lately that a version may lack."""
+
+    shards: Discovery
+    replicas: int = 1
+    secret: str | None = field(default=None, repr=False)
+    gate: float = GATE
+
+
 class Controller:
     """`members` are all known addresses; `kept_out` those that must not take part, with the reason.
 
-    `events` is where it tells what happens.
+    `versions` is what it knows of the versions of the data, `events` where it tells what happens.
     """
 
-    def __init__(
-        self, discovery: Discovery, replicas: int, secret: str | None, lookups: Lookups, events: EventLog
-    ) -> None:
+    def __init__(self, cluster: Cluster, lookups: Lookups, events: EventLog) -> None:
         self.members: dict[Address, Member] = {}
         self.kept_out: dict[Address, str] = {}
-        self._discovery = discovery
-        self._replicas = replicas
-        self._secret = secret
+        self._cluster = cluster
         self._lookups = lookups
         self.events = events
         self._clock = asyncio.get_running_loop().time
@@ -60,8 +75,11 @@ class Controller:
         self._changed = asyncio.Event()
         self._flapping = FlapGuard(self._clock)
         self._absences = Absences(self._clock, events)
+        self.versions = Versions(self._clock, events)
+        self._leasing = Leasing(
+            cluster.secret, lookups.shard_durations, self.versions.leasing, self._refused, self._changed.set
+        )
         self._serving: dict[str, _Serving] = {}
-        self._leased: dict[Link, str] = {}  # run ids by link, also of topologies that are still draining
         self._arrived: dict[str, float] = {}  # when those that do not serve yet were first seen
 
     async def run(self) -> None:
@@ -71,15 +89,16 @@ class Controller:
                 tasks.create_task(self._discover(tasks))
                 tasks.create_task(self._reconcile())
         finally:
+            self._lookups.kept.let_all_go()
             if self._lookups.topology is not None:
                 self._lookups.topology.retire()
 
     async def _discover(self, tasks: asyncio.TaskGroup) -> None:
-        lookout = Lookout(self._discovery)
+        lookout = Lookout(self._cluster.shards)
         while True:
             found = await lookout.look(frozenset(self.members))
             for address in found - self.members.keys():
-                member = Member(address, self._secret, self._changed.set, self.events)
+                member = Member(address, self._cluster.secret, self._changed.set, self.events)
                 self.members[address] = member
                 self._watching[address] = tasks.create_task(member.watch())
             for address in self.members.keys() - found:
@@ -101,17 +120,19 @@ class Controller:
                     async with asyncio.timeout(pause):
                         await self._changed.wait()
             else:
-                await self._change(membership)
+                await self._change(membership.leasable)
 
     def _candidates(self) -> list[Candidate]:
         return [candidate for member in self.members.values() if (candidate := member.candidate)]
 
     def _note_losses(self) -> None:
         """Close the links to shards that ended without draining, so that their requests go to other owners."""
-        alive = {candidate.identity.run_id for candidate in self._candidates()}
-        for link, run_id in list(self._leased.items()):
+        candidates = self._candidates()
+        alive = {candidate.identity.run_id for candidate in candidates}
+        for link, run_id in list(self._leasing.links.items()):
             if run_id not in alive:
                 link.close()
+        self._let_go({candidate.identity.run_id for candidate in candidates if candidate.draining})
         links = self._lookups.topology.links if self._lookups.topology else {}
         for name, serving in list(self._serving.items()):
             if links[name].open and serving.run_id in alive:
@@ -122,11 +143,24 @@ class Controller:
                     member.doubt()
             self._absences.lost(name, self._flapping.lost(name, self._clock() - serving.since))
 
+    def _let_go(self, leaving: set[str]) -> None:
+        """Give back what is only kept on these shards, as a shard that leaves waits for all of its leases."""
+        for topology, _ in self._lookups.kept:
+            for link in topology.links.values():
+                if self._leasing.links.get(link) in leaving:
+                    link.retire()
+
     def _membership(self) -> Membership:
-        topology = self._lookups.topology
-        served = topology.dataset_id if topology else None
+        topology, versions = self._lookups.topology, self.versions
         serving = {name: shard.run_id for name, shard in self._serving.items()}
-        membership = choose(self._candidates(), served, serving, self._flapping.held())
+        held = self._flapping.held()
+        membership = choose(self._candidates(), versions.version, serving, held, versions.refused.keys())
+        if topology is not None and self._serving.keys() != topology.links.keys() and not membership.leasable.shards:
+            # What is served cannot be leased anew, and a part of it is lost: go on with what there is.
+            membership = choose(self._candidates(), None, {}, held, versions.refused.keys())
+        versions.look(membership)
+        if topology is not None and membership.version and membership.version.dataset_id == topology.dataset_id:
+            versions.serve(membership.version)
         for address, reason in membership.kept_out.items():
             if self.kept_out.get(address) != reason:
                 log.warning("shard at %s is kept out: %s", address, reason)
@@ -140,16 +174,22 @@ class Controller:
     def _pause(self, membership: Membership) -> float:
         """How many seconds to wait for more changes before the topology is changed; 0: change it now."""
         topology = self._lookups.topology
-        if not membership.shards:
+        if membership.version is None or not membership.leasable.shards:
             return DISCOVERY_INTERVAL
         if topology is None:
-            if all(member.identity for member in self.members.values()) and not self._discovery.names:
+            if all(member.identity for member in self.members.values()) and not self._cluster.shards.names:
                 return 0
             return min(self._settled(), self._started + FIRST_SETTLE) - self._clock()
-        # A shard that is gone or leaving is replaced at once. One that joins may be the first of several.
-        if self._serving.keys() != topology.links.keys() or self._serving.keys() - membership.names:
+        # A shard that is gone or leaving is replaced at once, as is another version.
+        if (
+            self._serving.keys() != topology.links.keys()
+            or self._serving.keys() - membership.names
+            or membership.version.dataset_id != topology.dataset_id
+        ):
             return 0
-        return self._settled() - self._clock() if self._arrived else DISCOVERY_INTERVAL
+        # One that joins may be the first of several, and those that serve must not be left out for its sake.
+        joins = self._arrived and membership.leasable.names == membership.names
+        return self._settled() - self._clock() if joins else DISCOVERY_INTERVAL
 
     def _settled(self) -> float:
         """The time from which on no more shards are expected to join together with those that have arrived."""
@@ -176,15 +216,19 @@ class Controller:
             change = await asyncio.to_thread(_describe_change, topology)
             log.info("topology %d in %.0f ms: %s", topology.epoch, took, change)
             self.events.note(Kind.SWAP, f"epoch {topology.epoch} after {took:.0f} ms: {change}")
+        elif isinstance(error, SwapRefused):
+            self._lookups.counters.gated += 1
         elif isinstance(error, ClusterError):
-            log.warning("no new topology: %s", error)
+            # What a shard offers instead it tells with its next heartbeat.
+            level = logging.INFO if isinstance(error, NotOffered) else logging.WARNING
+            log.log(level, "no new topology: %s", error)
             await asyncio.sleep(RECONNECT_MIN)
         else:
             raise error
 
     async def _watch_over(self, forming: asyncio.Task[Topology], membership: Membership) -> None:
         """Wait until the next topology is formed or cannot be any more."""
-        while not forming.done() and set(membership.shards.values()) <= set(self._candidates()):
+        while not forming.done() and membership.stands(self._candidates()):
             self._changed.clear()
             waiting = asyncio.create_task(self._changed.wait())
             try:
@@ -194,52 +238,37 @@ class Controller:
             self._note_losses()
 
     async def _form(self, membership: Membership) -> Topology:
-        """Lease the next ring on all of its shards. Raises ClusterError, with every lease given back."""
+        """Lease the next ring, and have the gate look at another version.
+
+        Raises ClusterError, with every lease given back.
+        """
         now = self._lookups.topology
-        names, partitions = membership.names, membership.partitions
-        ring = await asyncio.to_thread(build_ring, names, self._replicas, partitions)
-        request = LeaseRequest(membership.dataset_id, ring.ring_id, self._replicas, ring.names)
-        links: dict[str, Link] = {}
-        try:
-            # A group: when one lease fails, the others are cancelled, and no lease comes about afterwards.
-            async with asyncio.TaskGroup() as tasks:
-                leases = {
-                    candidate.identity.name: tasks.create_task(self._lease(candidate, request, links))
-                    for candidate in membership.shards.values()
-                }
-            leased = {name: lease.result() for name, lease in leases.items()}
-            epoch = now.epoch + 1 if now else 1
-            before = now.ring if now and now.dataset_id == request.dataset_id else None
-            topology = await asyncio.to_thread(Topology.build, epoch, request.dataset_id, ring, links, leased, before)
-        except BaseException as error:
-            for link in links.values():
-                link.close()
-            if isinstance(error, ExceptionGroup):
-                raise error.exceptions[0] from None
-            raise
+        topology = await self._leasing.form(membership, self._cluster.replicas, now)
+        if now is not None and now.dataset_id != topology.dataset_id:
+            try:
+                await self._pass_gate(membership, now, topology)
+            except BaseException:
+                for link in topology.links.values():
+                    link.close()
+                raise
         return topology
 
-    async def _lease(self, candidate: Candidate, request: LeaseRequest, links: dict[str, Link]) -> Leased:
-        """Lease the ring on one shard, over a link of its own."""
-        name = candidate.identity.name
-        try:
-            links[name] = await open_link(candidate.address, self._secret, self._lookups.shard_durations[name])
-            leased = Leased.parse(await links[name].call(*request.command()))
-        except (*TROUBLE, ValueError) as error:
-            self._flapping.lost(name, uptime=0)
-            problem = f"{name} at {candidate.address} gave no lease: {problem_of(error)}"
-            self.events.note(Kind.REFUSAL, problem, name)
-            raise LeaseRefused(f"shard {problem}") from error
-        self._leased[links[name]] = candidate.identity.run_id
-        links[name].closed.add_done_callback(partial(self._closed, links[name]))
-        return leased
+    async def _pass_gate(self, membership: Membership, now: Topology, after: Topology) -> None:
+        """Raises SwapRefused for a version that is kept out, LeaseRefused where that cannot be told."""
+        verdict = await judge(self._lookups.sample.keys(), now, after)
+        version, gate = membership.version, self._cluster.gate
+        if version is None or not verdict.keeps_out(gate):
+            return
+        if not version.forced:
+            self.versions.refuse(version, verdict.reason(gate))
+            raise SwapRefused(verdict.reason(gate))
+        self.versions.forced(version, verdict.reason(gate))
 
-    def _closed(self, link: Link, _future: asyncio.Future[None]) -> None:
-        del self._leased[link]
-        self._changed.set()
+    def _refused(self, name: str, problem: str) -> None:
+        self._flapping.lost(name, uptime=0)
+        self.events.note(Kind.REFUSAL, problem, name)
 
     def _swap(self, topology: Topology, membership: Membership) -> None:
-        before = self._lookups.topology
         now = self._clock()
         self._absences.swapped(self._serving.keys(), membership.names)
         self._serving = {
@@ -247,8 +276,8 @@ class Controller:
             for name, candidate in membership.shards.items()
         }
         self._lookups.swap(topology)
-        if before is not None:
-            before.retire()
+        if membership.version is not None:
+            self.versions.serve(membership.version)
         self._changed.set()
 
 

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     LOSS = "loss"  # a shard that took part is gone
     REFUSAL = "refusal"  # a shard must not take part, or gave no lease; with the reason
     SWAP = "swap"  # another topology serves
+    VERSION = "version"  # another version of the data was published, is served, is held up, or is refused by the gate
 
 
 @dataclass(frozen=True, slots=True)

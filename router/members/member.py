@@ -8,8 +8,9 @@ from typing import Any
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
 
+from ringkv.cluster import told
 from ringkv.cluster.errors import PeerError
-from ringkv.cluster.lease import Heartbeat
+from ringkv.cluster.lease import Heartbeat, offered_in
 from ringkv.process.address import Address
 from ringkv.process.words import in_words
 from ringkv.router.lookup.durations import Durations
@@ -36,8 +37,8 @@ def identify(info: Any) -> Identity:
     text = info.decode("utf-8", "replace") if isinstance(info, bytes) else ""
     fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     try:
-        return Identity(fields["name"], fields["run_id"], fields["dataset_id"], int(fields["partitions"]))
-    except (KeyError, ValueError):
+        return Identity(told.name(fields["name"]), told.identifier("run", fields["run_id"]), offered_in(fields))
+    except KeyError:
         raise PeerError("what answers there is not a ringkv shard") from None
 
 
@@ -54,6 +55,12 @@ async def open_link(address: Address, secret: str | None, durations: Durations |
         return link
 
 
+async def _ask(link: Link) -> Identity:
+    """Who answers on this link, and what is offered there. Raises one of TROUBLE."""
+    async with asyncio.timeout(HEARTBEAT_TIMEOUT):
+        return identify(await link.call("INFO"))
+
+
 class Member:
     """An address that discovery has named; `identity` is None while nobody answers there as a shard should.
 
@@ -66,6 +73,7 @@ class Member:
         self.name = ""
         self.draining = False
         self.checked = 0  # bytes that it has read and checked
+        self._revision: int | None = None  # of what it offers, None before the first heartbeat
         self._problem = ""
         self._level = logging.INFO  # at which the problem was told
         self._secret = secret
@@ -105,12 +113,12 @@ class Member:
     async def _meet(self) -> Link:
         link = await open_link(self.address, self._secret)
         try:
-            async with asyncio.timeout(HEARTBEAT_TIMEOUT):
-                self.identity = identify(await link.call("INFO"))
+            self.identity = await _ask(link)
         except BaseException:
             link.close()
             raise
         self.name = self.identity.name
+        self._revision = None
         if self._problem:
             log.log(self._level, "shard at %s answers: it is %s", self.address, self.name)
             self._problem = ""
@@ -123,6 +131,9 @@ class Member:
             async with asyncio.timeout(HEARTBEAT_TIMEOUT):
                 heartbeat = Heartbeat.parse(await link.call("HEARTBEAT"))
             self.checked = heartbeat.checked
+            if self._revision != heartbeat.revision:
+                # Asked behind the heartbeat, so that what it tells is at least as new as the revision.
+                await self._look_again(link, heartbeat.revision)
             if self.draining != heartbeat.draining:
                 self.draining = heartbeat.draining
                 if self.draining:
@@ -131,6 +142,14 @@ class Member:
             # Woken early by the end of the connection: a shard that dies is missed at once.
             if (await asyncio.wait([link.closed], timeout=HEARTBEAT_INTERVAL))[0]:
                 raise link.problem
+
+    async def _look_again(self, link: Link, revision: int) -> None:
+        """Ask which versions it offers now. Raises one of TROUBLE."""
+        found = await _ask(link)
+        self._revision = revision
+        if self.identity is not None and self.identity != found:
+            self.identity = found
+            self._changed()
 
     def _lost(self, error: BaseException | None) -> None:
         problem = problem_of(error)

@@ -1,20 +1,40 @@
-"""Which of the shards that answer make up the cluster, and why the others do not: a pure function."""
+"""Which version of the data is served next, by which of the shards that answer, and why the others do not: pure.
+
+    candidates ──► those that serve ──► the highest version that all of them offer ──► all that offer it
+                                   └──► none higher: the one that is served stays
+
+Served versions are compared by serial, what is leased is told by dataset: a rollback is a higher serial of an older
+dataset, and a shard that is pinned to its dataset offers it under serial 0.
+"""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 
+from ringkv.cluster.lease import Offered
 from ringkv.process.address import Address
+
+Key = tuple[int, str]
+"""A version: its serial and its dataset."""
+
+
+def key_of(version: Offered) -> Key:
+    return version.serial, version.dataset_id
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who answers at an address. `run_id` tells one process from the next of the same name."""
+    """Who answers at an address. `run_id` tells one process from the next of the same name.
+
+    `versions` are those that can be leased there, the newest first, each of another dataset.
+    """
 
     name: str
     run_id: str
-    dataset_id: str
-    partitions: int
+    versions: tuple[Offered, ...]
+
+    def offers(self, dataset_id: str) -> bool:
+        return any(version.dataset_id == dataset_id for version in self.versions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +48,13 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """`shards` by name, all of one dataset; `kept_out` are addresses with the reason, in words."""
+    """`shards` by name, all to serve `version`; `kept_out` are addresses with the reason, in words.
 
+    Those of `shards` that serve this version, but offer newer ones only, go on as long as nothing has to be leased
+    anew: `leasable` is without them. `version` is None where nobody offers anything.
+    """
+
+    version: Offered | None
     shards: dict[str, Candidate]
     kept_out: dict[Address, str]
 
@@ -38,49 +63,101 @@ class Membership:
         return frozenset(self.shards)
 
     @property
-    def dataset_id(self) -> str:
-        return next(iter(self.shards.values())).identity.dataset_id
+    def leasable(self) -> "Membership":
+        version = self.version
+        able = {name: c for name, c in self.shards.items() if version and c.identity.offers(version.dataset_id)}
+        return replace(self, shards=able)
 
     @property
-    def partitions(self) -> int:
-        return next(iter(self.shards.values())).identity.partitions
+    def newest(self) -> Offered | None:
+        """The version of the highest serial that one of the shards offers."""
+        offered = (version for shard in self.shards.values() for version in shard.identity.versions)
+        return max(offered, key=key_of, default=None)
+
+    def stands(self, candidates: Iterable[Candidate]) -> bool:
+        """Whether all of these shards can still be leased this version."""
+        version = self.version
+        now = {candidate.address: candidate for candidate in candidates}
+        return version is not None and all(
+            (other := now.get(shard.address)) is not None
+            and other.identity.run_id == shard.identity.run_id
+            and other.draining == shard.draining
+            and other.identity.offers(version.dataset_id)
+            for shard in self.shards.values()
+        )
 
 
 def choose(
-    candidates: Iterable[Candidate], served: str | None, serving: dict[str, str], held: Iterable[str] = ()
+    candidates: Iterable[Candidate],
+    served: Offered | None,
+    serving: dict[str, str],
+    held: Iterable[str] = (),
+    refused: Collection[Key] = (),
 ) -> Membership:
-    """Choose the shards of the next topology.
+    """Choose the version and the shards of the next topology.
 
-    `served` is the dataset that is served now, `serving` the names of its shards with their run ids: both
-    are kept as long as they can be, so that whoever comes later is the one who is kept out. A dataset can be
-    kept until the last of its shards leaves: then the next one takes over while the last still serves.
-    `held` are names to leave out unless nobody else is there.
+    `served` is the version that is served now, `serving` the names of its shards with their run ids: both are kept as
+    long as they can be, so that whoever comes later is the one who is kept out. A dataset can be kept until the last of
+    its shards leaves: then the next one takes over while the last still serves.
+    `held` are names to leave out unless nobody else is there, `refused` are versions that must not take over.
     """
     present = sorted(candidates, key=lambda candidate: candidate.address)
-    dataset = _dataset(present, served)
+    version = _next_version(present, served, serving, refused)
+    stays = version is not None and served is not None and version.dataset_id == served.dataset_id
+    # Shards that serve already come first, so that a second shard of the same name finds the name taken.
+    present.sort(key=lambda candidate: not _serves(candidate, serving))
     shards: dict[str, Candidate] = {}
     kept_out: dict[Address, str] = {}
-    # Shards that serve already come first, so that a second shard of the same name finds the name taken.
-    present.sort(key=lambda candidate: serving.get(candidate.identity.name) != candidate.identity.run_id)
     for candidate in present:
         identity = candidate.identity
         holder = shards.get(identity.name)
-        if identity.dataset_id != dataset:
+        goes_on = stays and _serves(candidate, serving)
+        if not goes_on and not (version and identity.offers(version.dataset_id)):
             if not candidate.draining:
-                kept_out[candidate.address] = f"it serves dataset {identity.dataset_id}, this cluster {dataset}"
+                kept_out[candidate.address] = _other_data(identity, version)
         elif holder is None:
             shards[identity.name] = candidate
         elif holder.identity.run_id != identity.run_id:
             kept_out[candidate.address] = f"the name {identity.name} is taken by {holder.address}; give it another"
-    return Membership(_preferred(shards, frozenset(held)), kept_out)
+    return Membership(version, _preferred(shards, frozenset(held)), kept_out)
 
 
-def _dataset(candidates: list[Candidate], served: str | None) -> str | None:
-    staying = [candidate for candidate in candidates if not candidate.draining] or candidates
-    counts = Counter(candidate.identity.dataset_id for candidate in staying)
-    if served in counts or not counts:
-        return served
-    return min(counts, key=lambda dataset: (-counts[dataset], dataset))
+def _next_version(
+    present: list[Candidate], served: Offered | None, serving: dict[str, str], refused: Collection[Key]
+) -> Offered | None:
+    staying = [candidate for candidate in present if not candidate.draining] or present
+    if served is not None:
+        if voters := [candidate for candidate in staying if _serves(candidate, serving)]:
+            return _successor(voters, served, refused)
+        if any(candidate.identity.offers(served.dataset_id) for candidate in staying):
+            return served
+    counts = Counter(version for shard in staying for version in shard.identity.versions)
+    allowed = (version for version in counts if key_of(version) not in refused)
+    return min(allowed, key=lambda version: (-counts[version], -version.serial, version.dataset_id), default=None)
+
+
+def _successor(voters: list[Candidate], served: Offered, refused: Collection[Key]) -> Offered:
+    """The highest version that all of these shards offer and that may take over, else the one that is served."""
+    by_key = [{key_of(version): version for version in voter.identity.versions} for voter in voters]
+    common = [version for key, version in by_key[0].items() if all(key in offered for offered in by_key)]
+    # The dataset that is served may have become another version: after a rollback, or in a catalog of older days.
+    served = next((version for version in common if version.dataset_id == served.dataset_id), served)
+    outdated = not any(voter.identity.offers(served.dataset_id) for voter in voters)
+    newer = [version for version in common if outdated or version.serial > served.serial]
+    return max((version for version in newer if key_of(version) not in refused), key=key_of, default=served)
+
+
+def _serves(candidate: Candidate, serving: dict[str, str]) -> bool:
+    return serving.get(candidate.identity.name) == candidate.identity.run_id
+
+
+def _other_data(identity: Identity, version: Offered | None) -> str:
+    """Why a shard that does not offer this version takes no part."""
+    if not identity.versions:
+        return "it has no dataset yet"
+    own = " and ".join(version.dataset_id for version in identity.versions)
+    cluster = f"this cluster {version.dataset_id}" if version else "which the gate has refused"
+    return f"it serves dataset {own}, {cluster}"
 
 
 def _preferred(shards: dict[str, Candidate], held: frozenset[str]) -> dict[str, Candidate]:

@@ -9,6 +9,7 @@ import { drawRing, startRing } from "./ring.js";
 import { resizeShard, showShardHistory, startShard } from "./shard.js";
 import { showRecentRates, showShards } from "./shards.js";
 import { html, say } from "./svg.js";
+import { followVersions } from "./versions.js";
 
 const INTERVAL = 1000; // milliseconds
 const PATIENCE = 3000;
@@ -65,6 +66,7 @@ async function look() {
   try {
     const stats = await ask("stats");
     show(stats, at);
+    await followVersions(ask);
     await followRing(stats);
     if (stats.dataset) askAgain();
     await followPast(stats, at);

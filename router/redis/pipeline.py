@@ -17,11 +17,13 @@ from functools import partial
 from typing import Any
 
 from ringkv.cluster.position import are_canonical
+from ringkv.cluster.told import are_values
 from ringkv.resp.pending import Pending
 from ringkv.router.lookup.batch import places_by_link
 from ringkv.router.lookup.durations import Durations
+from ringkv.router.lookup.ledger import too_many
 from ringkv.router.lookup.link import Link
-from ringkv.router.lookup.lookup import Lookup, Lookups, Reply, too_many
+from ringkv.router.lookup.lookup import Lookup, Lookups, Reply
 from ringkv.router.policy import BATCH_PATIENCE
 from ringkv.router.redis.replies import key_of, unavailable
 
@@ -60,6 +62,7 @@ class Pipeline(Pending):
         if not lookups.has_room(count):
             self.answer(unavailable(too_many()) * count)
             return
+        lookups.sample.take_some(keys)
         by_link, nobodys = places_by_link(topology, keys)
         self._look_up(nobodys)
         now = time.monotonic()
@@ -157,7 +160,7 @@ class _Part:
         pipeline = self.pipeline
         if pipeline is None:
             return
-        if type(reply) is list and len(reply) == len(self.places):
+        if are_values(reply, len(self.places)):
             pipeline.answered(self, reply, link.durations)
         else:
             pipeline.failed(self)

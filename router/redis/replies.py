@@ -7,8 +7,10 @@ from ringkv.cluster.errors import InvalidKey, RingkvError, ShardUnavailable, Too
 from ringkv.cluster.position import canonical, is_canonical
 from ringkv.resp import codec
 from ringkv.resp.pending import Pending
+from ringkv.resp.transaction import ATTEMPTS
 from ringkv.router.lookup.batch import Values, fetch
-from ringkv.router.lookup.lookup import Lookup, Lookups, Reply, too_many
+from ringkv.router.lookup.ledger import too_many
+from ringkv.router.lookup.lookup import Lookup, Lookups, Reply
 from ringkv.router.policy import FEW_KEYS, MGET_REPLY, WINDOW_BYTES, WINDOW_KEYS
 
 Encode = Callable[[Values], bytes]
@@ -34,33 +36,27 @@ def key_of(arg: bytes) -> bytes | None:
         return None
 
 
-def dataset_of(lookups: Lookups) -> str | None:
-    """What is served now."""
-    return lookups.topology.dataset_id if lookups.topology else None
-
-
-def replaced(before: str | None, now: str | None) -> ShardUnavailable:
-    """Why values that were read one after the other are no answer."""
-    return ShardUnavailable(f"dataset {before} was replaced by {now} meanwhile; try again")
-
-
 class FewKeys(Pending):
-    """The reply to a command about at most FEW_KEYS keys, each looked up by itself."""
+    """The reply to a command about at most FEW_KEYS keys, each looked up by itself, all answered of one dataset."""
 
-    __slots__ = ("_dataset_id", "_encode", "_left", "_lookups", "_started", "_values")
+    __slots__ = ("_attempts", "_encode", "_keys", "_left", "_lookups", "_started", "_values")
 
     def __init__(self, notify: Callable[[], None], lookups: Lookups, encode: Encode) -> None:
         super().__init__(notify)
         self._lookups = lookups
-        self._dataset_id = dataset_of(lookups)
         self._encode = encode
+        self._keys: Sequence[bytes | None] = []
         self._values: Values = []
         self._started: list[Lookup] = []
+        self._attempts = 0
         self._left = 0
 
     def start(self, keys: Sequence[bytes | None]) -> bytes | Pending:
         """Look the keys up. What it returns is the reply: this one, unless it is known at once."""
+        self._keys = keys
         self._values = [None] * len(keys)
+        self._started = []
+        self._attempts += 1
         for place, key in enumerate(keys):
             if key is not None:
                 lookup = self._lookups.start(key, partial(self._take, place))
@@ -84,11 +80,14 @@ class FewKeys(Pending):
         self._left -= 1
         if self._left:
             return
-        now = dataset_of(self._lookups)
-        if len(self._values) > 1 and self._dataset_id not in {None, now}:
-            self.answer(unavailable(replaced(self._dataset_id, now)))
-        else:
+        if len({lookup.dataset_id for lookup in self._started}) == 1:
             self.answer(self._encode(self._values))
+        elif self._attempts == ATTEMPTS:
+            self.answer(unavailable(ShardUnavailable("the dataset was replaced again and again; try again later")))
+        else:
+            reply = self.start(self._keys)
+            if isinstance(reply, bytes):
+                self.answer(reply)
 
 
 async def many_keys(lookups: Lookups, keys: Sequence[bytes | None], encode: Encode) -> bytes:
@@ -106,9 +105,7 @@ async def _read_all(lookups: Lookups, keys: Sequence[bytes | None], encode: Enco
     dataset_id = None
     size, window = 0, _first_window(lookups)
     while len(values) < len(wanted):
-        batch = await fetch(lookups, wanted[len(values) : len(values) + window], WINDOW_BYTES)
-        if dataset_id not in {None, batch.dataset_id}:
-            raise replaced(dataset_id, batch.dataset_id)
+        batch = await fetch(lookups, wanted[len(values) : len(values) + window], WINDOW_BYTES, dataset_id)
         dataset_id = batch.dataset_id
         values += batch.values
         got = sum(len(value) for value in batch.values if value is not None)

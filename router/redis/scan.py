@@ -12,7 +12,7 @@ from typing import Any
 from ringkv.cluster.cursor import CURSORS, first_position
 from ringkv.cluster.errors import CorruptBlock, PeerError, RingkvError, ShardUnavailable
 from ringkv.cluster.lease import refusal
-from ringkv.cluster.position import slot_at
+from ringkv.cluster.position import is_canonical, slot_at
 from ringkv.resp.scan import Page
 from ringkv.router.lookup.lookup import UNREACHABLE, Lookups
 from ringkv.router.lookup.topology import Topology
@@ -67,7 +67,7 @@ async def _ask(lookups: Lookups, cursor: int, count: int) -> Page:
         for link in topology.routes[slot_at(first_position(cursor)) >> topology.shift] if topology else ():
             try:
                 async with asyncio.timeout(BATCH_PATIENCE):
-                    return _parse(await link.call("KEYSFROM", cursor, count))
+                    return _parse(await link.call("KEYSFROM", cursor, count), cursor)
             except PeerError as error:
                 problem = refusal(str(error))
             except (TimeoutError, ConnectionError):
@@ -78,11 +78,13 @@ async def _ask(lookups: Lookups, cursor: int, count: int) -> Page:
         await asyncio.sleep(TICK)
 
 
-def _parse(reply: Any) -> Page:
-    """Read the reply to KEYSFROM. Raises PeerError."""
+def _parse(reply: Any, asked: int) -> Page:
+    """Read the reply to KEYSFROM with the cursor `asked`, behind which the next one is. Raises PeerError."""
     match reply:
-        case [int(cursor), list(keys)] if all(type(key) is bytes for key in keys):
-            return cursor, keys
+        case [int(cursor), list(keys)] if cursor == 0 or asked < cursor < CURSORS:
+            if all(type(key) is bytes and is_canonical(key) for key in keys):
+                return cursor, keys
+            raise PeerError("what answers there tells keys that are none")
         case _:
             raise PeerError("what answers there does not tell keys as a shard does")
 

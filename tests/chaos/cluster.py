@@ -20,6 +20,7 @@ PATIENCE: Final = 30.0
 POLL: Final = 0.03
 
 LISTENS = re.compile(r"router listens on 127\.0\.0\.1:(\d+)")
+SPEAKS_REDIS = re.compile(r"router speaks Redis on 127\.0\.0\.1:(\d+)")
 
 
 def wait_until(true: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
@@ -115,6 +116,12 @@ class Router(Process):
     def url(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def redis(self) -> str:
+        """Where it speaks Redis."""
+        wait_until(lambda: SPEAKS_REDIS.search(self.logged()), f"{self.name} speaks Redis")
+        return f"127.0.0.1:{SPEAKS_REDIS.findall(self.logged())[-1]}"
+
     def get(self, path: str) -> tuple[int, bytes]:
         """Status and body; status 0 where nobody answers."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
@@ -131,6 +138,10 @@ class Router(Process):
         """The topology, as /ring tells it; empty where nobody answers."""
         status, body = self.get("/ring")
         return json.loads(body) if status == 200 else {}
+
+    def served(self) -> str:
+        """The id of the dataset that is served, "" where nobody answers."""
+        return str(self.ring().get("dataset", ""))
 
     def serving(self) -> set[str]:
         """The names of the shards that serve."""
@@ -169,7 +180,7 @@ class Cluster:
         addresses = ",".join(place.address for place in self._places.values())
         command = [sys.executable, "-m", "ringkv", "router", "--shards", addresses, "--replicas", str(replicas)]
         self.routers = [
-            Router(name, [*command, "--listen", "127.0.0.1:0"], folder / f"{name}.log")
+            Router(name, [*command, "--listen", "127.0.0.1:0", "--redis-listen", "127.0.0.1:0"], folder / f"{name}.log")
             for name in (f"router-{number}" for number in range(1, routers + 1))
         ]
 

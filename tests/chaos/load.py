@@ -56,8 +56,11 @@ class Request:
 class Load:
     """The requests that are due, the connections that are free, and the rows of what was measured."""
 
-    def __init__(self, lines: list[bytes], targets: list[tuple[str, int]], connections: int, most: int) -> None:
+    def __init__(
+        self, lines: list[bytes], targets: list[tuple[str, int]], connections: int, most: int, *, versioned: bool
+    ) -> None:
         self.targets = targets
+        self.versioned = versioned
         self.idle: deque[Connection] = deque()
         self.busy: set[Connection] = set()
         self.waiting: deque[Request] = deque()
@@ -172,7 +175,7 @@ class Connection(asyncio.Protocol):
         request, self.request, self._received = self.request, None, b""
         self._load.busy.discard(self)
         assert request is not None
-        self._load.record(request, _judge(request, head, body), self.router)
+        self._load.record(request, _judge(request, head, body, versioned=self._load.versioned), self.router)
         if self._transport.is_closing():
             return
         self._load.idle.append(self)
@@ -193,11 +196,13 @@ def _content_length(head: bytes) -> int:
     return int(rest.partition(b"\r\n")[0]) if found else 0
 
 
-def _judge(request: Request, head: bytes, body: bytes) -> Outcome:
+def _judge(request: Request, head: bytes, body: bytes, *, versioned: bool) -> Outcome:
     status = head[9:12]
     if status == b"503" and b"\r\nRetry-After: " in head:
         return Outcome.UNAVAILABLE
     if status == b"200":
+        if versioned:
+            body = body.partition(b" ")[2]  # in front stands the version of which it is
         return Outcome.RIGHT if body == request.expected else Outcome.WRONG
     if status == b"404":
         return Outcome.RIGHT if request.expected is None else Outcome.WRONG
@@ -217,7 +222,10 @@ async def _until_told(load: Load, rate: float) -> Measured:
 @click.option("--rate", type=float, default=2100.0, show_default=True, help="Requests a second.")
 @click.option("--connections", type=int, default=64, show_default=True)
 @click.option("--most", type=int, default=64, show_default=True, help="Connections, where none is free.")
-def main(data: Path, urls: tuple[str, ...], output: Path, rate: float, connections: int, most: int) -> None:  # noqa: PLR0917 - click passes by name
+@click.option("--versioned", is_flag=True, help="Values begin with a version, which DATA does not have.")
+def main(  # noqa: PLR0917 - click passes by name
+    data: Path, urls: tuple[str, ...], output: Path, rate: float, connections: int, most: int, *, versioned: bool
+) -> None:
     """Load the routers at `--url` until SIGTERM, then write what was measured."""
     lines = data.read_bytes().removesuffix(b"\n").split(b"\n")
     # A million objects that never go: the collector need not look at them while latencies are measured.
@@ -225,7 +233,7 @@ def main(data: Path, urls: tuple[str, ...], output: Path, rate: float, connectio
     gc.freeze()
     targets = [(host, int(port)) for host, _, port in (url.rpartition(":") for url in urls)]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        measured = runner.run(_until_told(Load(lines, targets, connections, most), rate))
+        measured = runner.run(_until_told(Load(lines, targets, connections, most, versioned=versioned), rate))
     measured.write(output)
 
 

@@ -65,13 +65,19 @@ class Run:
 
 
 @contextmanager
-def under_load(cluster: Cluster, data: Path, scale: Scale, most: int = CONNECTIONS) -> Iterator[Run]:
-    """Load all routers of the cluster while the body runs; then `result` is there."""
+def under_load(
+    cluster: Cluster, data: Path, scale: Scale, most: int = CONNECTIONS, *, versioned: bool = False
+) -> Iterator[Run]:
+    """Load all routers of the cluster while the body runs; then `result` is there.
+
+    `versioned` values begin with a number, which those of `data` do not have.
+    """
     run = Run()
     output, log = cluster.folder / "load.npz", cluster.folder / "load.log"
     command = [sys.executable, "-m", "tests.chaos.load", str(data), "--output", str(output)]
     command += [f"--url={router.url}" for router in cluster.routers]
     command += ["--rate", str(scale.rate), "--connections", str(CONNECTIONS), "--most", str(most)]
+    command += ["--versioned"] * versioned
     with log.open("wb") as errors, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as load:
         try:
             assert load.stdout is not None

@@ -65,10 +65,14 @@ class Project:
     def up(self, shards: int = 3, routers: int = 1) -> None:
         self.compose("up", "--detach", "--scale", f"shard={shards}", "--scale", f"router={routers}")
 
-    def packed(self) -> str:
-        """The id of the dataset that the newest run of `pack` made or found."""
-        log = self.compose("logs", "--no-color", "--no-log-prefix", "--tail", "3", "pack")
+    def published(self) -> str:
+        """The id of the dataset that the newest `up` has published, or found to be served."""
+        log = self.compose("logs", "--no-color", "--no-log-prefix", "--tail", "20", "publish")
         return str(re.findall(r"dataset ([0-9a-f]{32})", log)[-1])
+
+    def publish(self, *args: str) -> str:
+        """What `docker compose run --rm publish` prints; an AssertionError with its stderr where it fails."""
+        return self.compose("run", "--rm", "--no-deps", "-T", "publish", *args, patience=ROLLING_PATIENCE)
 
     def restart_one_by_one(self) -> str:
         """What deploy/rolling-restart prints."""

@@ -120,7 +120,7 @@ def test_a_router_that_begins_anew_refuses_nobody(cluster: Project, tmp_path: Pa
 
 
 def test_containers_can_do_no_more_than_they_must(cluster: Project) -> None:
-    for service in ("pack", "shard", "router"):
+    for service in ("publish", "shard", "router"):
         for container in cluster.inspect(service):
             host, config = container["HostConfig"], container["Config"]
             assert config["User"] == "10001:10001"
@@ -132,7 +132,7 @@ def test_containers_can_do_no_more_than_they_must(cluster: Project) -> None:
             assert host["Memory"] > 0
             assert host["PidsLimit"] > 0
             writable = [mount["Destination"] for mount in container["Mounts"] if mount["RW"]]
-            assert writable == (["/packed"] if service == "pack" else [])
+            assert writable == (["/packed"] if service == "publish" else [])
     status = docker("exec", f"{cluster.name}-shard-1", "cat", "/proc/self/status")
     assert "CapEff:\t0000000000000000" in status
     assert "NoNewPrivs:\t1" in status
@@ -141,7 +141,7 @@ def test_containers_can_do_no_more_than_they_must(cluster: Project) -> None:
 def test_only_the_router_can_be_reached_and_only_from_this_machine(cluster: Project) -> None:
     (router,) = cluster.inspect("router")
     assert _published(router) == {"8000/tcp": ["127.0.0.1"], "6380/tcp": ["127.0.0.1"]}
-    for container in [*cluster.inspect("shard"), *cluster.inspect("pack")]:
+    for container in [*cluster.inspect("shard"), *cluster.inspect("publish")]:
         assert _published(container) == {}
     (network,) = cluster.inspect("shard")[0]["NetworkSettings"]["Networks"]
     assert docker("network", "inspect", "--format", "{{.Internal}}", network).strip() == "true"
@@ -180,14 +180,21 @@ def test_compose_stop_ends_every_process_with_code_0_before_it_is_killed(cluster
     assert took < 2 * min(container["Config"]["StopTimeout"] for container in containers)
 
 
-async def test_another_file_is_served_after_a_rolling_restart(cluster: Project, tmp_path: Path) -> None:
+def test_shards_that_are_restarted_one_by_one_fail_no_request(cluster: Project, tmp_path: Path) -> None:
+    port, before = cluster.port(), [shard["State"]["StartedAt"] for shard in cluster.inspect("shard")]
+    with unharmed(port, tmp_path, "restarted one by one"):
+        assert cluster.restart_one_by_one().splitlines() == [f"{cluster.name}-shard-{n} is back" for n in (1, 2, 3)]
+        cluster.wait_until_serving(1, 2, 3, port=port)
+    assert not set(before) & {shard["State"]["StartedAt"] for shard in cluster.inspect("shard")}
+
+
+async def test_data_of_other_keys_are_served_by_force(cluster: Project, tmp_path: Path) -> None:
     data = tmp_path / "other.data"
     data.write_bytes(b"0f0d1c0e-5a6b-4c7d-8e9f-a0b1c2d3e4f5 a  b\r\n1e1d1c1b-1a19-4817-9615-141312111009 ")
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)  # pytest's folders are for their owner alone
-    cluster.variables = {"DATA": str(data)}
+    cluster.variables = {"DATA": str(data), "RINGKV_FORCE_SWAP": "1"}
     cluster.up()
-    cluster.restart_one_by_one()
     port = cluster.port()
     wait_for(lambda: sum(shard["keys"] for shard in cluster.ring(port).get("shards", [])) == 2, "not served")
     pairs: list[tuple[bytes, bytes | None]] = [*read_pairs(data), *((key, None) for key, _ in _first(EXAMPLE))]

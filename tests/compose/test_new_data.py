@@ -1,4 +1,4 @@
-"""Another data file under a cluster that serves: what is served goes on until the new one is packed and asked for."""
+"""Another data file under a cluster that serves: it becomes the next version, or changes nothing."""
 
 import urllib.request
 from collections.abc import Iterator
@@ -23,17 +23,14 @@ def data(cluster: Project, tmp_path: Path) -> Iterator[Path]:
     path.write_bytes(EXAMPLE.read_bytes())
     cluster.variables = {"DATA": str(path)}
     cluster.up()
-    cluster.restart_one_by_one()  # whatever an earlier test has left to be served
     cluster.wait_until_serving(1, 2, 3)
     yield path
     cluster.variables = {}
-    cluster.up()
-    cluster.restart_one_by_one()
 
 
 def processes(cluster: Project) -> list[tuple[str, int]]:
-    """The shards' containers and processes: whoever is replaced or restarted is another one."""
-    return [(shard["Id"], shard["State"]["Pid"]) for shard in cluster.inspect("shard")]
+    """All containers and processes that serve: whoever is replaced or restarted is another one."""
+    return [(each["Id"], each["State"]["Pid"]) for name in ("shard", "router") for each in cluster.inspect(name)]
 
 
 def put(path: Path, content: bytes) -> None:
@@ -43,6 +40,16 @@ def put(path: Path, content: bytes) -> None:
     new.replace(path)
 
 
+def with_another_key(value: bytes) -> bytes:
+    return EXAMPLE.read_bytes() + b"%b %b\n" % (NEW_KEY.encode(), value)
+
+
+def value(port: int) -> bytes:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{NEW_KEY}", timeout=20) as response:
+        content: bytes = response.read()
+    return content
+
+
 @pytest.mark.parametrize("way", ["in its place", "another DATA", "missing"])
 def test_a_bad_new_file_takes_nothing_down(cluster: Project, data: Path, tmp_path: Path, way: str) -> None:
     before, port = processes(cluster), cluster.port()
@@ -50,29 +57,41 @@ def test_a_bad_new_file_takes_nothing_down(cluster: Project, data: Path, tmp_pat
     if way != "missing":
         put(bad, b"no key\n")
     cluster.variables["DATA"] = str(bad)
-    refused = pytest.raises(AssertionError, match=r"pack|bind source path does not exist")
+    refused = pytest.raises(AssertionError, match=r"publish|bind source path does not exist")
     with unharmed(port, tmp_path, f"a bad file, {way}"), refused:
         cluster.up()
     assert processes(cluster) == before
     if way != "missing":
-        assert "/data/source:1: not a UUID version 4: 'no'" in cluster.compose("logs", "--tail", "1", "pack")
+        assert "/data/source:1: not a UUID version 4: 'no'" in cluster.compose("logs", "--tail", "1", "publish")
 
 
-def test_a_new_file_is_told_of_and_served_after_a_rolling_restart(cluster: Project, data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["up", "run"])
+def test_a_new_file_is_served_by_the_same_processes_and_no_request_fails(
+    cluster: Project, data: Path, tmp_path: Path, way: str
+) -> None:
     before, port = processes(cluster), cluster.port()
-    served = cluster.ring(port)["dataset"]
-    put(data, EXAMPLE.read_bytes() + f"{NEW_KEY} new\n".encode())
-    with unharmed(port, tmp_path, "packed"):
-        cluster.up()
+    put(data, with_another_key(way.encode()))
+    with unharmed(port, tmp_path, "published"):
+        if way == "up":
+            cluster.up()
+        else:
+            cluster.publish()
+        # Publishing has waited for the router: nobody who publishes has to guess.
+        assert value(port) == way.encode()
     assert processes(cluster) == before
-    assert cluster.ring(port)["dataset"] == served
-    assert "This is new. Shards that run serve what they have" in cluster.compose("logs", "--tail", "3", "pack")
-    told = f"serves dataset {served}, but /packed/dataset is now dataset "
-    wait_for(lambda: cluster.compose("logs", "--tail", "3", "shard").count(told) == len(before), "not told by each")
 
-    with unharmed(port, tmp_path, "gone over"):
-        assert cluster.restart_one_by_one().splitlines() == [f"{cluster.name}-shard-{n} is back" for n in (1, 2, 3)]
-        cluster.wait_until_serving(1, 2, 3, port=port)
+
+def test_a_file_that_was_cut_off_is_served_only_by_force_and_can_be_rolled_back(cluster: Project, data: Path) -> None:
+    port = cluster.port()
+    served = cluster.ring(port)["dataset"]
+    lines = EXAMPLE.read_bytes().split(b"\n")  # not splitlines: values may have other line ends in them
+    put(data, b"".join(b"%b\n" % line for line in lines[: len(lines) // 2]))
+    with pytest.raises(AssertionError, match=r"are gone"):
+        cluster.publish()
+    assert cluster.ring(port)["dataset"] == served
+    cluster.variables["RINGKV_FORCE_SWAP"] = "1"
+    cluster.publish()
     assert cluster.ring(port)["dataset"] != served
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{NEW_KEY}", timeout=20) as response:
-        assert response.read() == b"new"
+    del cluster.variables["RINGKV_FORCE_SWAP"]
+    cluster.publish("rollback", "/packed")
+    wait_for(lambda: cluster.ring(port).get("dataset") == served, "the version before does not serve")

@@ -30,6 +30,10 @@ WELL: Final = {
     f"ringkv_kept_out_shards{{{ROUTER}}}": "0x120",
     f'ringkv_dataset_info{{{ROUTER}, dataset="one"}}': "1x120",
     f'ringkv_dataset_info{{{SHARD}, dataset="one"}}': "1x120",
+    f"ringkv_shard_behind{{{SHARD}}}": "0x120",
+    f"ringkv_served_serial{{{ROUTER}}}": "3x120",
+    f"ringkv_offered_serial{{{ROUTER}}}": "3x120",
+    f"ringkv_fetch_failing{{{SHARD}}}": "0x120",
     f"ringkv_corrupt_blocks{{{SHARD}}}": "0x120",
     f'ringkv_shard_info{{{SHARD}, shard="a"}}': "1x120",
     f'{BUCKET}"0.05"}}': "0+1000x120",
@@ -59,9 +63,12 @@ TROUBLES: Final = {
     "RingkvShardFlapping": Trouble({f"ringkv_topology_epoch{{{ROUTER}}}": "1x59 1+1x60"}, "16m", "17m15s"),
     "RingkvShardDown": Trouble({f"up{{{SHARD}}}": "1x59 0x60"}, "15m45s", "16m30s"),
     "RingkvShardKeptOut": Trouble({f"ringkv_kept_out_shards{{{ROUTER}}}": "0x59 1x60"}, "15m45s", "16m30s"),
+    "RingkvShardBehind": Trouble({f"ringkv_shard_behind{{{SHARD}}}": "0x59 1x60"}, "15m45s", "16m30s"),
+    "RingkvStoreFailing": Trouble({f"ringkv_fetch_failing{{{SHARD}}}": "0x59 1x60"}, "19m30s", "20m30s"),
     "RingkvDatasetsDiffer": Trouble(
         {f'ringkv_dataset_info{{{SHARD}, dataset="two"}}': "_x59 1x60"}, "19m30s", "20m30s"
     ),
+    "RingkvVersionHeldUp": Trouble({f"ringkv_offered_serial{{{ROUTER}}}": "3x59 4x60"}, "19m30s", "20m30s"),
     "RingkvCorruptBlock": Trouble({f"ringkv_corrupt_blocks{{{SHARD}}}": "0x59 2x60"}, "14m45s", "15m15s"),
     "RingkvSlow": Trouble({f'{BUCKET}"0.05"}}': "0+1000x59 60000+900x60"}, "19m30s", "22m"),
     "RingkvEventLoopLag": Trouble({f"ringkv_event_loop_lag_seconds{{{SHARD}}}": "0.01x59 0.5x60"}, "15m45s", "16m30s"),

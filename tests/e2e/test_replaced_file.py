@@ -89,7 +89,7 @@ def test_a_successor_serves_what_up_has_opened(spawn: Spawner, generated: Genera
     first = copy_dataset(packed, tmp_path / "1")
     second = copy_dataset(generated(PAIRS, seed=8)[1], tmp_path / "2")
     (tmp_path / "current").symlink_to(first)
-    cluster = spawn.up(tmp_path / "current")
+    cluster = spawn.up(tmp_path / "current", "--no-follow")
     (tmp_path / "next").symlink_to(second)
     (tmp_path / "next").replace(tmp_path / "current")
     kill_and_read_all(cluster, "shard-2", text)

@@ -37,6 +37,7 @@ def figures(found: int = 0, missing: int = 0, fast: int = 0, slow: int = 0, **ot
         workers=1,
         uptime=90061.5,
         epoch=3,
+        serial=0,
         dataset="d" * 32,
         ring="e" * 32,
         replicas=1,
@@ -48,7 +49,7 @@ def figures(found: int = 0, missing: int = 0, fast: int = 0, slow: int = 0, **ot
         loop_lag=0.004,
         counters=NOTHING | {"found": found, "missing": missing},
         durations=durations,
-        shards=(ShardFigures("one", "h:1", "serving", 256, 10_000, 600_000, 300_000, 6, durations),),
+        shards=(ShardFigures("one", "h:1", "serving", 0, 256, 10_000, 600_000, 300_000, 6, durations),),
         kept_out={},
     )
     return replace(made, **others)

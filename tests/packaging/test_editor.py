@@ -10,7 +10,7 @@ from tests.packaging.conftest import Environment
 
 def test_go_to_definition_leads_to_the_file_in_its_room(tree: Path, environment: Callable[[], Environment]) -> None:
     bare = jedi.create_environment(environment().folder, safe=False)
-    user = tree / "router/members/controller.py"
+    user = tree / "router/members/leasing.py"
     script = jedi.Script(path=user, project=jedi.Project(tree), environment=bare)
     places = [
         (number, line.index("Link"))

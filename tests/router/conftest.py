@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+import ringkv.router.lookup.batch
 import ringkv.router.lookup.lookup
 from ringkv.process.address import Address
 from tests.support.fake_shard import FakeShard, Start, value
@@ -49,6 +50,18 @@ def short_deadline(monkeypatch: pytest.MonkeyPatch) -> float:
     """So that nobody waits 5 seconds for what does not come."""
     monkeypatch.setattr(ringkv.router.lookup.lookup, "DEADLINE", 0.3)
     return 0.3
+
+
+@pytest.fixture
+def no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that nothing but a shard's answer can end a lookup."""
+    monkeypatch.setattr(ringkv.router.lookup.lookup, "DEADLINE", 60.0)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a batch without an answer is looked up key by key soon."""
+    monkeypatch.setattr(ringkv.router.lookup.batch, "BATCH_PATIENCE", 0.05)
 
 
 @pytest.fixture

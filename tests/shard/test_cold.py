@@ -71,7 +71,7 @@ async def test_a_lease_reads_no_block(packed: Path, disk: Disk) -> None:
         assert reply.startswith(b"OK ")
         blocks = served.store.blocks
         assert len(blocks.rows) == len(ring.owned_by("one"))
-        assert (blocks.checked_bytes, served.state.reads.done, disk.reads) == (0, 0, [])
+        assert (blocks.checked_bytes, served.version.reads.done, disk.reads) == (0, 0, [])
         for partition in ring.owned_by("one"):
             row = blocks.row(partition)
             segment = served.store.dataset.segments[served.store.dataset.segment_of(partition)]
@@ -88,7 +88,7 @@ async def test_who_waits_for_a_block_keeps_nobody_else_waiting(packed: Path, dis
         assert await mine("GET", hot) == PAIRS[hot]
         disk.gate.clear()
         mine.send(("GET", cold), ("GET", hot), ("PING",))
-        await eventually(lambda: served.state.reads.in_flight == 1)
+        await eventually(lambda: served.version.reads.in_flight == 1)
         waiting = asyncio.create_task(mine.read())
         for _ in range(100):
             assert await other("GET", hot) == PAIRS[hot]
@@ -97,7 +97,7 @@ async def test_who_waits_for_a_block_keeps_nobody_else_waiting(packed: Path, dis
         disk.gate.set()
         assert await waiting == PAIRS[cold]
         assert [await mine.read(), await mine.read()] == [PAIRS[hot], b"PONG"]
-        assert served.state.reads.in_flight == 0
+        assert served.version.reads.in_flight == 0
 
 
 async def test_many_who_wait_for_one_block_read_it_once(packed: Path, disk: Disk) -> None:
@@ -108,7 +108,7 @@ async def test_many_who_wait_for_one_block_read_it_once(packed: Path, disk: Disk
         disk.gate.clear()
         for client in clients:
             client.send(*(("GET", key) for key in keys))
-        await eventually(lambda: served.state.reads.in_flight == 1)
+        await eventually(lambda: served.version.reads.in_flight == 1)
         await asyncio.sleep(0.05)
         disk.gate.set()
         for client in clients:
@@ -133,7 +133,7 @@ async def test_every_pair_is_read_from_a_cold_disk(packed: Path) -> None:
     evict(packed)
     async with serving(packed) as served:
         await all_right(await served.connect())
-        assert served.state.reads.done > 0
+        assert served.version.reads.done > 0
         assert served.store.blocks.checked_bytes == served.store.blocks.bytes
 
 
@@ -163,7 +163,7 @@ async def test_where_nothing_tells_whether_a_read_waits_it_works_all_the_same(on
     async with serving(on_tmpfs) as served:
         assert not any(segment.nowait for segment in served.store.dataset.segments)
         await all_right(await served.connect())
-        assert served.state.reads.done > 0
+        assert served.version.reads.done > 0
 
 
 @pytest.mark.parametrize("where", ["a file system that tells what would wait", "one that does not"])
@@ -221,22 +221,22 @@ async def test_a_lease_that_ends_while_a_block_is_read_refuses_it(packed: Path, 
         keys = [keys[0] for keys in in_block(served.store, PAIRS).values()]
         disk.gate.clear()
         client.send(("GET", keys[200]), ("MGET", keys[201], keys[202]), ("PING",))
-        await eventually(lambda: served.state.reads.in_flight == 3)
+        await eventually(lambda: served.version.reads.in_flight == 3)
         await end_lease(served)
         disk.gate.set()
         for _ in range(2):
             assert told(await client.read()).startswith("NOTLEASED ")
         assert await client.read() == b"PONG"
-        assert served.state.reads.in_flight == 0
-        served.state.standalone = await served.state.leases.grant(range(256))
+        assert served.version.reads.in_flight == 0
+        served.version.everything = await served.version.leases.grant(range(256))
         await all_right(client)
 
 
 async def end_lease(served: Served) -> None:
-    lease = served.state.standalone
+    lease = served.version.everything
     assert lease is not None
-    served.state.leases.end(lease)
-    served.state.standalone = None
+    served.version.leases.end(lease)
+    served.version.everything = None
 
 
 async def test_a_client_that_has_gone_leaves_no_read_behind(packed: Path, disk: Disk) -> None:
@@ -246,11 +246,11 @@ async def test_a_client_that_has_gone_leaves_no_read_behind(packed: Path, disk: 
         key = [keys[0] for keys in in_block(served.store, PAIRS).values()][200]
         disk.gate.clear()
         client.send(("GET", key))
-        await eventually(lambda: served.state.reads.in_flight == 1)
+        await eventually(lambda: served.version.reads.in_flight == 1)
         client.close()
         await asyncio.sleep(0.05)
         disk.gate.set()
-        await eventually(lambda: (served.state.reads.in_flight, len(served.state.clients)) == (0, 1))
+        await eventually(lambda: (served.version.reads.in_flight, len(served.state.clients)) == (0, 1))
         assert await other("GET", key) == PAIRS[key]
 
 
@@ -271,7 +271,7 @@ async def test_one_wrong_place_in_the_table_refuses_that_block_alone(
     flip(folder / "blocks.arrow", at + 2)
     async with serving(folder, warm_rate, leased=True) as served:
         client, blocks = await served.connect(), served.store.blocks
-        await served.state.leases.grant([bad // 2])
+        await served.version.leases.grant([bad // 2])
         if warm_rate:
             await eventually(lambda: (blocks.checked_bytes, set(blocks.corrupt)) == (rows[bad - 1].size, {bad}))
         for key in groups[bad - 1]:

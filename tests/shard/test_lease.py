@@ -1,5 +1,7 @@
 """Leases: a shard may read what a ring gives it, for as long as the connection that asked, and says so of the rest."""
 
+import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +12,10 @@ from ringkv.cluster.position import slot, slot_shift
 from ringkv.cluster.ring import Ring, build_ring
 from tests.support.data import EXAMPLE, random_keys
 from tests.support.memory import resident
-from tests.support.processes import SpawnedShard, Spawner, wait_for
+from tests.support.packed import pack_pairs
+from tests.support.processes import SpawnedShard, Spawner, eventually, wait_for
 from tests.support.resp import Client, command
+from tests.support.served import serving
 
 Connect = Callable[[SpawnedShard], Client]
 PARTITIONS = 256
@@ -140,6 +144,9 @@ def test_a_shard_alone_serves_everything_until_the_first_lease(spawn: Spawner, c
         (("DATASET", "RING", 2, "a", "b"), r"WRONGRING b computes ring "),
         (("DATASET", "RING", 1, "a", "b", "c"), r"WRONGRING b computes ring "),
         (("DATASET", "RING", 0, "a", "b"), r"ERR replicas must be a positive number"),
+        (("DATASET", "RING", 65, "a", "b"), r"ERR replicas must be a positive number up to 64"),
+        (("DATASET", "RING", 1, "b", "<img>"), r"ERR not a shard's name: '<img>'"),
+        (("DATASET", "RING", 1, "b", *range(1024)), r"ERR a ring of 1025 shards: at most 1024 can share a dataset"),
         (("DATASET", "RING"), r"ERR want LEASE"),
     ],
 )
@@ -180,3 +187,52 @@ def test_with_a_secret_a_lease_needs_it(spawn: Spawner, connect: Connect) -> Non
     assert named("AUTH", "anybody", "open sesame") == b"OK"
     assert named.lease(dataset, ring).startswith(b"OK 10000 ")
     assert "open sesame" not in shard.spawned.err
+
+
+async def test_rings_are_built_one_at_a_time_and_not_for_those_who_have_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    building, most, built = 0, 0, list[str]()
+    gate = threading.Event()
+
+    def slow(names: tuple[str, ...], replicas: int, partitions: int) -> Ring:
+        nonlocal building, most
+        building += 1
+        most = max(most, building)
+        assert gate.wait(30)
+        built.append(names[-1])
+        building -= 1
+        return build_ring(names, replicas, partitions)
+
+    monkeypatch.setattr("ringkv.shard.connection.build_ring", slow)
+    async with serving(pack_pairs(tmp_path, {}), leased=True) as served:
+        dataset = served.store.dataset.manifest.dataset_id
+        clients = [await served.connect() for _ in range(4)]
+        for other, client in zip("wxyz", clients, strict=True):
+            client.send(("LEASE", dataset, ring_of("one", other).ring_id, 1, "one", other))
+        await eventually(lambda: building == 1)
+        gone = clients.pop()
+        gone.close()
+        gate.set()
+        assert [(await client.read())[:5] for client in clients] == 3 * [b"OK 0 "]
+    assert (most, sorted(built)) == (1, ["w", "x", "y"])
+
+
+@pytest.mark.parametrize(
+    ("listen", "secret", "warned"),
+    [
+        ("0.0.0.0:0", "", True),
+        ("0.0.0.0:0", "open sesame", False),
+        ("127.0.0.1:0", "", False),
+        ("[::1]:0", "", False),
+    ],
+)
+def test_a_shard_that_strangers_can_lease_from_says_so(
+    spawn: Spawner, listen: str, secret: str, *, warned: bool
+) -> None:
+    shard = spawn("shard", EXAMPLE, "--listen", listen, env={"RINGKV_SECRET": secret} if secret else {})
+    shard.wait_for_line(r"shard .* ready on")
+    line = (
+        rf"WARNING ringkv.shard: shard \S+: whoever reaches {re.escape(listen)} can lease from it: set \$RINGKV_SECRET"
+    )
+    assert len(re.findall(line, shard.err)) == warned

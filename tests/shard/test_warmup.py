@@ -29,7 +29,7 @@ async def test_everything_is_read_and_checked_before_anybody_asks(packed: Path) 
         client = await served.connect()
         for key, value in list(PAIRS.items())[:500]:
             assert await client("GET", key) == value
-        assert served.state.reads.done == 0
+        assert served.version.reads.done == 0
 
 
 async def test_damage_is_found_by_it(packed: Path) -> None:
@@ -70,16 +70,16 @@ async def test_what_was_asked_for_is_read_first(packed: Path, monkeypatch: pytes
         await eventually(lambda: len(disk.reads) == 1)
         client = await served.connect()
         client.send(("GET", groups[late][0]))
-        await eventually(lambda: served.state.reads.in_flight == 1)
+        await eventually(lambda: served.version.reads.in_flight == 1)
         asked = len(disk.reads)
         order: list[int] = []
-        groups_of = served.state.warmup._groups  # noqa: SLF001 - its order is what is promised
+        groups_of = served.version.warmup._groups  # noqa: SLF001 - its order is what is promised
 
         def noting(partition: int) -> object:
             order.append(partition)
             return groups_of(partition)
 
-        monkeypatch.setattr(served.state.warmup, "_groups", noting)
+        monkeypatch.setattr(served.version.warmup, "_groups", noting)
         disk.gate.set()
         assert await client.read() == PAIRS[groups[late][0]]
         assert asked >= 1
@@ -103,11 +103,11 @@ async def test_a_partition_that_is_released_while_it_is_read_harms_nothing(
     async with serving(folder, warm_rate=1 << 30, leased=True) as served:
         filled = in_block(served.store, keys)
         partition = next(block // 2 for block in filled if {block, block ^ 1} <= filled.keys())
-        lease = await served.state.leases.grant([partition])
+        lease = await served.version.leases.grant([partition])
         await eventually(lambda: len(disk.reads) == 1)
-        served.state.leases.end(lease)
+        served.version.leases.end(lease)
         disk.gate.set()
         await eventually(lambda: len(disk.reads) == 2)
-        await served.state.leases.grant([partition])
+        await served.version.leases.grant([partition])
         blocks = served.store.blocks
         await eventually(lambda: blocks.checked_bytes == blocks.bytes > 0)

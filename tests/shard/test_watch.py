@@ -12,7 +12,7 @@ import pytest
 from ringkv.cluster.errors import PackedFileChanged, PartitionNotLeased
 from ringkv.dataset.format import segment_name
 from ringkv.dataset.packing.local import pack
-from ringkv.shard.blocks import NotInMemory
+from ringkv.shard.body import NotInMemory
 from ringkv.shard.store import Store
 from ringkv.shard.warmup import Warmup
 from ringkv.shard.watch import watch

@@ -3,11 +3,10 @@
 import asyncio
 from pathlib import Path
 
-from ringkv.dataset.dataset import Dataset
 from ringkv.process.address import Address
 from ringkv.shard.commands import COMMANDS
 from ringkv.shard.connection import ShardConnection
-from ringkv.shard.server import Shard, ShardSettings
+from ringkv.shard.server import Followed, Shard, ShardSettings
 from ringkv.shard.state import ShardState
 
 
@@ -54,8 +53,8 @@ class _StoppableConnection(ShardConnection):
 
 
 class _StoppableShard(Shard):
-    def __init__(self, settings: ShardSettings, dataset: Dataset, process: _Process) -> None:
-        super().__init__(settings, dataset)
+    def __init__(self, settings: ShardSettings, process: _Process) -> None:
+        super().__init__(settings)
         self._process = process
 
     def connection(self) -> ShardConnection:
@@ -65,12 +64,11 @@ class _StoppableShard(Shard):
 class SimulatedShard:
     """A shard as the supervisor of its process sees it."""
 
-    def __init__(self, packed: Path, name: str, address: Address) -> None:
+    def __init__(self, catalog: Path, name: str, address: Address) -> None:
         self.name = name
         self.leaving: asyncio.Task[None] | None = None
         self._process = _Process()
-        self._dataset = Dataset.open(packed)
-        self._shard = _StoppableShard(ShardSettings(packed, name, address, leased=True), self._dataset, self._process)
+        self._shard = _StoppableShard(ShardSettings(Followed(catalog), name, address, leased=True), self._process)
 
     async def start(self) -> None:
         await self._shard.start()
@@ -81,11 +79,17 @@ class SimulatedShard:
 
     @property
     def leases(self) -> int:
-        return len(self._shard.state.leases)
+        return self._shard.state.versions.leases
+
+    @property
+    def held(self) -> int:
+        """How many versions it holds open."""
+        return len(self._shard.state.versions)
 
     @property
     def leased(self) -> int:
-        return len(self._shard.state.store.blocks.rows)
+        """How many partitions can be read, of all versions that it offers."""
+        return sum(len(version.store.blocks.rows) for version in self._shard.state.versions.offered)
 
     def stop(self) -> None:
         """SIGSTOP."""
@@ -112,4 +116,3 @@ class SimulatedShard:
         for connection in list(self._process.connections):
             connection.kill()
         await self._shard.close()
-        self._dataset.close()

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, cast
 
-from ringkv.cluster.lease import Leased
+from ringkv.cluster.lease import WRONG_DATASET, Heartbeat, Leased, LeaseRequest, Offered, versions_section
 from ringkv.cluster.ring import build_ring
 from ringkv.process.address import Address
 from ringkv.resp import codec
@@ -16,6 +17,9 @@ Answer = Callable[["FakeShard", bytes], bytes | None]
 
 BatchAnswer = Callable[["FakeShard", list[bytes]], bytes | None]
 """The same for the keys of one MGET."""
+
+LeaseAnswer = Callable[["FakeShard", LeaseRequest], bytes | None]
+"""The same for a LEASE."""
 
 KeysAnswer = Callable[["FakeShard", int, int], bytes | None]
 """The same for a KEYSFROM, with its cursor and its count."""
@@ -76,10 +80,19 @@ def no_keys(_shard: "FakeShard", _cursor: int, _count: int) -> bytes:
     return codec.error("ERR", "this shard tells no keys")
 
 
+def leased(shard: "FakeShard", request: LeaseRequest) -> bytes:
+    """As a shard does: what it offers is leased."""
+    if request.dataset_id not in {version.dataset_id for version in shard.offered}:
+        return codec.error(WRONG_DATASET, f"{shard.name} offers other datasets")
+    return codec.simple(Leased(1, 100).reply())
+
+
 class FakeShard:
     """One server on a Unix socket.
 
-    `asked` are the keys that arrived, in order, `batches` the sizes of MGETs, `scanned` the arguments of KEYSFROMs.
+    `asked` are the keys that arrived, in order, `batches` the sizes of MGETs, `scanned` the arguments of KEYSFROMs,
+    `leases` what was leased, `held` the datasets of the leases that have not ended. What it offers it tells and leases
+    as a shard does; `offer` changes it. `of` has how it answers of a dataset that was leased, if not by `answer`.
     """
 
     def __init__(self, name: str, address: Address, answer: Answer) -> None:
@@ -91,6 +104,12 @@ class FakeShard:
         self.asked: list[bytes] = []
         self.scanned: list[tuple[int, int]] = []
         self.batches: list[int] = []
+        self.answer_lease: LeaseAnswer = leased
+        self.of: dict[str, Answer] = {}
+        self.leases: list[LeaseRequest] = []
+        self.held: list[str] = []
+        self.heartbeat = Heartbeat(draining=False, checked=0, revision=0)
+        self.offered: tuple[Offered, ...] = ()
         self._changed = asyncio.Event()
         self._transports: list[asyncio.Transport] = []
         self.links: list[Link] = []
@@ -104,6 +123,11 @@ class FakeShard:
             while len(self.asked) < count:
                 self._changed.clear()
                 await self._changed.wait()
+
+    def offer(self, *versions: Offered) -> None:
+        """Offer these versions from now on, the newest first."""
+        self.offered = versions
+        self.heartbeat = replace(self.heartbeat, revision=self.heartbeat.revision + 1)
 
     def write(self, data: bytes) -> None:
         """Send to whoever is connected."""
@@ -137,30 +161,50 @@ class FakeShard:
     def _connected(self, transport: asyncio.Transport) -> None:
         self._transports.append(transport)
 
-    def _get(self, key: bytes) -> bytes | None:
+    def _get(self, key: bytes, dataset_id: str) -> bytes | None:
         self.asked.append(key)
         self._changed.set()
-        return self.answer(self, key)
+        return self.of.get(dataset_id, self.answer)(self, key)
 
-    def _mget(self, keys: list[bytes]) -> bytes | None:
+    def _mget(self, keys: list[bytes], dataset_id: str) -> bytes | None:
         self.asked += keys
         self.batches.append(len(keys))
         self._changed.set()
-        return self.answer_batch(self, keys)
+        answer = self.of.get(dataset_id)
+        return (
+            self.answer_batch(self, keys) if answer is None else codec.array([answer(self, key) or b"" for key in keys])
+        )
+
+    def _exists(self, key: bytes, dataset_id: str) -> bytes | None:
+        reply = self.of.get(dataset_id, self.answer)(self, key)
+        return codec.integer(reply != codec.NULL) if reply is not None and reply[:1] == b"$" else reply
 
     def _keys_from(self, cursor: int, count: int) -> bytes | None:
         self.scanned.append((cursor, count))
         return self.answer_keys(self, cursor, count)
+
+    def _info(self) -> bytes:
+        about = {"name": self.name, "run_id": f"run-{self.name}", **versions_section(self.offered)}
+        return codec.bulk("\r\n".join(f"{name}:{value}" for name, value in about.items()))
+
+    def _lease(self, request: LeaseRequest) -> bytes | None:
+        self.leases.append(request)
+        return self.answer_lease(self, request)
 
 
 class _Session(asyncio.Protocol):
     def __init__(self, shard: FakeShard) -> None:
         self._shard = shard
         self._reader = codec.reader()
+        self._dataset_id = ""  # that of its lease
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._shard._connected(self._transport)  # noqa: SLF001 - one thing in two classes
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        if self._dataset_id:
+            self._shard.held.remove(self._dataset_id)
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
@@ -170,14 +214,28 @@ class _Session(asyncio.Protocol):
                 self._transport.write(reply)
 
     def _reply(self, name: bytes, *args: bytes) -> bytes | None:
-        shard = self._shard
+        shard, dataset_id = self._shard, self._dataset_id
         match name:
             case b"MGET":
-                return shard._mget(list(args))  # noqa: SLF001 - one thing in two classes
+                return shard._mget(list(args), dataset_id)  # noqa: SLF001 - one thing in two classes
             case b"KEYSFROM":
                 return shard._keys_from(int(args[0]), int(args[1]))  # noqa: SLF001
+            case b"INFO":
+                return shard._info()  # noqa: SLF001
+            case b"HEARTBEAT":
+                return codec.simple(shard.heartbeat.reply())
+            case b"LEASE":
+                return self._lease(LeaseRequest.parse(list(args)))
             case _:
-                return shard._get(args[-1])  # noqa: SLF001
+                ask = shard._exists if name == b"EXISTS" else shard._get  # noqa: SLF001
+                return ask(args[-1], dataset_id)
+
+    def _lease(self, request: LeaseRequest) -> bytes | None:
+        reply = self._shard._lease(request)  # noqa: SLF001
+        if reply is not None and reply[:1] == b"+":
+            self._dataset_id = request.dataset_id
+            self._shard.held.append(request.dataset_id)
+        return reply
 
 
 Start = Callable[..., Awaitable[list[FakeShard]]]

@@ -148,7 +148,7 @@ class Spawner:
         """A new short directory that ends with the test."""
         return self._stack.enter_context(short_directory())
 
-    def shard(self, data: Path, *args: str, env: dict[str, str] | None = None) -> "SpawnedShard":
+    def shard(self, data: Path | str, *args: str, env: dict[str, str] | None = None) -> "SpawnedShard":
         """Start `ringkv shard DATA` on a Unix socket, and wait until it serves."""
         address = Address(f"{self.directory()}/s", None)
         spawned = self.run(sys.executable, "-m", "ringkv", "shard", data, "--listen", str(address), *args, env=env)

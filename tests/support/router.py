@@ -9,7 +9,7 @@ from aiohttp import web
 from ringkv.router.figures.reporter import Reporter
 from ringkv.router.http.port import HttpPort, HttpSettings
 from ringkv.router.lookup.lookup import Lookups
-from ringkv.router.members.controller import Controller
+from ringkv.router.members.controller import Cluster, Controller
 from ringkv.router.members.discovery import Discovery
 from ringkv.router.members.events import EventLog
 from tests.support.fake_shard import FakeShard, topology_of
@@ -34,7 +34,7 @@ async def serve_with(shards: list[FakeShard]) -> Router:
     """Serve on a free port by a topology of these shards, on aiohttp's general path."""
     lookups = Lookups()
     lookups.swap(await topology_of(shards, 1))
-    controller = Controller(Discovery(frozenset()), 1, None, lookups, EventLog())
+    controller = Controller(Cluster(Discovery(frozenset())), lookups, EventLog())
     runner = HttpPort(lookups, Reporter(lookups, controller), HttpSettings(shutdown_timeout=1, express=False))
     await runner.setup()
     listening = socket.create_server(("127.0.0.1", 0))

@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.segment import Segment
 from ringkv.process.address import Address
 from ringkv.resp import codec
-from ringkv.shard.server import Shard, ShardSettings
+from ringkv.shard.server import Followed, Pinned, Shard, ShardSettings
 from ringkv.shard.store import Store
+from ringkv.shard.version import Version
 from tests.support.processes import short_directory
 from tests.support.resp import command
 
@@ -48,7 +48,8 @@ class Served:
     def __init__(self, shard: Shard, address: Address) -> None:
         self.shard = shard
         self.state = shard.state
-        self.store: Store = shard.state.store
+        self.version: Version = shard.state.versions.newest
+        self.store: Store = self.version.store
         self._address = address
         self._opened: list[Asker] = []
 
@@ -62,21 +63,21 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(packed: Path, warm_rate: int = 0, *, leased: bool = False) -> AsyncIterator[Served]:
-    """A shard of the dataset, which reads nothing ahead unless it is told to."""
-    with short_directory() as folder, Dataset.open(packed) as dataset:
+async def serving(
+    source: Path | Followed, warm_rate: int = 0, *, leased: bool = False, fetch_rate: int = 0
+) -> AsyncIterator[Served]:
+    """A shard of the dataset, or of a catalog, which reads nothing ahead unless it is told to."""
+    pinned = Pinned(source) if isinstance(source, Path) else source
+    with short_directory() as folder:
         address = Address(f"{folder}/s", None)
-        shard = Shard(ShardSettings(packed, "one", address, leased=leased, warm_rate=warm_rate), dataset)
-        warming = asyncio.create_task(shard.state.warmup.run())
-        await shard.start()
-        served = Served(shard, address)
+        shard = Shard(ShardSettings(pinned, "one", address, leased=leased, warm_rate=warm_rate, fetch_rate=fetch_rate))
         try:
+            await shard.start()
+            served = Served(shard, address)
             yield served
-            assert not warming.done()
-        finally:
+            assert not shard.state.versions.failed.done()
             served.close()
-            warming.cancel()
-            await asyncio.gather(warming, return_exceptions=True)
+        finally:
             await shard.close()
             await asyncio.sleep(0)
 

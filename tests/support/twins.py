@@ -12,7 +12,7 @@ from ringkv.process.address import Address, bind
 from ringkv.router.figures.reporter import Reporter
 from ringkv.router.http.port import HttpPort, HttpSettings
 from ringkv.router.lookup.lookup import Lookups
-from ringkv.router.members.controller import Controller
+from ringkv.router.members.controller import Cluster, Controller
 from ringkv.router.members.discovery import Discovery
 from ringkv.router.members.events import EventLog
 from tests.support.data import random_keys
@@ -52,7 +52,7 @@ async def twin_of(
 ) -> AsyncIterator[Twin]:
     lookups = Lookups()
     lookups.swap(await topology_of(shards, 1))
-    controller = Controller(Discovery(frozenset()), 1, None, lookups, EventLog())
+    controller = Controller(Cluster(Discovery(frozenset())), lookups, EventLog())
     runner = HttpPort(
         lookups,
         Reporter(lookups, controller),

@@ -48,8 +48,10 @@ def schema_of(kind: Any) -> Schema:
         found = {"type": "string", "enum": [str(member) for member in kind]}
     elif origin is Literal:
         found = {"type": "string", "enum": list(args)}
-    elif origin is UnionType:
+    elif origin is UnionType and all(arg in _PLAIN for arg in args):
         found = {"type": [_PLAIN[arg] for arg in args]}
+    elif origin is UnionType:
+        found = {"anyOf": [schema_of(arg) for arg in args]}
     elif origin in {list, tuple}:
         found = {"type": "array", "items": schema_of(args[0])}
     elif origin is dict:

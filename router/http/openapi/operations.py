@@ -52,6 +52,12 @@ def _parameter(name: str, where: str, description: str, schema: Schema, example:
 _KEY: Final = _parameter(
     "key", "path", "A UUID version 4, in lower or upper case.", {"type": "string", "pattern": f"^{UUID}$"}, _EXAMPLE
 )
+_DATASET: Final = _parameter(
+    "dataset",
+    "query",
+    "The id of a dataset: its value, as long as `GET /versions` names it as served or kept.",
+    {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+)
 _IF_NONE_MATCH: Final = _parameter(
     hdrs.IF_NONE_MATCH, "header", f"`{ETAG}`s of what the client holds already, or `*`.", {"type": "string"}, '"x"'
 )
@@ -81,6 +87,11 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "/ring": Operation("Ring", "The shards, their states and shares", {"200": json_of("Ring")}),
     "/ring/layout": Operation(
         "Layout", "Which shard owns which arc, and what the last change moved", {"200": json_of("Layout"), **_NO_RING}
+    ),
+    "/versions": Operation(
+        "Versions",
+        "Which version of the data is served since when, and what becomes of the next one",
+        {"200": json_of("VersionsSeen")},
     ),
     "/stats": Operation(
         "Stats", "What all workers of the router have done, in counts since their start", {"200": json_of("Figures")}
@@ -132,6 +143,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             },
         },
     ),
-    "/{key}": Operation("Value", "The value of a key", VALUE, (_KEY, _IF_NONE_MATCH), (_RANGE, _IF_RANGE), PART),
+    "/{key}": Operation(
+        "Value", "The value of a key", VALUE, (_KEY, _DATASET, _IF_NONE_MATCH), (_RANGE, _IF_RANGE), PART
+    ),
 }
 """By path, as the table of endpoints writes it."""

@@ -38,6 +38,7 @@ HEADERS: Final[Mapping[str, Schema]] = {
     ),
     hdrs.ACCEPT_RANGES: _header("A part may be asked for with `Range`.", {"const": "bytes"}),
     hdrs.CONTENT_RANGE: _header("The part, and of how many bytes.", {"type": "string", "pattern": "^bytes .+/[0-9]+$"}),
+    hdrs.ACCEPT_ENCODING: _header("The encoding that a body may have.", {"const": "identity"}),
     hdrs.RETRY_AFTER: _header("Seconds after which to come again.", {"type": "integer", "minimum": 1}),
     hdrs.CACHE_CONTROL: _header("Whether a cache may keep it.", {"enum": ["no-store", "no-cache"]}),
     hdrs.VARY: _header("The page goes to clients whose `Accept` names `text/html`.", {"const": hdrs.ACCEPT}),
@@ -84,8 +85,9 @@ VALUE: Final = {
         (ETAG, hdrs.ACCEPT_RANGES),
     ),
     "304": response("The client holds the value of this dataset already.", always=(ETAG,)),
-    "400": line("The key is not a UUID version 4, or the request is no HTTP."),
+    "400": line("The key is not a UUID version 4, `dataset` is not the id of a dataset, or the request is no HTTP."),
     "404": line("The dataset does not hold the key.", (MISSING,)),
+    "410": line("The dataset that was asked for is not held any more; the line names those that are."),
     "503": unavailable("No owner of the key could be reached in time, or too many requests wait."),
 }
 PART: Final = {
@@ -112,6 +114,7 @@ MGET: Final = {
     "400": line("A line is not a UUID version 4, the format is unknown, or the request is no HTTP."),
     "408": line("Nothing more of the body has come."),
     "413": line("The body has too many bytes or keys: send several."),
+    "415": line("The body is encoded: send it as it is.", (hdrs.ACCEPT_ENCODING,)),
     "503": unavailable("No owner of the first keys could be reached in time, or too many requests wait."),
 }
 FRONT: Final = {

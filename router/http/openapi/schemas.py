@@ -3,6 +3,14 @@
 from typing import Any, Final
 
 from ringkv.router.figures.values import Figures, ShardFigures
+from ringkv.router.figures.versions import (
+    ComingVersion,
+    KeptVersion,
+    OfferedVersion,
+    ServedVersion,
+    VersionsSeen,
+    WaitingFor,
+)
 from ringkv.router.http.openapi.derived import Schema, derived, record, reference
 from ringkv.router.lookup.counters import Counters
 from ringkv.router.lookup.durations import BOUNDS, Durations
@@ -10,6 +18,8 @@ from ringkv.router.members.events import Event
 from ringkv.router.policy import HISTORY_INTERVAL
 
 UUID: Final = "[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-4[0-9A-Fa-f]{3}-[89ABab][0-9A-Fa-f]{3}-[0-9A-Fa-f]{12}"
+
+VERSIONS: Final = (ComingVersion, KeptVersion, OfferedVersion, ServedVersion, VersionsSeen, WaitingFor)
 
 _INTEGER: Final[Schema] = {"type": "integer"}
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
@@ -65,9 +75,10 @@ _RATES: Final = {
 _RING: Final = record(
     "Who owns how much.",
     {
-        **_picked(_FIGURES, "epoch", "dataset", "ring", "replicas", "partitions"),
+        **_picked(_FIGURES, "epoch", "serial", "dataset", "ring", "replicas", "partitions"),
         "shards": _list(
-            record("One shard.", _picked(_SHARD, "name", "address", "state", "partitions", "keys")), "By name."
+            record("One shard.", _picked(_SHARD, "name", "address", "state", "serial", "partitions", "keys")),
+            "By name.",
         ),
         "kept_out": _named(_STRING, "Addresses whose shards take no part, each with the reason."),
     },
@@ -183,6 +194,7 @@ SCHEMAS: Final[dict[str, Any]] = {
     "Figures": _FIGURES,
     "History": _HISTORY,
     "Layout": _LAYOUT,
+    **{kind.__name__: derived(kind) for kind in VERSIONS},
     "Ring": _RING,
     "ShardFigures": _SHARD,
     "Values": _VALUES,

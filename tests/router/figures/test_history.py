@@ -18,8 +18,8 @@ from tests.support.http import ask_for_all, fetch
 from tests.support.processes import PATIENCE, SpawnedCluster, Spawner
 
 NOTHING = Figures(
-    version="1", workers=1, uptime=1.0, epoch=1, dataset="d", ring="r", replicas=1, partitions=256, keys=0, bytes=0,
-    in_flight=0, waiting=0, loop_lag=0.0, durations=Durations(), shards=(), kept_out={},
+    version="1", workers=1, uptime=1.0, epoch=1, serial=0, dataset="d", ring="r", replicas=1, partitions=256, keys=0,
+    bytes=0, in_flight=0, waiting=0, loop_lag=0.0, durations=Durations(), shards=(), kept_out={},
     counters=dict.fromkeys(("requests", "batched", "unavailable", "refused"), 0),
 )  # fmt: skip
 
@@ -28,7 +28,7 @@ def done(times: int, state: State = "serving") -> Figures:
     """After so many rounds of 50 requests of 1 ms to shard a, 40 keys in batches, 3 errors."""
     durations = Durations()
     durations.observe_all(0.001, 50 * times)
-    shard = ShardFigures("a", "a:1", state, 256, 10, 10, 10, 0, durations)
+    shard = ShardFigures("a", "a:1", state, 0, 256, 10, 10, 10, 0, durations)
     counters = {"requests": 50 * times, "batched": 40 * times, "unavailable": 2 * times, "refused": times}
     return replace(NOTHING, counters=counters, durations=durations, shards=(shard,))
 

@@ -20,7 +20,7 @@ from tests.support.processes import SpawnedCluster, Spawner, eventually
 from tests.support.router import Serve
 
 KEY = "f8a24bb8-eff8-41dc-929b-10b4c3e49e05"
-COUNTERS = dict.fromkeys((*RESULTS, "requests", "hedged", "retried", "waited", "batched"), 0)
+COUNTERS = dict.fromkeys((*RESULTS, "requests", "hedged", "retried", "waited", "batched", "swapped", "gated"), 0)
 
 
 def durations(**counts: int) -> Durations:
@@ -33,7 +33,14 @@ def durations(**counts: int) -> Durations:
 
 
 def shard(name: str, state: State = "serving", **others: int) -> ShardFigures:
-    amounts = {"partitions": 128, "keys": 5000, "bytes": 300_000, "checked": 200_000, "in_flight": 3} | others
+    amounts = {
+        "serial": 8,
+        "partitions": 128,
+        "keys": 5000,
+        "bytes": 300_000,
+        "checked": 200_000,
+        "in_flight": 3,
+    } | others
     return ShardFigures(name=name, address=f"{name}:7379", state=state, durations=durations(b4=10), **amounts)
 
 
@@ -42,6 +49,7 @@ FIGURES = Figures(
     workers=1,
     uptime=12.5,
     epoch=3,
+    serial=7,
     dataset="d" * 32,
     ring="e" * 32,
     replicas=1,
@@ -51,7 +59,9 @@ FIGURES = Figures(
     in_flight=6,
     waiting=2,
     loop_lag=0.004,
-    counters=COUNTERS | {"requests": 1000, "found": 900, "missing": 80, "unavailable": 9, "refused": 7, "abandoned": 4},
+    counters=COUNTERS
+    | {"requests": 1000, "found": 900, "missing": 80, "unavailable": 9, "refused": 7, "abandoned": 4}
+    | {"swapped": 5, "gated": 1},
     durations=durations(b0=5, b10=20, b35=1),
     shards=(shard("a"), shard("b", "lost", keys=0)),
     kept_out={"10.0.0.9:7379": "it serves another dataset"},
@@ -88,6 +98,8 @@ def test_every_figure_has_its_metric() -> None:
     assert (metrics["ringkv_keys"], metrics["ringkv_bytes"], metrics["ringkv_partitions"]) == (10_000, 600_000, 256)
     assert (metrics["ringkv_replicas"], metrics["ringkv_workers"], metrics["ringkv_ready"]) == (1, 1, 1)
     assert metrics["ringkv_kept_out_shards"] == 1
+    assert (metrics["ringkv_served_serial"], metrics["ringkv_offered_serial"]) == (7, 8)
+    assert (metrics["ringkv_swaps_total"], metrics["ringkv_swaps_refused_total"]) == (5, 1)
     assert metrics.labels("ringkv_build_info") == [{"version": "1.2.3"}]
     assert metrics.labels("ringkv_dataset_info") == [{"dataset": "d" * 32}]
 

@@ -53,8 +53,9 @@ async def test_what_fails_midway_is_cut_off_and_logged(
     assert serving.lookups.in_flight == 0
 
 
-async def test_a_dataset_that_is_replaced_midway_cuts_the_answer_off(
-    serve: Serve, start: Start, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("kept", [True, False])
+async def test_an_answer_of_a_dataset_that_is_replaced_midway_is_ended_as_long_as_that_is_kept(
+    serve: Serve, start: Start, caplog: pytest.LogCaptureFixture, *, kept: bool
 ) -> None:
     serving = await serve()
     [other] = await start(b=value)
@@ -62,15 +63,22 @@ async def test_a_dataset_that_is_replaced_midway_cuts_the_answer_off(
 
     def replaced(_shard: FakeShard, keys: list[bytes]) -> bytes | None:
         serving.lookups.swap(after)
+        if not kept:
+            serving.lookups.kept.let_all_go()
         return each(serving.shards[0], keys)
 
-    serving.shards[0].answer_batch = Windows(None, None, replaced)
+    serving.shards[0].answer_batch = Windows(None, None, replaced, None)
     body = lines(KEYS)
     async with asking(serving, length(body), body) as reader:
+        if kept:
+            answer = await read_response(reader)
+            assert answer.body == b"".join(b"%b %b of a\n" % (key, key) for key in KEYS)
+            assert other.asked == []
+            return
         with pytest.raises(CUT_OFF):
             await read_response(reader)
-    assert "dataset dataset-1 was replaced by dataset-2" in caplog.text
-    assert "cut off after 1000 of 3500 keys" in caplog.text
+    assert "dataset dataset-1 was replaced, and is not held any more" in caplog.text
+    assert "cut off after 2000 of 3500 keys" in caplog.text
 
 
 async def test_large_values_make_small_windows(serve: Serve) -> None:

@@ -21,7 +21,7 @@ from tests.support.http import Response, fetch
 from tests.support.router import Router, Serve
 
 KEY = random_keys(1, seed=14)[0].decode()
-ANSWERED = ["/ring", "/stats", "/history", "/events", "/ring/layout"]
+ANSWERED = ["/ring", "/versions", "/stats", "/history", "/events", "/ring/layout"]
 
 
 async def document(router: Router) -> dict[str, Any]:
@@ -69,7 +69,7 @@ async def test_without_a_ring_every_answer_is_as_documented(serve: Serve, path: 
     router = await serve()
     router.lookups.topology = None
     answer = await router(path.replace("{key}", KEY))
-    assert answer.status == (200 if path in {"/ring", "/stats", "/history", "/events"} else 503)
+    assert answer.status == (200 if path in {"/ring", "/versions", "/stats", "/history", "/events"} else 503)
     assert differences(await document(router), path, answer) == []
 
 
@@ -105,7 +105,7 @@ async def test_figures_and_samples_of_shards_are_as_documented(serve: Serve) -> 
     told = await document(router)
     stats = (await router("/stats")).json
     bounds = stats.pop("bounds")
-    idle = ShardFigures("a", "127.0.0.1:7379", "serving", 256, 1, 100, 100, 0, Durations())
+    idle = ShardFigures("a", "127.0.0.1:7379", "serving", 7, 256, 1, 100, 100, 0, Durations())
     busy = replace(idle, durations=Durations())
     busy.durations.observe(0.001)
     looks = [replace(Figures.parse(stats), shards=(shard,)) for shard in (idle, busy, busy)]

@@ -6,12 +6,14 @@ from dataclasses import replace
 import pytest
 
 import ringkv.router.lookup.batch
+import ringkv.router.lookup.ledger
 import ringkv.router.lookup.lookup
 from ringkv.cluster.errors import ShardUnavailable, TooManyRequests
 from ringkv.cluster.position import slot
 from ringkv.resp import codec
 from ringkv.router.lookup.batch import fetch, get_many
 from ringkv.router.lookup.lookup import Lookups
+from tests.support.batches import lookups_of, values_of
 from tests.support.data import random_keys
 from tests.support.fake_shard import (
     FakeShard,
@@ -32,33 +34,12 @@ from tests.support.processes import eventually
 KEYS = random_keys(300, seed=21)
 
 
-async def lookups_of(shards: list[FakeShard], replicas: int = 1) -> Lookups:
-    lookups = Lookups()
-    lookups.swap(await topology_of(shards, replicas))
-    return lookups
-
-
-def values_of(name: str, keys: list[bytes] = KEYS) -> list[bytes]:
-    return [b"%b of %b" % (key, name.encode()) for key in keys]
-
-
 def owned(lookups: Lookups, keys: list[bytes]) -> list[bytes]:
     """The value of each key as the first of its owners in the topology has it."""
     topology = lookups.topology
     assert topology is not None
     names = {link: name.encode() for name, link in topology.links.items()}
     return [b"%b of %b" % (key, names[topology.routes[slot(key) >> topology.shift][0]]) for key in keys]
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ringkv.router.lookup.batch, "BATCH_PATIENCE", 0.05)
-
-
-@pytest.fixture
-def no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that nothing but a shard's answer can end a call."""
-    monkeypatch.setattr(ringkv.router.lookup.lookup, "DEADLINE", 60.0)
 
 
 async def test_values_come_in_the_order_asked_each_from_an_owner(start: Start) -> None:
@@ -125,7 +106,7 @@ async def test_with_two_owners_the_fault_of_one_fails_nothing(start: Start, faul
     shards = await start(a=fault, b=value)
     lookups = await lookups_of(shards, 2)
     async with asyncio.timeout(20):
-        assert await get_many(lookups, KEYS) == values_of("b")
+        assert await get_many(lookups, KEYS) == values_of("b", KEYS)
     assert shards[0].asked
     assert lookups.in_flight == 0
 
@@ -141,7 +122,7 @@ async def test_with_one_owner_keys_wait_for_the_next_topology(start: Start, faul
         assert not asking.done()
         lookups.swap(replace(await topology_of([heir], 1), epoch=2))
         dying.abort()
-        assert await asking == values_of("b")
+        assert await asking == values_of("b", KEYS)
     assert lookups.in_flight == 0
 
 
@@ -153,7 +134,7 @@ async def test_keys_before_the_first_topology_wait_for_it(start: Start) -> None:
     await eventually(lambda: lookups.in_flight == 1)
     lookups.swap(await topology_of(shards, 1))
     async with asyncio.timeout(20):
-        assert await asking == values_of("a")
+        assert await asking == values_of("a", KEYS)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +155,7 @@ async def test_what_is_no_answer_to_a_batch_is_asked_one_by_one(start: Start, od
     shard.answer_batch = lambda _shard, _keys: odd
     lookups = await lookups_of([shard])
     async with asyncio.timeout(20):
-        assert await get_many(lookups, KEYS) == values_of("a")
+        assert await get_many(lookups, KEYS) == values_of("a", KEYS)
     assert lookups.counters.requests == len(KEYS)
 
 
@@ -188,8 +169,8 @@ async def test_a_late_answer_is_dropped_and_those_behind_it_keep_their_order(sta
     shard.write(each(shard, KEYS) or b"")
     shard.write(b"".join(value(shard, key) for key in shard.asked[len(KEYS) :]))
     async with asyncio.timeout(20):
-        assert await asking == values_of("a")
-        assert await get_many(lookups, KEYS) == values_of("a")
+        assert await asking == values_of("a", KEYS)
+        assert await get_many(lookups, KEYS) == values_of("a", KEYS)
     assert lookups.in_flight == 0
 
 
@@ -208,7 +189,7 @@ async def test_a_cancelled_call_leaves_nothing_behind(start: Start, caplog: pyte
     if way == "answered":
         shard.write((each(shard, KEYS) or b"") * 4)
         shard.answer_batch = each
-        assert await get_many(lookups, KEYS) == values_of("a")
+        assert await get_many(lookups, KEYS) == values_of("a", KEYS)
     else:
         shard.abort()
         await eventually(lambda: not lookups.topology or not lookups.topology.links["a"].open)
@@ -244,7 +225,7 @@ async def test_without_any_shard_the_deadline_ends_it() -> None:
 
 
 async def test_more_calls_than_the_limit_are_refused_at_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ringkv.router.lookup.lookup, "MAX_IN_FLIGHT", 0)
+    monkeypatch.setattr(ringkv.router.lookup.ledger, "MAX_IN_FLIGHT", 0)
     lookups = await lookups_of(await start(a=value))
     with pytest.raises(TooManyRequests, match="wait already"):
         await get_many(lookups, KEYS)
@@ -270,64 +251,13 @@ async def test_a_shard_has_few_batches_at_once_and_every_call_its_turn(start: St
         assert await asyncio.gather(*calls) == [values_of("a", KEYS[number:]) for number in range(50)]
 
 
-@pytest.mark.usefixtures("no_deadline", "impatient")
-async def test_one_call_never_mixes_two_datasets(start: Start) -> None:
-    """Half of the keys were answered, by a shard of the dataset that was; the rest waits for what comes."""
-    quick, hung, next_ = await start(a=value, b=silence, c=value)
-    lookups = await lookups_of([quick, hung])
-    asking = asyncio.create_task(fetch(lookups, KEYS))
-    await quick.arrived(1)
-    await hung.arrived(len(KEYS) - len(quick.asked) + 4)
-    lookups.swap(await topology_of([next_], 1, epoch=2))
-    hung.abort()
-    async with asyncio.timeout(20):
-        batch = await asking
-    assert batch.dataset_id == "dataset-2"
-    assert batch.values == values_of("c")
-
-
-@pytest.mark.usefixtures("no_deadline", "impatient")
-async def test_a_dataset_that_came_and_went_meanwhile_is_not_mixed_in(start: Start) -> None:
-    first, between, last = await start(a=silence, b=value, c=value)
-    lookups = await lookups_of([first])
-    asking = asyncio.create_task(get_many(lookups, KEYS))
-    await first.arrived(len(KEYS) + 4)
-    lookups.swap(await topology_of([between], 1, epoch=2))
-    first.abort()
-    await between.arrived(1)
-    lookups.swap(replace(await topology_of([last], 1), epoch=3))
-    async with asyncio.timeout(20):
-        assert await asking == values_of("c")
-
-
-@pytest.mark.usefixtures("short_deadline")
-async def test_a_dataset_that_is_replaced_again_and_again_is_given_up(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ringkv.router.lookup.batch, "DEADLINE", 0.1)
-    (shard,) = await start(a=value)
-    lookups = await lookups_of([shard])
-    again = await topology_of([shard], 1)
-    epoch = 1
-
-    def swap(_shard: FakeShard, keys: list[bytes]) -> bytes | None:
-        nonlocal epoch
-        epoch += 2
-        lookups.swap(replace(again, epoch=epoch))
-        return each(shard, keys)
-
-    shard.answer_batch = swap
-    with pytest.raises(ShardUnavailable, match="replaced again and again"):
-        await get_many(lookups, KEYS)
-
-
 @pytest.mark.parametrize(("room", "count"), [(0, 4), (200, 8), (10_000, 244), (1 << 30, 300)])
 async def test_large_values_come_a_few_at_a_time(start: Start, room: int, count: int) -> None:
     (shard,) = await start(a=value)
     shard.answer_batch = lambda _shard, _keys: codec.error("TOOLARGE", "ask for fewer keys at once")
     lookups = await lookups_of([shard])
     batch = await fetch(lookups, KEYS, room)
-    assert batch.values == values_of("a")[:count]
+    assert batch.values == values_of("a", KEYS)[:count]
 
 
 async def test_what_a_batch_has_brought_before_a_large_value_is_kept(start: Start) -> None:

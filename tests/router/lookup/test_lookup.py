@@ -7,9 +7,9 @@ import pytest
 import ringkv.router.lookup.lookup
 from ringkv.cluster.errors import ShardUnavailable, TooManyRequests
 from ringkv.router.lookup.lookup import Lookups
+from tests.support.batches import lookups_of
 from tests.support.data import random_keys
 from tests.support.fake_shard import (
-    FakeShard,
     Start,
     close,
     corrupt,
@@ -25,18 +25,6 @@ from tests.support.processes import eventually
 
 KEYS = random_keys(60, seed=12)
 ONE_OF_TWO = [close, half_then_close, not_leased, silence, garbage]
-
-
-@pytest.fixture
-def no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that nothing but another owner's answer can end a request."""
-    monkeypatch.setattr(ringkv.router.lookup.lookup, "DEADLINE", 60.0)
-
-
-async def lookups_of(shards: list[FakeShard], replicas: int) -> Lookups:
-    lookups = Lookups()
-    lookups.swap(await topology_of(shards, replicas))
-    return lookups
 
 
 def values_of(names: str, key: bytes) -> set[bytes]:

@@ -6,6 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ringkv.cluster.lease import Offered
 from ringkv.process.address import Address
 from ringkv.router.lookup.durations import Durations, total
 from ringkv.router.lookup.hedging import HedgeBudget, HedgeDelay
@@ -21,9 +22,12 @@ from ringkv.router.policy import (
     HEDGE_DELAY_MIN,
 )
 
+DATA = Offered(0, "data", 256)
+
 
 def shard(name: str, port: int, dataset: str = "data", *, run: str = "", draining: bool = False) -> Candidate:
-    identity = Identity(name, run or f"run-{port}", dataset, 256)
+    """A shard that is pinned to its dataset."""
+    identity = Identity(name, run or f"run-{port}", (Offered(0, dataset, 256),))
     return Candidate(Address("host", port), identity, draining)
 
 
@@ -44,18 +48,26 @@ def test_all_shards_of_one_dataset_take_part() -> None:
     membership = choose([shard("a", 1), shard("b", 2)], None, {})
     assert membership.names == {"a", "b"}
     assert membership.kept_out == {}
-    assert (membership.dataset_id, membership.partitions) == ("data", 256)
+    assert membership.version == DATA
 
 
 def test_nobody_is_nobody() -> None:
     assert choose([], None, {}).shards == {}
-    assert choose([], "data", {"a": "run-1"}).shards == {}
+    assert choose([], DATA, {"a": "run-1"}).shards == {}
+
+
+def test_who_has_nothing_yet_is_kept_out_and_counts_for_nothing() -> None:
+    new = Candidate(Address("host", 1), Identity("a", "run-1", ()))
+    membership = choose([new], None, {})
+    assert (membership.version, membership.shards) == (None, {})
+    assert membership.kept_out == {new.address: "it has no dataset yet"}
+    assert choose([new, shard("b", 2)], None, {}).names == {"b"}
 
 
 def test_of_two_shards_of_one_name_the_one_that_serves_stays() -> None:
     first, second = shard("a", 1), shard("a", 2)
     for serving, stays, goes in ((first, first, second), (second, second, first)):
-        membership = choose([first, second], "data", {"a": serving.identity.run_id})
+        membership = choose([first, second], DATA, {"a": serving.identity.run_id})
         assert membership.shards == {"a": stays}
         assert membership.kept_out == {goes.address: f"the name a is taken by {stays.address}; give it another"}
 
@@ -68,30 +80,30 @@ def test_one_shard_with_two_addresses_is_one_shard() -> None:
 
 def test_the_dataset_that_is_served_stays_though_another_has_more_shards() -> None:
     candidates = [shard("a", 1), shard("b", 2, "other"), shard("c", 3, "other")]
-    membership = choose(candidates, "data", {"a": "run-1"})
+    membership = choose(candidates, DATA, {"a": "run-1"})
     assert membership.names == {"a"}
     assert {address.port: reason for address, reason in membership.kept_out.items()} == {
         2: "it serves dataset other, this cluster data",
         3: "it serves dataset other, this cluster data",
     }
     assert choose(candidates, None, {}).names == {"b", "c"}
-    assert choose(candidates[1:], "data", {}).names == {"b", "c"}
+    assert choose(candidates[1:], DATA, {}).names == {"b", "c"}
 
 
 def test_who_leaves_is_left_out_as_long_as_somebody_stays() -> None:
     leaving, staying = shard("a", 1, draining=True), shard("b", 2)
-    assert choose([leaving, staying], "data", {}).names == {"b"}
-    assert choose([leaving], "data", {}).names == {"a"}
+    assert choose([leaving, staying], DATA, {}).names == {"b"}
+    assert choose([leaving], DATA, {}).names == {"a"}
 
 
 def test_the_next_dataset_takes_over_when_the_last_shard_of_the_served_one_leaves() -> None:
     new = [shard("a", 1, "new"), shard("b", 2, "new")]
-    assert choose([*new, shard("c", 3)], "data", {"c": "run-3"}).names == {"c"}
-    membership = choose([*new, shard("c", 3, draining=True)], "data", {"c": "run-3"})
+    assert choose([*new, shard("c", 3)], DATA, {"c": "run-3"}).names == {"c"}
+    membership = choose([*new, shard("c", 3, draining=True)], DATA, {"c": "run-3"})
     assert membership.names == {"a", "b"}
     assert membership.kept_out == {}, "who leaves needs no reason to be left out"
     everybody_leaves = [shard("a", 1, "new", draining=True), shard("c", 3, draining=True)]
-    assert choose(everybody_leaves, "data", {"c": "run-3"}).names == {"c"}
+    assert choose(everybody_leaves, DATA, {"c": "run-3"}).names == {"c"}
 
 
 def test_who_is_held_is_left_out_as_long_as_somebody_is_not() -> None:
@@ -99,16 +111,16 @@ def test_who_is_held_is_left_out_as_long_as_somebody_is_not() -> None:
     assert choose([shard("a", 1)], None, {}, ["a"]).names == {"a"}
 
 
-@given(CANDIDATES, st.sampled_from([None, "data"]), st.randoms())
+@given(CANDIDATES, st.sampled_from([None, DATA]), st.randoms())
 def test_the_choice_does_not_depend_on_the_order_and_is_of_one_dataset(
-    candidates: list[Candidate], served: str | None, rng: object
+    candidates: list[Candidate], served: Offered | None, rng: object
 ) -> None:
     shuffled = list(candidates)
     rng.shuffle(shuffled)  # type: ignore[attr-defined]
     membership = choose(candidates, served, {})
     assert membership == choose(shuffled, served, {})
     assert bool(membership.shards) == bool(candidates)
-    assert len({taking.identity.dataset_id for taking in membership.shards.values()}) <= 1
+    assert len({taking.identity.versions for taking in membership.shards.values()}) <= 1
     assert not {taking.address for taking in membership.shards.values()} & membership.kept_out.keys()
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+import ringkv.router.lookup.ledger
 import ringkv.router.lookup.lookup
 from ringkv.resp import codec
 from ringkv.router.policy import FEW_KEYS
@@ -49,7 +50,8 @@ async def test_too_many_requests_are_told_to_try_again(
     waiting, client = await port.connect(), await port.connect()
     waiting.send(codec.get_commands(KEYS[:20]))
     await shard.arrived(20)
-    monkeypatch.setattr(ringkv.router.lookup.lookup, "MAX_IN_FLIGHT", 20)
+    for module in (ringkv.router.lookup.lookup, ringkv.router.lookup.ledger):
+        monkeypatch.setattr(module, "MAX_IN_FLIGHT", 20)
     name, *keys = request_
     assert told(await client(name, KEYS[0], *keys)).startswith("TRYAGAIN ")
     shard.write(together(shard, KEYS[:20]))

@@ -1,17 +1,14 @@
 """The replies to commands about one key or many: absent keys, sizes, and one dataset at a time."""
 
+from itertools import pairwise
+
 import pytest
 
 import ringkv.router.redis.replies
 from ringkv.router.policy import FEW_KEYS
 from tests.support.data import random_keys
-from tests.support.fake_shard import (
-    Start,
-    nothing,
-    silence,
-    topology_of,
-    value,
-)
+from tests.support.fake_shard import Start, nothing, silence, together, topology_of, value
+from tests.support.processes import eventually
 from tests.support.redis_port import Serve, told
 from tests.support.resp import command
 
@@ -48,20 +45,55 @@ async def test_many_keys_are_answered_in_the_order_asked(start: Start, serve: Se
 
 
 @pytest.mark.parametrize("count", [3, 40])
-async def test_values_of_two_datasets_are_never_in_one_answer(start: Start, serve: Serve, count: int) -> None:
+async def test_what_was_answered_before_a_swap_is_of_the_dataset_before(start: Start, serve: Serve, count: int) -> None:
     old, new = await start(a=silence, b=value)
     port = await serve(old)
     client = await port.connect()
     client.send(command("MGET", *KEYS[:count]))
     await old.arrived(count)
     port.lookups.swap(await topology_of([new], 1, epoch=2))
-    if count <= FEW_KEYS:
-        old.write(b"".join(value(old, key) for key in KEYS[:count]))
-        assert "dataset dataset-1 was replaced by dataset-2 meanwhile" in told(await client.read())
-    else:
-        old.abort()
-        assert await client.read() == [b"%b of b" % key for key in KEYS[:count]]
+    old.write(together(old, KEYS[:count]) if count > FEW_KEYS else b"".join(value(old, key) for key in KEYS[:count]))
+    assert await client.read() == [b"%b of a" % key for key in KEYS[:count]]
     assert await client("MGET", *KEYS[:3]) == [b"%b of b" % key for key in KEYS[:3]]
+
+
+@pytest.mark.parametrize("count", [3, 40])
+async def test_values_of_two_datasets_are_never_in_one_answer(start: Start, serve: Serve, count: int) -> None:
+    """Some keys were answered, by a shard that is gone now; the others can only be answered of the next dataset."""
+    old, new = await start(a=silence, b=value)
+    port = await serve(old)
+    client = await port.connect()
+    client.send(command("MGET", *KEYS[:count]))
+    await old.arrived(count)
+    if count <= FEW_KEYS:
+        old.write(value(old, KEYS[0]))
+        await eventually(lambda: port.lookups.in_flight == count - 1)
+    port.lookups.swap(await topology_of([new], 1, epoch=2))
+    old.abort()
+    assert await client.read() == [b"%b of b" % key for key in KEYS[:count]]
+    assert port.lookups.in_flight == 0
+
+
+async def test_a_few_keys_whose_dataset_is_replaced_again_and_again_are_told_to_try_again(
+    start: Start, serve: Serve
+) -> None:
+    shards = await start(a=silence, b=silence, c=silence, d=value)
+    port = await serve(shards[0])
+    client = await port.connect()
+    client.send(command("MGET", *KEYS[:2]))
+    await shards[0].arrived(2)
+    for epoch, (shard, next_) in enumerate(pairwise(shards), 2):
+        # It answers one of the two keys, and is gone: the next one is asked for the other, and then for both again.
+        shard.write(value(shard, KEYS[0]))
+        await eventually(lambda: port.lookups.in_flight == 1)
+        port.lookups.swap(await topology_of([next_], 1, epoch=epoch))
+        shard.abort()
+        await next_.arrived(1)
+        if next_ is not shards[-1]:
+            next_.write(value(next_, KEYS[1]))
+            await next_.arrived(3)
+    assert told(await client.read()) == "CLUSTERDOWN the dataset was replaced again and again; try again later"
+    assert port.lookups.in_flight == 0
 
 
 async def test_an_answer_that_would_be_too_large_is_refused(

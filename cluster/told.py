@@ -1,0 +1,47 @@
+"""What a process is told by another one, word by word: checked for type, range and characters where it comes in.
+
+A peer may be of another version, damaged, or none of ours: what it says must not make anybody spin, fail or show
+something that runs in a browser. Each function returns what it was given, as what it stands for, or raises PeerError.
+"""
+
+import re
+from typing import Any, Final
+
+from ringkv.cluster.errors import PeerError
+
+is_name: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}").fullmatch
+"""A shard's name: it can stand in a LEASE command, an INFO line, a page and a log."""
+
+_is_id: Final = re.compile(r"[0-9a-f]{32}").fullmatch
+
+_UNSHOWN: Final = re.compile(r"[^ -~]")
+
+MAX_LINE: Final = 300
+"""Characters of what a peer says that are shown."""
+
+
+def line(text: str) -> str:
+    """One line of printable ASCII, whatever it was: for logs and answers."""
+    return _UNSHOWN.sub("?", text[:MAX_LINE])
+
+
+def name(text: str) -> str:
+    """A shard's name."""
+    if not is_name(text):
+        raise PeerError(f"it says that its name is {text[:60]!a}, which is no shard's name")
+    return text
+
+
+def identifier(what: str, text: str) -> str:
+    """The id of a dataset, a ring or a process: 32 hex digits."""
+    if not _is_id(text):
+        raise PeerError(f"it says that its {what} is {text[:60]!a}, which is no id")
+    return text
+
+
+_VALUE: Final = frozenset({bytes, type(None)})
+
+
+def are_values(reply: Any, count: int) -> bool:
+    """Whether a reply to MGET of so many keys is one: that many values, None for each that is not there."""
+    return type(reply) is list and len(reply) == count and _VALUE.issuperset(map(type, reply))

@@ -1,0 +1,57 @@
+"""Waiting until routers serve what was published, or knowing why one does not: what a publish has to end with."""
+
+import json
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+from ringkv.client.get import Client, ClientError, Unreachable
+from ringkv.cluster.errors import NotServed
+from ringkv.dataset.catalog import Version
+
+INTERVAL: Final = 0.2
+"""Seconds between two looks at a router: a swap takes about one, and a look costs it a request."""
+
+
+def wait_until_served(url: str, version: Version, seconds: float, *, if_up: bool) -> bool:
+    """Wait until the router serves this version or a later one; False if it cannot be reached and need not be `if_up`.
+
+    Raises NotServed if it refuses to, or does not in so many seconds.
+    """
+    until = time.monotonic() + seconds
+    why = "it has not answered"
+    while time.monotonic() < until:
+        try:
+            with Client(url, timeout=max(1.0, seconds)) as client:
+                said = json.loads(client.page("versions"))
+            if said["served"] and said["served"]["serial"] >= version.serial:
+                return True
+            why = _why(url, said, version)
+        except Unreachable as error:
+            if if_up:
+                return False
+            why = str(error)
+        except ClientError as error:
+            why = str(error)
+        except (ValueError, KeyError, TypeError) as error:
+            raise NotServed(f"{url}: does not tell its versions as a ringkv router of this version does") from error
+        time.sleep(INTERVAL)
+    raise NotServed(f"{url}: does not serve version {version.serial} after {seconds:g} s: {why}")
+
+
+def _why(url: str, said: dict[str, Any], version: Version) -> str:
+    """Why the router does not serve the version yet, as far as it knows. Raises NotServed if it never will."""
+    swapping = said["swapping"]
+    if not swapping or swapping["serial"] < version.serial:
+        served = said["served"]
+        return f"it serves version {served['serial']}" if served else "it serves nothing"
+    if swapping["refused"]:
+        raise NotServed(
+            f"{url}: refuses version {version.serial}: {swapping['refused']};"
+            " publish again with --force-swap if it is to be served"
+        )
+    return _listed(f"shard {waited['shard']}: {waited['why']}" for waited in swapping["waiting_for"])
+
+
+def _listed(reasons: Iterable[str]) -> str:
+    return ", ".join(reasons) or "it is about to"

@@ -1,0 +1,268 @@
+"""A folder of objects, on this machine or in an object store: what a catalog and its datasets are kept in.
+
+    /srv/data, file:///srv/data      a folder
+    s3://bucket/prefix               Amazon S3 and all that speak its protocol
+    gs://bucket/prefix               Google Cloud Storage
+    az://account/container/prefix    Azure Blob Storage
+    http://host/path, https://…      any web server, to read from
+
+This is the only module that knows `obstore`, the library behind all of them but folders. How to log in to a store it
+finds out by itself: from the environment, or from the machine's role.
+"""
+
+import asyncio
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
+from obstore.store import HTTPStore, from_url
+
+from ringkv.cluster.errors import Conflict, NoSuchObject, StoreError
+
+if TYPE_CHECKING:
+    from obstore import PutMode
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+
+CLIENT: Final["ClientConfig"] = {"allow_http": True, "connect_timeout": "5s", "timeout": "60s"}
+"""Whoever names a store at `http://` means it. The timeout is for one request of at most PART bytes or a few blocks."""
+
+RETRIES: Final["RetryConfig"] = {
+    "max_retries": 6,
+    "retry_timeout": timedelta(seconds=30),
+    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 2},
+}
+"""What a store that restarts needs: a store that cannot be reached is told after some 6 s, not after minutes."""
+
+PART: Final = 8 << 20
+"""Bytes of an upload that are sent, and repeated, at once: 4 GiB, the largest segment, are 512 of the 10,000 parts that
+S3 allows, and PARTS of them are held in memory."""
+
+PARTS: Final = 4
+
+SCHEMES: Final = ("s3", "gs", "az", "https", "http", "file")
+
+_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+
+class Listed(NamedTuple):
+    """An object: its name below the folder, its bytes, and when it was written."""
+
+    name: str
+    size: int
+    modified: datetime
+
+
+def is_url(location: str | Path) -> bool:
+    """Whether a store is meant, and not a path."""
+    return isinstance(location, str) and _URL.match(location) is not None
+
+
+class Objects(ABC):
+    """A folder of objects. All methods may be called from several threads at once, and raise StoreError.
+
+    `path` is the folder where it is one of this machine.
+    """
+
+    location: str
+    path: Path | None = None
+
+    @classmethod
+    def at(cls, location: str | Path) -> "Objects":
+        """The folder of this address, which may be empty or missing. Raises StoreError for what is no address."""
+        from ringkv.dataset.local_objects import LocalObjects  # noqa: PLC0415  # one of these, which it has to know
+
+        if not is_url(location):
+            return LocalObjects(Path(location))
+        parts = urlsplit(str(location))
+        if parts.query or parts.fragment or "@" in parts.netloc:
+            raise StoreError(
+                f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}: is not the address of a store: it has"
+                " a user, `?` or `#`; give what it takes to log in by the environment"
+            )
+        if parts.scheme not in SCHEMES or not (parts.netloc or parts.scheme == "file"):
+            known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+            raise StoreError(f"{location}: is not the address of a store (want a path, or one of {known})")
+        if parts.scheme == "file":
+            return LocalObjects(Path(unquote(parts.path)))
+        return StoreObjects(str(location).rstrip("/"))
+
+    @property
+    def is_local(self) -> bool:
+        return self.path is not None
+
+    def place(self, name: str) -> str:
+        """The object's address, for people."""
+        return f"{self.location}/{name}" if name else self.location
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """The whole object. Raises NoSuchObject."""
+
+    @abstractmethod
+    def read_range(self, name: str, start: int, end: int) -> bytes:
+        """The bytes from `start` up to `end`, without it: all of them, or StoreError. Raises NoSuchObject."""
+
+    async def fetch_range(self, name: str, start: int, end: int) -> memoryview:
+        """As `read_range`, without a thread that waits where the store can do that."""
+        return memoryview(await asyncio.to_thread(self.read_range, name, start, end))
+
+    @abstractmethod
+    def read_with_tag(self, name: str) -> tuple[bytes, str]:
+        """The whole object, and the tag by which `swap` knows that it is still this one. Raises NoSuchObject."""
+
+    @abstractmethod
+    def create(self, name: str, data: bytes | Path) -> None:
+        """Write an object whose name is new, from memory or from a file.
+
+        Raises Conflict if the name is taken, where the store can tell: not for what is sent in several parts.
+        """
+
+    @abstractmethod
+    def swap(self, name: str, data: bytes, tag: str | None) -> None:
+        """Replace the object that had this tag when it was read; None: there must be none. Raises Conflict."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> Iterator[Listed]:
+        """All objects in the folder, or in the folder `prefix` below it."""
+
+    @abstractmethod
+    def folders(self) -> Sequence[str]:
+        """The names of the folders right below this one, sorted."""
+
+    @abstractmethod
+    def delete(self, names: Iterable[str]) -> None:
+        """Remove objects; those that are gone already are no error."""
+
+
+class StoreObjects(Objects):
+    """The objects below a prefix of a store."""
+
+    def __init__(self, location: str) -> None:
+        """Raises StoreError for an address of no known store, or if there is no way to log in."""
+        self.location = location
+        with self._telling(""):
+            self._store: ObjectStore = from_url(location, client_options=CLIENT, retry_config=RETRIES)
+
+    def read(self, name: str) -> bytes:
+        with self._telling(name):
+            return bytes(obstore.get(self._store, name).bytes())
+
+    def read_range(self, name: str, start: int, end: int) -> bytes:
+        with self._telling(name):
+            found = bytes(obstore.get_range(self._store, name, start=start, end=end))
+        self._check_size(name, start, end, len(found))
+        return found
+
+    async def fetch_range(self, name: str, start: int, end: int) -> memoryview:
+        with self._telling(name):
+            found = memoryview(await obstore.get_range_async(self._store, name, start=start, end=end))
+        self._check_size(name, start, end, len(found))
+        return found
+
+    def read_with_tag(self, name: str) -> tuple[bytes, str]:
+        with self._telling(name):
+            found = obstore.get(self._store, name)
+            # Which of the two a store compares is the store's choice.
+            tag = {name: found.meta.get(name) for name in ("e_tag", "version") if found.meta.get(name)}
+            return bytes(found.bytes()), json.dumps(tag)
+
+    def create(self, name: str, data: bytes | Path) -> None:
+        self._check_writable(name)
+        size = len(data) if isinstance(data, bytes) else _size(data)
+        with self._telling(name):
+            if size > PART:
+                obstore.put(self._store, name, data, use_multipart=True, chunk_size=PART, max_concurrency=PARTS)
+                return
+            content = data if isinstance(data, bytes) else data.read_bytes()
+            self._put(name, content, None)
+
+    def swap(self, name: str, data: bytes, tag: str | None) -> None:
+        self._check_writable(name)
+        with self._telling(name):
+            self._put(name, data, tag)
+
+    def list(self, prefix: str = "") -> Iterator[Listed]:
+        self._check_listable()
+        with self._telling(prefix):
+            for chunk in obstore.list(self._store, prefix or None, chunk_size=1000):
+                yield from (Listed(meta["path"], meta["size"], meta["last_modified"]) for meta in chunk)
+
+    def folders(self) -> Sequence[str]:
+        self._check_listable()
+        with self._telling(""):
+            return sorted(obstore.list_with_delimiter(self._store)["common_prefixes"])
+
+    def delete(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._check_writable(name)
+            with self._telling(name):
+                try:
+                    obstore.delete(self._store, name)
+                except FileNotFoundError:
+                    continue
+
+    def _put(self, name: str, data: bytes, tag: str | None) -> None:
+        mode: PutMode = "create" if tag is None else json.loads(tag)
+        try:
+            obstore.put(self._store, name, data, mode=mode, use_multipart=False)
+        except (AlreadyExistsError, PreconditionError) as error:
+            # A request whose answer was lost is sent again, and meets what it has done itself.
+            if bytes(obstore.get(self._store, name).bytes()) != data:
+                raise Conflict(f"{self.place(name)}: was written by somebody else meanwhile; try again") from error
+
+    def _check_size(self, name: str, start: int, end: int, size: int) -> None:
+        if size != end - start:
+            raise StoreError(f"{self.place(name)}: has {start + size:,} bytes, not {end:,}; publish it again")
+
+    def _check_writable(self, name: str) -> None:
+        if isinstance(self._store, HTTPStore):
+            raise StoreError(f"{self.place(name)}: a web server is only read from; publish to where it has this from")
+
+    def _check_listable(self) -> None:
+        if isinstance(self._store, HTTPStore):
+            raise StoreError(f"{self.location}: a web server does not tell what it has; name one dataset, or its store")
+
+    @contextmanager
+    def _telling(self, name: str) -> Iterator[None]:
+        """Raise what the library raises as one line that says where, what and what to do."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise NoSuchObject(f"{self.place(name)}: no such object") from error
+        except (PermissionDeniedError, UnauthenticatedError) as error:
+            raise StoreError(
+                f"{self.place(name)}: access denied: {_said(str(error))}; check the credentials in the environment"
+            ) from error
+        except (BaseError, OSError, ValueError) as error:
+            raise StoreError(f"{self.place(name)}: {_said(str(error))}") from error
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def _said(text: str) -> str:
+    """What the store or the network said, in one line, without the library's own words around it."""
+    text = re.sub(r"^Generic \w+ error: ", "", text.partition("\n\nDebug source:")[0])
+    if message := re.search(r"<Message>(.*?)</Message>", text, re.DOTALL):
+        text = message[1]
+    elif " - " in text:
+        text = (
+            text.rpartition(" - ")[2].removeprefix("HTTP error: ").removeprefix("Server returned non-2xx status code: ")
+        )
+        text = text.replace("error sending request", "cannot be reached")
+    return " ".join(text.split()).rstrip(".: ")[:200]

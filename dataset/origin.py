@@ -1,0 +1,85 @@
+"""Where the files of a dataset lie of which this machine has a mirror, and what has to stay in that.
+
+A partition that is claimed is read where it is mapped. Others may be made holes while the dataset is open.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from typing import Final, Protocol
+
+from ringkv.dataset.fetches import Fetches
+from ringkv.dataset.objects import Objects
+
+log = logging.getLogger("ringkv.dataset")
+
+TELL_SECONDS: Final = 1.0
+"""Between two lines about damage: a disk that dies has thousands of blocks."""
+
+
+class Room(Protocol):
+    """What a mirror may take of the disk."""
+
+    def take(self, size: int) -> bool:
+        """Whether there is room for so many bytes more, if need be in place of others. In any thread."""
+
+    def make(self, size: int) -> bool:
+        """Let others go for so many bytes, as the disk is full; False if there is nothing to let go."""
+
+
+class Origin:
+    """`location` is the dataset's address in the store. All methods may be called from any thread but `fetch`."""
+
+    def __init__(self, objects: Objects, folder: str, fetches: Fetches, room: Room) -> None:
+        """`folder` is the name of the dataset's folder among `objects`; "" if they are the folder."""
+        self.location = objects.place(folder)
+        self.fetches = fetches
+        self.room = room
+        self.lock = threading.Lock()
+        self.claimed: set[int] = set()
+        self._objects = objects
+        self._prefix = f"{folder}/" if folder else ""
+        self._full = False
+        self._told = float("-inf")
+
+    def read(self, name: str) -> bytes:
+        """A whole file. Raises StoreError."""
+        with self.fetches.counting(0):
+            found = self._objects.read(self._prefix + name)
+        self.fetches.bytes += len(found)
+        return found
+
+    def read_range(self, name: str, start: int, end: int) -> bytes:
+        """Bytes of a file. Raises StoreError."""
+        with self.fetches.counting(end - start):
+            return self._objects.read_range(self._prefix + name, start, end)
+
+    async def fetch(self, name: str, start: int, end: int) -> memoryview:
+        """Bytes of a file; the request ends when it is cancelled. Raises StoreError."""
+        with self.fetches.counting(end - start):
+            return await self._objects.fetch_range(self._prefix + name, start, end)
+
+    def claim(self, partitions: Iterable[int]) -> None:
+        """Let these partitions not become holes from now on."""
+        with self.lock:
+            self.claimed.update(partitions)
+
+    def unclaim(self, partitions: Iterable[int]) -> None:
+        """Let these partitions become holes when room is needed. Does not wait for those that become some now."""
+        self.claimed.difference_update(partitions)
+
+    def kept(self, reason: str) -> None:
+        """Note that something could be written to the mirror, or the `reason` why it could not."""
+        if reason and not self._full:
+            log.warning(
+                "%s: the cache cannot keep it: %s: it is fetched whenever it is asked for", self.location, reason
+            )
+        self._full = bool(reason)
+
+    def damaged(self, what: str) -> None:
+        """Note that a block is damaged in the mirror, and about to be fetched."""
+        healed = self.fetches.heal()
+        if time.monotonic() - self._told >= TELL_SECONDS:
+            self._told = time.monotonic()
+            log.warning("%s; blocks that had to be fetched again so far: %d", what, healed)

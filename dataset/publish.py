@@ -1,0 +1,139 @@
+"""Publishing: from data to the version that is served.
+
+    pack ──► compare with what is served ──► upload ──► verify what was uploaded ──► swap current.json
+
+Killed at any point, it leaves what is served as it is: until the last step nothing leads to what it wrote. What it left
+behind `prune` removes, and a dataset that is whole already the next publisher finds.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from ringkv.cluster.errors import CorruptBlock, NoSuchObject, PackedFileError, PublishRefused
+from ringkv.dataset.cache import packed_dataset
+from ringkv.dataset.catalog import Catalog, Version
+from ringkv.dataset.content import Content, opened, opened_in
+from ringkv.dataset.gate import gone
+from ringkv.dataset.packing.local import pack
+from ringkv.dataset.packing.memory import Budget
+from ringkv.dataset.packing.merge import DuplicatePolicy
+from ringkv.dataset.source.find import find, is_dataset
+from ringkv.dataset.upload import Progress, Tell, building_place, find_whole, move, upload
+from ringkv.process.words import counted
+
+GATE: Final = 0.1
+"""The share of keys that may be gone: more is rather a truncated source than what anybody wants served."""
+
+log = logging.getLogger("ringkv.dataset")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How to publish, and who does. `force` passes the gate here, `force_swap` that of the routers too."""
+
+    by: str
+    on_duplicate: DuplicatePolicy = "error"
+    budget: Budget | None = None
+    cache: Path | None = None
+    gate: float = GATE
+    force: bool = False
+    force_swap: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What is served now. Not `changed`: it was served before; not `uploaded`: the catalog had it already.
+
+    `gone` is the share of the keys served before that the new dataset does not have, None where nothing was compared.
+    """
+
+    version: Version
+    keys: int
+    changed: bool
+    uploaded: bool
+    gone: float | None
+
+
+class Packed(NamedTuple):
+    """A dataset on this machine; `building` if it may be moved into the catalog."""
+
+    path: Path
+    building: bool
+
+
+def publish(data: Sequence[Path], catalog: Catalog, order: Order, tell: Tell, progress: Progress) -> Published:
+    """Let `data` be served from this catalog. `tell` hears a line about each step.
+
+    Raises as `pack` does, and PublishRefused, VersionConflict, CatalogError, StoreError, PackedFileError, CorruptBlock.
+    """
+    before = catalog.current()
+    served = before.version if before else None
+    with ExitStack() as stack:
+        packed = stack.enter_context(_packed(data, catalog, order, progress))
+        new = stack.enter_context(opened(packed.path))
+        dataset = new.manifest.dataset_id
+        tell(f"packed: {counted(new.manifest.keys, 'key')}, dataset {dataset}")
+        share = _pass_gate(catalog, served, new, order, tell) if served and served.dataset != dataset else None
+        found = find_whole(catalog, dataset, served.folder if served else "", tell, progress)
+        if served and found == served.folder:
+            return Published(served, new.manifest.keys, changed=False, uploaded=False, gone=share)
+        if found:
+            folder = found
+        elif packed.building:
+            folder = move(new, packed.path, catalog, tell, progress)
+        else:
+            folder = upload(new, packed.path, catalog, tell, progress)
+        version = catalog.serve(before, folder, order.by, order.force_swap).version
+    return Published(version, new.manifest.keys, changed=True, uploaded=not found, gone=share)
+
+
+@contextmanager
+def _packed(data: Sequence[Path], catalog: Catalog, order: Order, progress: Progress) -> Iterator[Packed]:
+    """The dataset of `data`: that itself, or packed now where it is to be."""
+    match data:
+        case [path] if is_dataset(path):
+            yield Packed(path, building=False)
+            return
+    if catalog.objects.path is None:
+        made = packed_dataset(
+            data, on_duplicate=order.on_duplicate, cache_dir=order.cache, budget=order.budget, progress=progress
+        )
+        with made as path:
+            yield Packed(path, building=False)
+        return
+    sources = find(data)
+    with building_place(catalog) as path:
+        pack(sources, path, on_duplicate=order.on_duplicate, budget=order.budget, progress=progress)
+        yield Packed(path, building=True)
+
+
+def _pass_gate(catalog: Catalog, served: Version, new: Content, order: Order, tell: Tell) -> float | None:
+    """The share of keys that are gone, if so many may be, or it is forced. Raises PublishRefused, StoreError."""
+    forced = order.force or order.force_swap
+    dataset = new.manifest.dataset_id
+    try:
+        with opened_in(catalog.objects, served.folder) as old:
+            found = gone(old, new)
+    except (PackedFileError, CorruptBlock, NoSuchObject) as error:
+        if not forced:
+            raise PublishRefused(
+                f"{catalog.location}: what is served is damaged, so that nothing can be compared with it: {error};"
+                " publish with --force"
+            ) from error
+        log.warning("%s has forced dataset %s past the gate: %s", order.by, dataset, error)
+        return None
+    looked = f"{'' if found.everything else 'a sample of '}{counted(found.looked_for, 'key')}"
+    told = f"of {looked} of version {served.serial} {found.share:.1%} are gone"
+    tell(f"compared: {told}")
+    if found.share > order.gate:
+        if not forced:
+            raise PublishRefused(
+                f"{catalog.location}: {told}, and {order.gate:.0%} may be; if the data is not truncated, publish it"
+                " with --force, or with --force-swap if routers refuse it too"
+            )
+        log.warning("%s has forced dataset %s past the gate: %s", order.by, dataset, told)
+    return found.share

@@ -1,0 +1,121 @@
+"""`ringkv publish`: the command line of publishing, and of waiting until routers serve it."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ringkv.dataset.catalog_cli import LOCATION, as_json_option, by_option, told, user
+from ringkv.dataset.cli import cache_dir, ended_by_sigterm, on_duplicate, pack_memory
+from ringkv.dataset.progress import progress_bar
+from ringkv.process.files import raise_limit
+from ringkv.process.forking import fork_server
+from ringkv.process.options import SHARE, OneLineCommand
+
+if TYPE_CHECKING:
+    from ringkv.dataset.packing.merge import DuplicatePolicy
+
+
+def _has_both(context: click.Context, argument: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(value) < 2:
+        raise click.MissingParameter(ctx=context, param=argument)
+    return value
+
+
+@click.command(cls=OneLineCommand)
+@click.argument("data", type=LOCATION, nargs=-1, required=True, metavar="DATA... CATALOG", callback=_has_both)
+@on_duplicate
+@pack_memory
+@cache_dir
+@click.option(
+    "--gate",
+    type=SHARE,
+    default="10%",
+    show_default=True,
+    help="Which share of the keys that are served may be gone.",
+)
+@click.option(
+    "--force", is_flag=True, envvar="RINGKV_FORCE", show_envvar=True, help="Publish also if more of them are gone."
+)
+@click.option(
+    "--force-swap",
+    is_flag=True,
+    envvar="RINGKV_FORCE_SWAP",
+    show_envvar=True,
+    help="As --force, and let routers serve it whatever they find missing.",
+)
+@by_option
+@click.option(
+    "--wait",
+    metavar="ROUTER_URL",
+    multiple=True,
+    help="Wait until this router serves it, or say why it does not. Can be given several times.",
+)
+@click.option(
+    "--if-served",
+    metavar="ROUTER_URL",
+    multiple=True,
+    help="As --wait, but a router that cannot be reached is not waited for: before the first start there is none.",
+)
+@click.option(
+    "--wait-seconds",
+    type=click.FloatRange(0.1),
+    default=60.0,
+    show_default=True,
+    help="How long to wait for each router.",
+)
+@as_json_option
+def publish(
+    *,
+    data: tuple[str, ...],
+    on_duplicate: "DuplicatePolicy",
+    memory: int | None,
+    cache: Path | None,
+    gate: float,
+    force: bool,
+    force_swap: bool,
+    by: str | None,
+    wait: tuple[str, ...],
+    if_served: tuple[str, ...],
+    wait_seconds: float,
+    as_json: bool,
+) -> None:
+    """Let DATA be served by all that follow CATALOG, a folder or an address like s3://bucket/prefix.
+
+    DATA is whatever `ringkv pack` takes, or a dataset that it made. It is packed, compared with what is served, so that
+    a truncated file is refused, uploaded, and read back; then it is the version that is served, from one moment to the
+    next. If anything fails, or is killed, what was served stays.
+
+    \b
+    ringkv publish example.data /srv/example
+    ringkv publish 'part-*.parquet' s3://bucket/example --wait http://router:8000
+    """
+    from ringkv.dataset.packing.inflight import PRELOAD
+
+    fork_server(*PRELOAD)
+
+    from ringkv.dataset.awaited import wait_until_served
+    from ringkv.dataset.catalog import Catalog
+    from ringkv.dataset.packing.memory import budget_of
+    from ringkv.dataset.publish import Order
+    from ringkv.dataset.publish import publish as publish_data
+
+    raise_limit()
+    *sources, location = data
+    catalog = Catalog.at(location)
+    order = Order(by or user(), on_duplicate, budget_of(memory), cache, gate, force, force_swap)
+    tell = (lambda _line: None) if as_json else click.echo
+    with ended_by_sigterm(), progress_bar(f"publishing to {catalog.location}") as progress:
+        done = publish_data([Path(source) for source in sources], catalog, order, tell, progress)
+    if done.changed:
+        tell(f"published: {told(catalog.location, done.version)}")
+    else:
+        tell(f"unchanged: {told(catalog.location, done.version)}, and has this dataset already")
+    waited = [(url, False) for url in wait] + [(url, True) for url in if_served]
+    serving = {url: wait_until_served(url, done.version, wait_seconds, if_up=if_up) for url, if_up in waited}
+    for url, serves in serving.items():
+        tell(f"{'served' if serves else 'not reached'}: {url}")
+    if as_json:
+        click.echo(json.dumps({"catalog": catalog.location, **asdict(done), "served": serving}))

@@ -1,0 +1,31 @@
+"""What a catalog in a store said last, kept on this machine: by it a shard starts while the store cannot be reached."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from xxhash import xxh3_64_hexdigest
+
+from ringkv.cluster.errors import CatalogError
+from ringkv.dataset.catalog import CURRENT, Current, parse_current
+
+
+class Remembered:
+    def __init__(self, cache: Path, location: str) -> None:
+        """Of the catalog at this address, in the folder of caches."""
+        self._path = cache / f"{xxh3_64_hexdigest(location.encode())}.{CURRENT}"
+
+    def read(self) -> Current | None:
+        """What was written last; None if that was nothing, or cannot be read."""
+        try:
+            return parse_current(str(self._path), self._path.read_bytes())
+        except (OSError, CatalogError):
+            return None
+
+    def write(self, current: Current) -> None:
+        """Keep it, if that is possible: what cannot be kept is asked of the store."""
+        with suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            written = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+            written.write_text(current.text())
+            written.replace(self._path)

@@ -1,0 +1,49 @@
+"""Packing beside a cluster that serves: in a process of its own, which can be ended at any time."""
+
+import asyncio
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ringkv.cluster.errors import PackingFailed, RingkvError
+from ringkv.dataset.cli import ended_by_sigterm
+from ringkv.process.forking import fork_server
+
+if TYPE_CHECKING:
+    from ringkv.dataset.packing.merge import DuplicatePolicy
+
+
+async def packed(data: tuple[Path, ...], on_duplicate: "DuplicatePolicy", cache: Path | None) -> Path:
+    """Where the dataset of `data` is, made now if it has to be. Raises as `dataset.cache.dataset_path`."""
+    context = fork_server()
+    receiving, sending = context.Pipe(duplex=False)
+    process = context.Process(target=_pack, args=(sending, data, on_duplicate, cache), name="pack")
+    process.start()
+    sending.close()
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_reader(receiving.fileno(), ended.set)
+    try:
+        await ended.wait()
+        outcome: Path | RingkvError = receiving.recv()
+    except EOFError:
+        raise PackingFailed(f"{data[0]}: the process that packed it was killed; is there enough memory?") from None
+    finally:
+        asyncio.get_running_loop().remove_reader(receiving.fileno())
+        process.terminate()
+        await asyncio.to_thread(process.join)
+        receiving.close()
+    if isinstance(outcome, RingkvError):
+        raise outcome
+    return outcome
+
+
+def _pack(sending: Connection, data: tuple[Path, ...], on_duplicate: "DuplicatePolicy", cache: Path | None) -> None:
+    from ringkv.dataset.cache import dataset_path  # noqa: PLC0415 - the fork server, and all forked from it, do without
+
+    outcome: Path | RingkvError
+    with ended_by_sigterm():
+        try:
+            outcome = dataset_path(*data, on_duplicate=on_duplicate, cache_dir=cache)
+        except RingkvError as error:
+            outcome = error
+        sending.send(outcome)

@@ -1,0 +1,81 @@
+"""The catalog that `ringkv up` keeps for its own shards: links to the datasets that it has open, newest last.
+
+    <runtime>/versions/current.json                 which of them is served
+    <runtime>/versions/<dataset id>.<8 hex> ──► /proc/<pid>/fd/<n>
+
+The links lead to open folders and not to names: shards that are started again read what was checked here, whatever has
+its name by then.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from ringkv.cluster.errors import PublishRefused
+from ringkv.dataset.catalog import Catalog, Current, Version, new_folder
+from ringkv.dataset.catalog_cli import user
+from ringkv.dataset.dataset import Dataset
+
+KEPT: Final = 2
+"""Versions: the newest one, and the one before, which serves until routers have gone over."""
+
+
+class OwnVersions:
+    def __init__(self, runtime: Path, first: Dataset) -> None:
+        """`first` and all that are taken are this one's from here on, to be closed."""
+        self._folder = runtime / "versions"
+        self._folder.mkdir()
+        self._catalog = Catalog.at(self._folder)
+        self._open: list[tuple[str, Dataset]] = []
+        self._current: Current | None = None
+        self._add(first)
+
+    @property
+    def location(self) -> str:
+        """Where shards find the versions."""
+        return str(self._folder)
+
+    @property
+    def newest(self) -> Dataset:
+        return self._open[-1][1]
+
+    def take(self, dataset: Dataset, gate: float) -> Version | None:
+        """Make this the next version; None if it is the newest already. Raises PublishRefused, and closes it then."""
+        try:
+            if dataset.manifest.dataset_id == self.newest.manifest.dataset_id:
+                dataset.close()
+                return None
+            self._compare(dataset, gate)
+        except BaseException:
+            dataset.close()
+            raise
+        return self._add(dataset)
+
+    def close(self) -> None:
+        for _, dataset in self._open:
+            dataset.close()
+        self._open.clear()
+
+    def _compare(self, dataset: Dataset, gate: float) -> None:
+        # Here, because the fork server, and all who are forked from it, can do without.
+        from ringkv.dataset.content import opened  # noqa: PLC0415
+        from ringkv.dataset.gate import gone  # noqa: PLC0415
+
+        with opened(self._folder / self._open[-1][0]) as old, opened(dataset.path) as new:
+            found = gone(old, new)
+        if found.share > gate:
+            raise PublishRefused(
+                f"{dataset.path}: of the keys that are served {found.share:.1%} are gone, and {gate:.0%} may be;"
+                " if the data is not truncated, start again with a wider --gate"
+            )
+
+    def _add(self, dataset: Dataset) -> Version:
+        folder = new_folder(dataset.manifest.dataset_id)
+        (self._folder / folder).symlink_to(f"/proc/{os.getpid()}/fd/{dataset.descriptor}")
+        self._open.append((folder, dataset))
+        self._current = self._catalog.swap(self._current, dataset.manifest.dataset_id, folder, user(), forced=False)
+        while len(self._open) > KEPT:
+            name, old = self._open.pop(0)
+            (self._folder / name).unlink()
+            old.close()
+        return self._current.version

@@ -1,0 +1,83 @@
+"""How many requests a router has in flight and how each of them ended: all counting of requests happens here.
+
+Apart from the lookups, which send them, since batches and pipelines are counted too, and are sent by others.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from ringkv.cluster.errors import TooManyRequests
+from ringkv.router.lookup.counters import Counters
+from ringkv.router.lookup.durations import Durations, total
+from ringkv.router.policy import BATCHES, MAX_IN_FLIGHT
+
+
+def too_many() -> TooManyRequests:
+    """Why a request was refused by `Lookups.start` or one of its siblings."""
+    return TooManyRequests(f"{MAX_IN_FLIGHT} requests wait already; try again later")
+
+
+class Ledger:
+    """`in_flight` is how many requests were begun and have not ended."""
+
+    def __init__(self) -> None:
+        self.counters = Counters()
+        self.in_flight = 0
+        self.shard_durations: defaultdict[str, Durations] = defaultdict(Durations)
+        self.other_durations = Durations()  # of those that were sent more than once, or never answered
+        self._batches = asyncio.Semaphore(BATCHES)
+
+    def refuse(self, count: int = 1) -> None:
+        """Count requests that were refused before they were begun."""
+        self.counters.refused += count
+
+    def has_room(self, count: int) -> bool:
+        """Whether so many requests may be begun together; where they may not, they are counted as refused."""
+        if self.in_flight + count <= MAX_IN_FLIGHT:
+            return True
+        self.counters.requests += count
+        self.refuse(count)
+        return False
+
+    def begin(self, count: int) -> None:
+        """Count requests that are asked for together. Each of them ends in one of the next three."""
+        self.counters.requests += count
+        self.in_flight += count
+
+    def end(self, values: list[bytes | None], seconds: float, durations: Durations) -> None:
+        """Count those that were answered, together after `seconds`."""
+        count = len(values)
+        self.in_flight -= count
+        self.counters.missing += values.count(None)
+        durations.observe_all(seconds, count)
+
+    def end_abandoned(self, count: int) -> None:
+        """Count those whose client has gone."""
+        self.in_flight -= count
+        self.counters.abandoned += count
+
+    def end_unanswered(self, count: int) -> None:
+        """Count those that are looked up one by one now, which counts them as requests once more."""
+        self.in_flight -= count
+        self.counters.requests -= count
+        self.counters.retried += count
+
+    @asynccontextmanager
+    async def batch(self, keys: int) -> AsyncIterator[None]:
+        """Wait for one of the few turns for batches; all of one is one request in flight. Raises TooManyRequests."""
+        if self.in_flight >= MAX_IN_FLIGHT:
+            self.refuse()
+            raise too_many()
+        self.in_flight += 1
+        try:
+            async with self._batches:
+                self.counters.batched += keys
+                yield
+        finally:
+            self.in_flight -= 1
+
+    def durations(self) -> Durations:
+        """Those of all answers so far, from the start of the lookup."""
+        return total([*self.shard_durations.values(), self.other_durations])

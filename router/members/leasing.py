@@ -1,0 +1,93 @@
+"""Leases a ring on all of its shards, each over a link of its own: a topology comes of it, or nothing at all."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+
+from ringkv.cluster.errors import LeaseRefused, NotOffered, PeerError
+from ringkv.cluster.lease import Leased, LeaseRequest, Offered, refusal
+from ringkv.cluster.ring import build_ring
+from ringkv.router.lookup.durations import Durations
+from ringkv.router.lookup.link import Link
+from ringkv.router.lookup.topology import Topology
+from ringkv.router.members.member import TROUBLE, open_link, problem_of
+from ringkv.router.members.membership import Candidate, Membership
+
+Noted = Callable[[Offered, str, str | None], None]
+"""Told of a version and a shard what that has to do for it yet, None once it has leased it."""
+
+
+class Leasing:
+    """`links` are those that hold a lease, of all topologies that are not closed yet, with the run ids of the shards.
+
+    `refused` is called with the name of a shard that gave no lease and the reason, `closed` when a link has ended.
+    """
+
+    def __init__(
+        self,
+        secret: str | None,
+        durations: defaultdict[str, Durations],
+        noted: Noted,
+        refused: Callable[[str, str], None],
+        closed: Callable[[], None],
+    ) -> None:
+        self.links: dict[Link, str] = {}
+        self._secret = secret
+        self._durations = durations
+        self._noted = noted
+        self._refused = refused
+        self._on_closed = closed
+
+    async def form(self, membership: Membership, replicas: int, now: Topology | None) -> Topology:
+        """Lease the ring that follows `now` on all of its shards.
+
+        Raises LeaseRefused, NotOffered where it will help to ask what the shard offers; every lease is given back then.
+        """
+        version = membership.version
+        if version is None:
+            raise NotOffered("no shard offers a dataset")
+        ring = await asyncio.to_thread(build_ring, membership.names, replicas, version.partitions)
+        request = LeaseRequest(version.dataset_id, ring.ring_id, replicas, ring.names)
+        links: dict[str, Link] = {}
+        try:
+            # A group: when one lease fails, the others are cancelled, and no lease comes about afterwards.
+            async with asyncio.TaskGroup() as tasks:
+                leases = {
+                    name: tasks.create_task(self._lease(name, shard, version, request, links))
+                    for name, shard in membership.shards.items()
+                }
+            leased = {name: lease.result() for name, lease in leases.items()}
+            epoch = now.epoch + 1 if now else 1
+            before = now.ring if now and now.dataset_id == request.dataset_id else None
+            return await asyncio.to_thread(Topology.build, epoch, request.dataset_id, ring, links, leased, before)
+        except BaseException as error:
+            for link in links.values():
+                link.close()
+            if isinstance(error, ExceptionGroup):
+                raise error.exceptions[0] from None
+            raise
+
+    async def _lease(
+        self, name: str, shard: Candidate, version: Offered, request: LeaseRequest, links: dict[str, Link]
+    ) -> Leased:
+        """Lease the ring on one shard."""
+        self._noted(version, name, "has not leased it yet")
+        try:
+            links[name] = await open_link(shard.address, self._secret, self._durations[name])
+            leased = Leased.parse(await links[name].call(*request.command()))
+        except TROUBLE as error:
+            problem = f"{name} at {shard.address} gave no lease: {problem_of(error)}"
+            self._noted(version, name, f"gave no lease: {problem_of(error)}")
+            if isinstance(error, PeerError) and isinstance(refusal(str(error)), NotOffered):
+                raise NotOffered(f"shard {problem}") from error
+            self._refused(name, problem)
+            raise LeaseRefused(f"shard {problem}") from error
+        self._noted(version, name, None)
+        self.links[links[name]] = shard.identity.run_id
+        links[name].closed.add_done_callback(partial(self._closed, links[name]))
+        return leased
+
+    def _closed(self, link: Link, _future: asyncio.Future[None]) -> None:
+        del self.links[link]
+        self._on_closed()

@@ -1,0 +1,16 @@
+"""One block from the store, at once, for whoever waits for it."""
+
+from ringkv.dataset.block import Row
+from ringkv.dataset.segment import FETCHES, Segment
+from ringkv.shard.threads import to_end
+
+
+async def fetch(segment: Segment, row: Row) -> bytes:
+    """As `Segment.fetch`, for the event loop. When it is cancelled nothing is written any more. Raises StoreError."""
+    origin = segment.origin
+    assert origin is not None
+    for _ in range(FETCHES):
+        body = bytes(await origin.fetch(segment.entry.name, row.offset, row.offset + row.size))
+        if await to_end(segment.take, row, body):
+            break
+    return body

@@ -1,0 +1,207 @@
+"""Follows a catalog: what its current.json says is offered, and the version before it, within about a second.
+
+look ──► as it was ──────────────────────────────────────► look again, a second later
+  │ └──► another version ──► open it and the one before ──► offer both
+  └──► cannot be read, or what it says cannot be opened ──► said once; what is offered stays, and it is tried again
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
+from math import inf
+from typing import Final
+
+import ringkv.dataset.catalog as catalogs
+from ringkv.cluster.errors import CatalogError, DatasetError, PackedFileError, StoreError
+from ringkv.cluster.lease import Offered
+from ringkv.dataset.catalog import Catalog, Current
+from ringkv.dataset.dataset import Dataset
+from ringkv.dataset.mirror import Mirror
+from ringkv.dataset.remembered import Remembered
+from ringkv.shard.threads import to_end
+from ringkv.shard.version import Version
+from ringkv.shard.versions import Versions
+
+log = logging.getLogger("ringkv.shard")
+
+LOOK_SECONDS: Final = 1.0
+"""Between two looks at the catalog: one small object of a store, or a small file."""
+
+RETRY_MIN: Final = 1.0
+RETRY_MAX: Final = 30.0
+"""Seconds until what could not be opened is tried again. They double, as each attempt may fetch tables from a store."""
+
+
+class Following:
+    """`begun` is done when something is offered for the first time."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        versions: Versions,
+        warm_rate: int,
+        remembered: Remembered | None = None,
+        mirror: Mirror | None = None,
+    ) -> None:
+        """`remembered` is for catalogs that may not be reachable at the next start, `mirror` for datasets in stores."""
+        self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._catalog = catalog
+        self._versions = versions
+        self._warm_rate = warm_rate
+        self._remembered = remembered
+        self._mirror = mirror
+        self._asked = asyncio.Event()
+        self._seen: Current | None = None
+        self._problem = ""  # with what was seen
+        self._told = ""
+        self._retry_at = inf
+        self._pause = RETRY_MIN
+
+    def look_now(self) -> None:
+        """Do not wait for the next look, nor for what was to be tried again later."""
+        self._retry_at = 0.0
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        while True:
+            self._asked.clear()
+            await self._look()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._asked.wait()
+
+    async def _look(self) -> None:
+        try:
+            current = await to_end(self._current)
+        except (CatalogError, StoreError) as error:
+            self._tell(str(error))
+            return
+        if current is None:
+            self._tell(f"{self._catalog.location}: nothing is published there; use `ringkv publish`")
+        elif self._due(current):
+            await self._follow(current)
+        else:
+            self._tell(self._problem)
+
+    def _due(self, current: Current) -> bool:
+        """Whether it is new, or was lost, or is to be tried again."""
+        if current != self._seen or asyncio.get_running_loop().time() >= self._retry_at:
+            return True
+        return self._retry_at == inf and self._versions.find(current.version.dataset) is None
+
+    def _current(self) -> Current | None:
+        """What the catalog says: at the start also what it said before, where it cannot be reached."""
+        try:
+            return self._catalog.current()
+        except StoreError:
+            if self._remembered is None or self._versions.offered or (known := self._remembered.read()) is None:
+                raise
+            return known
+
+    async def _follow(self, current: Current) -> None:
+        """Offer what the catalog says, as far as it can be opened."""
+        before, self._seen = self._seen, current
+        if before is not None and current.version.serial < before.version.serial:
+            log.warning(
+                "%s goes back from version %d to version %d: it is followed",
+                self._catalog.location,
+                before.version.serial,
+                current.version.serial,
+            )
+        wanted = list(_wanted(current))
+        opened: dict[str, Dataset] = {}
+        problem = ""
+        try:
+            for version in wanted:
+                if self._versions.held(version.dataset) is None:
+                    try:
+                        opened[version.dataset] = await to_end(self._open, version)
+                    except (DatasetError, OSError) as error:
+                        if version is not current.version:
+                            log.warning("the version before, %d, cannot be offered: %s", version.serial, error)
+                        elif self._versions.offered:
+                            problem = str(error)
+                            break  # what is offered stays
+                        else:
+                            problem = str(error)
+            else:
+                await self._offer(wanted, opened)
+        finally:
+            for dataset in opened.values():
+                dataset.close()
+        self._settle(current, problem)
+
+    def _open(self, version: catalogs.Version) -> Dataset:
+        dataset = self._catalog.open(version.folder, self._mirror)
+        wrong = ""
+        if dataset.manifest.dataset_id != version.dataset:
+            wrong = f"holds dataset {dataset.manifest.dataset_id}, not the one that is published"
+        elif dataset.path in self._versions.damaged:
+            wrong = "was overwritten while it was served"
+        if wrong:
+            dataset.close()
+            raise PackedFileError(f"{dataset.path}: {wrong}; publish it again")
+        return dataset
+
+    async def _offer(self, wanted: list[catalogs.Version], opened: dict[str, Dataset]) -> None:
+        """Offer those of the versions that are held or opened."""
+        ready: list[Version] = []
+        for version in wanted:
+            held = self._versions.held(version.dataset)
+            dataset = held.dataset if held else opened.pop(version.dataset, None)
+            if dataset is None:
+                continue
+            about = Offered(
+                version.serial,
+                version.dataset,
+                dataset.manifest.partitions,
+                version.forced,
+                version.by,
+                version.at,
+            )
+            held = held or Version(dataset, about, self._warm_rate)
+            held.about = about
+            ready.append(held)
+        if ready:
+            await self._versions.offer(*ready)
+            if not self.begun.done():
+                self.begun.set_result(None)
+
+    def _settle(self, current: Current, problem: str) -> None:
+        """Tell what has come of it, and when it is to be tried again."""
+        version = current.version
+        self._problem = problem
+        self._tell(problem)
+        newest = self._versions.offered[:1]
+        if not newest or newest[0].about.serial != version.serial:
+            self._retry_at = asyncio.get_running_loop().time() + self._pause
+            self._pause = min(2 * self._pause, RETRY_MAX)
+            return
+        self._retry_at = inf
+        self._pause = RETRY_MIN
+        log.info(
+            "version %d is offered: dataset %s, published by %s at %s",
+            version.serial,
+            version.dataset,
+            version.by,
+            version.at,
+        )
+        if self._remembered is not None:
+            self._remembered.write(current)
+
+    def _tell(self, problem: str) -> None:
+        """Say once that the catalog cannot be followed and why, or that it can again."""
+        if problem and problem != self._told:
+            log.error("the catalog cannot be followed: %s", problem)
+        elif self._told and not problem:
+            log.info("the catalog can be followed again")
+        self._told = problem
+        self._versions.behind = bool(problem)
+
+
+def _wanted(current: Current) -> Iterator[catalogs.Version]:
+    """What is to be served, and what was before it."""
+    yield current.version
+    yield from [version for version in current.history if version.dataset != current.version.dataset][:1]

@@ -1,0 +1,189 @@
+"""Fills a mirror: what is leased and not here is fetched in large requests, several at once, within a rate.
+
+    partitions in order ─► what is here, and right ─► checked
+                        └► what is not ─► requests ─► pace ─► fetch ─► check, write ─► checked
+                                                       ▲  failed │
+                                                       └─────────┘ after a while, longer each time
+
+What somebody waits for does not stand in this line (`shard.reads`).
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
+
+from ringkv.cluster.errors import StoreError
+from ringkv.dataset.block import damage
+from ringkv.dataset.coalescing import MAX_REQUEST, Request, Wanted, coalesce
+from ringkv.dataset.segment import Segment
+from ringkv.shard.blocks import Blocks
+from ringkv.shard.fetching import fetch
+from ringkv.shard.threads import to_end
+
+log = logging.getLogger("ringkv.shard")
+
+WINDOW: Final = 32 << 20
+"""Bytes of blocks for which requests are made together: gaps between partitions are judged over all of them."""
+
+MIN_REQUEST: Final = 256 << 10
+
+PART: Final = 4
+"""At a low rate one request is what a part of a second allows, so that what is asked for later is not long in line."""
+
+MAX_PAUSE: Final = 30.0
+"""Seconds between two attempts at most, of a store that does not answer for long."""
+
+
+class _Batch(NamedTuple):
+    """Blocks of one segment, and the tables of their leases: a block is noted in the one that it was read for."""
+
+    segment: Segment
+    wanted: list[Wanted]
+    tables: dict[int, bytearray]
+
+
+class Hydration:
+    """Of the blocks of one dataset, which has an origin."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        origin = blocks.dataset.origin
+        assert origin is not None
+        self._blocks = blocks
+        self._origin = origin
+        self._fetches = origin.fetches
+        self._full = False
+        self._fetching: set[asyncio.Task[None]] = set()
+
+    def window(self, rate: int) -> int:
+        """Bytes of blocks that are looked at together, where so many may be read a second."""
+        return min(WINDOW, max(min(rate, self._fetches.rate or rate), MIN_REQUEST))
+
+    def resume(self) -> None:
+        """Try again to keep what is fetched: partitions have come, and others may have gone."""
+        self._full = False
+
+    async def advance(self, partitions: Iterable[int]) -> int:
+        """Check what is here of leased partitions, and begin to fetch the rest; returns the bytes that were here."""
+        here = 0
+        for batch in self._batches(partitions):
+            found = await to_end(_look, batch, populate=self._blocks.mapped)
+            for one in found:
+                self._settle(batch, one, "")
+            here += sum(one.row.size for one in found)
+            blocks = {one.block for one in found}
+            for request in coalesce([one for one in batch.wanted if one.block not in blocks], self._largest()):
+                if not self._full:
+                    await self._fetches.slots.acquire()
+                    fetching = asyncio.create_task(self._fetch(batch, request))
+                    self._fetching.add(fetching)
+                    fetching.add_done_callback(self._ended)
+        return here
+
+    async def close(self) -> None:
+        """End all that is fetched."""
+        fetching = list(self._fetching)
+        for task in fetching:
+            task.cancel()
+        await asyncio.gather(*fetching, return_exceptions=True)
+
+    def _ended(self, fetching: asyncio.Task[None]) -> None:
+        self._fetching.discard(fetching)
+        self._fetches.slots.release()
+        if not fetching.cancelled() and (error := fetching.exception()) is not None:
+            # What it was to bring stays away until somebody asks for it.
+            log.error("what is leased could not be fetched", exc_info=error)
+
+    def _largest(self) -> int:
+        rate = self._fetches.rate
+        return min(MAX_REQUEST, max(rate // PART, MIN_REQUEST)) if rate else MAX_REQUEST
+
+    def _batches(self, partitions: Iterable[int]) -> list[_Batch]:
+        batches: dict[int, _Batch] = {}
+        blocks = self._blocks
+        for partition in partitions:
+            number = blocks.dataset.segment_of(partition)
+            batch = batches.setdefault(number, _Batch(blocks.dataset.segments[number], [], {}))
+            batch.tables[partition] = blocks.tables[partition]
+            batch.wanted.extend(Wanted(block, blocks.row(block)) for block in blocks.unchecked(partition))
+        return list(batches.values())
+
+    async def _fetch(self, batch: _Batch, request: Request) -> None:
+        """Fetch what is still wanted of a request, however often that fails."""
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(StoreError), wait=wait_random_exponential(multiplier=0.5, max=MAX_PAUSE)
+        ):
+            with attempt:
+                for start, end, wanted in coalesce([one for one in request.wanted if self._is_wanted(batch, one)]):
+                    await self._fetches.pace(end - start)
+                    if not self._full:
+                        data = await self._origin.fetch(batch.segment.entry.name, start, end)
+                        await self._take(batch, Request(start, end, wanted), data)
+
+    async def _take(self, batch: _Batch, request: Request, data: memoryview) -> None:
+        kept, wrong = await to_end(_keep, batch.segment, request, data, populate=self._blocks.mapped)
+        for one in kept:
+            self._settle(batch, one, "")
+        for one in wrong:
+            body = await fetch(batch.segment, one.row)
+            if reason := damage(body, one.row):
+                self._settle(batch, one, reason)
+            elif await to_end(batch.segment.local, one.row) is not None:
+                self._settle(batch, one, "")
+        self._full = self._full or len(kept) + len(wrong) < len(request.wanted)
+
+    def _is_wanted(self, batch: _Batch, one: Wanted) -> bool:
+        partition = one.block // self._blocks.width
+        return (
+            self._blocks.tables[partition] is batch.tables[partition]
+            and one.block not in self._blocks.corrupt
+            and not self._blocks.checked(one.block)
+        )
+
+    def _settle(self, batch: _Batch, one: Wanted, wrong: str) -> None:
+        """Note that a block is here, or wrong in the store, unless its partition was let go meanwhile."""
+        if self._is_wanted(batch, one):
+            self._blocks.settle(one.block, one.row, wrong)
+
+
+def _look(batch: _Batch, *, populate: bool) -> list[Wanted]:
+    """The blocks that are here and right."""
+    found = [one for one in batch.wanted if batch.segment.local(one.row) is not None]
+    if populate:
+        for run in _runs(found):
+            batch.segment.populate(*_extent(run))
+    return found
+
+
+def _keep(segment: Segment, request: Request, data: memoryview, *, populate: bool) -> tuple[list[Wanted], list[Wanted]]:
+    """Write the blocks of an answer to their places; those that are there now, and those that are wrong."""
+    start, kept = request.start, list[Wanted]()
+    right, wrong = list[Wanted](), list[Wanted]()
+    for one in request.wanted:
+        body = data[one.row.offset - start : one.row.offset - start + one.row.size]
+        (wrong if damage(body, one.row) else right).append(one)
+    for run in _runs(right):
+        first, last = _extent(run)
+        if segment.keep(first, data[first - start : last - start]):
+            kept += run
+            if populate:
+                segment.populate(first, last)
+    return kept, wrong
+
+
+def _runs(wanted: list[Wanted]) -> list[list[Wanted]]:
+    """Blocks that follow each other: between them no other one has its place."""
+    runs: list[list[Wanted]] = []
+    for one in wanted:
+        before = runs[-1][-1] if runs else None
+        if before and one.block == before.block + 1 and one.row.offset >= before.row.offset + before.row.size:
+            runs[-1].append(one)
+        else:
+            runs.append([one])
+    return runs
+
+
+def _extent(run: list[Wanted]) -> tuple[int, int]:
+    return run[0].row.offset, run[-1].row.offset + run[-1].row.size

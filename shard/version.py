@@ -1,0 +1,66 @@
+"""One version of the data that a shard holds: its dataset, what is leased of it, and all that reads it."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from ringkv.cluster.errors import PackedFileChanged
+from ringkv.cluster.lease import Offered
+from ringkv.dataset.dataset import Dataset
+from ringkv.shard.leases import Lease, Leases
+from ringkv.shard.reads import Reads
+from ringkv.shard.store import Store
+from ringkv.shard.threads import to_end
+from ringkv.shard.warmup import Warmup
+from ringkv.shard.watch import watch
+
+log = logging.getLogger("ringkv.shard")
+
+CLOSE_SECONDS: Final = 2.0
+"""For which a version that is closed waits for its last reads: a disk that hangs must not keep a shard from leaving."""
+
+
+class Version:
+    """`about` is how its catalog names it. `everything` is a lease of all of it, where no router has one.
+
+    `lost`: a segment of it was overwritten, so that nothing is read from it any more.
+    """
+
+    def __init__(self, dataset: Dataset, about: Offered, warm_rate: int) -> None:
+        """Hold a dataset, which is closed with the version."""
+        self.dataset = dataset
+        self.about = about
+        self.store = Store(dataset)
+        self.reads = Reads(self.store.blocks)
+        self.warmup = Warmup(self.store.blocks, warm_rate)
+        self.leases = Leases(self.store, self.warmup)
+        self.everything: Lease | None = None
+        self.lost = False
+        self._lives: list[asyncio.Task[None]] = []
+
+    def live(self, ended: Callable[["Version", BaseException], None]) -> None:
+        """Warm what is leased, and watch the segments. `ended` is told why that has ended, unless by `close`."""
+        if not all(segment.nowait for segment in self.dataset.segments):
+            log.warning(
+                "%s: its file system cannot tell what is in memory: the first read of each block takes a thread",
+                self.dataset.path,
+            )
+
+        def told(life: asyncio.Task[None]) -> None:
+            if not life.cancelled() and (error := life.exception()) is not None:
+                self.lost = self.lost or isinstance(error, PackedFileChanged)
+                ended(self, error)
+
+        self._lives = [asyncio.create_task(life) for life in (watch(self.store.blocks, self.warmup), self.warmup.run())]
+        for life in self._lives:
+            life.add_done_callback(told)
+
+    async def close(self) -> None:
+        """End all that reads the dataset, and close it. Nothing may be leased of it any more."""
+        for life in self._lives:
+            life.cancel()
+        await asyncio.gather(*self._lives, return_exceptions=True)
+        self._lives = []
+        if await self.reads.finish(CLOSE_SECONDS):
+            await to_end(self.dataset.close)

@@ -1,0 +1,168 @@
+"""The versions of the data that a shard holds: those that it offers, and those whose last leases have not ended.
+
+    opened ──offer──► offered, the newest first ──others are offered──► held for its leases ──the last ends──► closed
+
+A router leases the next version while it serves the one before: so two are offered, and each connection reads one.
+Who has leased nothing reads the newest.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Protocol
+
+from ringkv.cluster.lease import Offered
+from ringkv.shard.leases import Lease
+from ringkv.shard.version import Version
+
+log = logging.getLogger("ringkv.shard")
+
+
+class Reader(Protocol):
+    """A connection, which reads one version: that of its lease, else the newest."""
+
+    lease: Lease | None
+    version: Version
+
+    def go_over(self, version: Version) -> None:
+        """Read this version from now on."""
+
+    def finish(self) -> None:
+        """Begin no other request, and close when those that were begun are answered and sent."""
+
+
+class Versions:
+    """`offered` has the newest first, and is empty only before the first; `revision` counts its changes.
+
+    `alone`: there is no router, so all of the newest is leased, until a first lease comes.
+    `behind`: what the catalog says cannot be served, or it cannot be read.
+    `damaged`: the places of datasets that were overwritten, and are not opened again.
+    `failed` raises when nothing is left that could be served.
+    """
+
+    def __init__(self, changed: Callable[[], None], *, alone: bool) -> None:
+        """`changed` is called when the newest has become another dataset."""
+        self.alone = alone
+        self.offered: tuple[Version, ...] = ()
+        self.revision = 0
+        self.behind = False
+        self.readers: set[Reader] = set()
+        self.damaged: set[Path] = set()
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._changed = changed
+        self._held: set[Version] = set()
+        self._coming: list[Version] = []
+        self._told: tuple[Offered, ...] = ()
+        self._offering = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @property
+    def newest(self) -> Version:
+        return self.offered[0]
+
+    @property
+    def told(self) -> Version:
+        """Of what a heartbeat tells: what routers have leased, the newest such."""
+        return next((version for version in self.offered if version.leases), self.newest)
+
+    @property
+    def leases(self) -> int:
+        return sum(len(version.leases) for version in self._held)
+
+    def find(self, dataset: str) -> Version | None:
+        """The version of this dataset, if it is offered."""
+        return next((version for version in self.offered if version.about.dataset_id == dataset), None)
+
+    def held(self, dataset: str) -> Version | None:
+        """The version of this dataset, also if it is held for its leases alone, but not if it is lost."""
+        same = (version for version in self._held if version.about.dataset_id == dataset and not version.lost)
+        return next(same, None)
+
+    async def offer(self, *versions: Version) -> None:
+        """Offer these versions in place of the others, the newest first. A shard alone leases all of it before."""
+        self._coming += versions  # so that none of them is closed meanwhile
+        try:
+            async with self._offering:
+                for version in versions:
+                    if version not in self._held:
+                        self._held.add(version)
+                        version.live(self._ended)
+                await self._replace(*(version for version in versions if not version.lost))
+        finally:
+            for version in versions:
+                self._coming.remove(version)
+            self.tidy()
+
+    def joined(self) -> None:
+        """A router has leased: what was leased without one can go."""
+        self.alone = False
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Let go of what is leased for nobody, and close what is neither offered nor leased."""
+        for version in list(self._held):
+            wanted = version in self._coming
+            if version.everything is not None and not (self.alone and (wanted or version in self.offered[:1])):
+                version.leases.end(version.everything)
+                version.everything = None
+            if not (wanted or version.leases or version in self.offered):
+                self._held.remove(version)
+                self._begin(version.close())
+
+    def ended(self, life: asyncio.Task[None]) -> None:
+        """Fail with what has ended a task without which nothing can be served."""
+        if not life.cancelled() and (error := life.exception()) is not None:
+            self._fail(error)
+
+    async def close(self) -> None:
+        """Close all of them, whatever is leased."""
+        for task in list(self._tasks):
+            await asyncio.wait([task])
+        held, self._held = self._held, set()
+        await asyncio.gather(*(version.close() for version in held))
+
+    async def _replace(self, newest: Version | None = None, *others: Version) -> None:
+        if newest is None:
+            return
+        if self.alone and newest.everything is None:
+            newest.everything = await newest.leases.grant(range(newest.about.partitions))
+        before, self.offered = self.offered, (newest, *others)
+        told = tuple(version.about for version in self.offered)
+        if told != self._told:
+            self._told = told
+            self.revision += 1
+        if before[:1] == (newest,):
+            return
+        for reader in self.readers:
+            if reader.lease is None:
+                reader.go_over(newest)
+        if before and before[0].about.dataset_id != newest.about.dataset_id:
+            self._changed()
+
+    def _ended(self, version: Version, error: BaseException) -> None:
+        """Told why a version can be served no more."""
+        rest = [other for other in self.offered if not other.lost]
+        if not version.lost or not rest:
+            self._fail(error)
+            return
+        log.error("version %d is served no more: %s", version.about.serial, error)
+        self.damaged.add(version.dataset.path)
+        for reader in list(self.readers):
+            if reader.lease is not None and reader.version is version:
+                reader.finish()
+        self._begin(self.offer(*rest)).add_done_callback(self.ended)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self.failed.done():
+            self.failed.set_exception(error)
+            self.failed.exception()  # so that it is no complaint if nobody asks for it
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

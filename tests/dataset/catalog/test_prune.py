@@ -1,0 +1,134 @@
+"""Pruning removes what nobody needs, and never what is served, was just served, is young or is open."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ringkv.dataset.catalog import Catalog, new_folder
+from ringkv.dataset.dataset import Dataset
+from ringkv.dataset.objects import Objects
+from ringkv.dataset.prune import prune
+from ringkv.dataset.versions import listed, rollback
+from tests.dataset.catalog.conftest import Publish
+
+Data = Callable[..., Path]
+
+
+@pytest.fixture
+def folders(publish: Publish, data: Data) -> list[str]:
+    """Of five versions, the oldest first."""
+    return [publish(data(range(500 + more))).version.folder for more in range(5)]
+
+
+def there(catalog: Catalog) -> set[str]:
+    return {entry.folder for entry in listed(catalog)}
+
+
+def pruned(catalog: Catalog, keep: int, min_age: float = 0, *, dry_run: bool = False) -> list[str]:
+    return [entry.folder for entry in prune(catalog, keep, min_age, dry_run=dry_run)]
+
+
+def test_the_last_ones_stay(catalog: Catalog, folders: list[str]) -> None:
+    assert sorted(pruned(catalog, 3)) == sorted(folders[:2])
+    assert there(catalog) == set(folders[2:])
+    names = {found.name.partition("/")[0] for found in catalog.objects.list()}
+    assert names == {"current.json", *folders[2:]}
+    assert pruned(catalog, 3) == []
+
+
+def test_a_dry_run_removes_nothing(catalog: Catalog, folders: list[str]) -> None:
+    assert sorted(pruned(catalog, 3, dry_run=True)) == sorted(folders[:2])
+    assert there(catalog) == set(folders)
+
+
+def test_what_is_served_and_what_was_before_stay_however_old(catalog: Catalog, folders: list[str]) -> None:
+    rollback(catalog, folders[0], "me")
+    pruned(catalog, 0)
+    assert there(catalog) == {folders[0], folders[4]}
+
+
+def test_what_is_young_stays(catalog: Catalog, folders: list[str]) -> None:
+    assert pruned(catalog, 2, 3600) == []
+    assert there(catalog) == set(folders)
+
+
+@pytest.mark.parametrize("location", ["folder"], indirect=True)
+def test_what_was_served_of_late_stays_however_old(
+    catalog: Catalog, folders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert catalog.objects.path
+    for found in catalog.objects.list():
+        os.utime(catalog.objects.path / found.name, (1, 1))
+    assert pruned(catalog, 2, 3600) == []
+    later = time.time() + 4000
+    monkeypatch.setattr("ringkv.dataset.prune.time.time", lambda: later)
+    assert sorted(pruned(catalog, 2, 3600)) == sorted(folders[:3])
+
+
+def test_what_nobody_has_finished_goes_when_it_is_old(catalog: Catalog, folders: list[str]) -> None:
+    begun = new_folder("ab" * 16)
+    catalog.objects.create(f"{begun}/segment-00000.arrow", b"1234")
+    assert pruned(catalog, 9, 3600) == []
+    (entry,) = prune(catalog, 9, 0, dry_run=False)
+    assert (entry.folder, entry.bytes, entry.whole) == (begun, 4, False)
+    assert there(catalog) == set(folders)
+
+
+def test_what_is_not_ours_stays(catalog: Catalog, folders: list[str]) -> None:
+    others = {"notes.txt", "other/data", f"{'ab' * 16}/data", f"{'ab' * 16}.0123456/data"}
+    for name in others:
+        catalog.objects.create(name, b"1")
+    pruned(catalog, 2)
+    assert others <= {found.name for found in catalog.objects.list()}
+    assert there(catalog) == set(folders[3:])
+
+
+def test_a_place_where_nothing_was_published_has_nothing_to_remove(catalog: Catalog) -> None:
+    assert pruned(catalog, 3) == []
+
+
+def test_what_is_published_at_that_moment_stays(
+    catalog: Catalog, folders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody goes back to a version after it was found old, and before it is removed."""
+    listing = type(catalog.objects).list
+    asked: list[str] = []
+
+    def interrupted(self: Objects, prefix: str = "") -> object:
+        found = list(listing(self, prefix))
+        asked.append(prefix)
+        if len(set(asked) & set(folders)) == len(folders):
+            asked.clear()
+            rollback(catalog, folders[1], "me")
+        return iter(found)
+
+    monkeypatch.setattr(type(catalog.objects), "list", interrupted)
+    assert pruned(catalog, 2) in ([folders[0], folders[2]], [folders[2], folders[0]])
+    monkeypatch.undo()
+    assert folders[1] in there(catalog)
+    current = catalog.current()
+    assert current
+    assert current.version.folder == folders[1]
+
+
+@pytest.mark.parametrize("location", ["folder"], indirect=True)
+def test_what_a_process_has_open_stays(catalog: Catalog, folders: list[str]) -> None:
+    assert catalog.objects.path
+    with Dataset.open(catalog.objects.path / folders[0]):
+        assert sorted(pruned(catalog, 3)) == [folders[1]]
+    assert pruned(catalog, 3) == [folders[0]]
+
+
+def test_what_killed_publishers_left_in_a_folder_goes(tmp_path: Path) -> None:
+    catalog = Catalog.at(tmp_path)
+    (tmp_path / ".publish.abc.ringkv-packing").mkdir()
+    part = tmp_path / ".current.json.abc.ringkv-part"
+    part.write_bytes(b"")
+    os.utime(part, (1, 1))
+    young = tmp_path / ".current.json.def.ringkv-part"
+    young.write_bytes(b"")
+    pruned(catalog, 3, 3600)
+    assert list(tmp_path.iterdir()) == [young]

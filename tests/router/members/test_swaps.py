@@ -1,0 +1,319 @@
+"""From one version to the next: leased beside the one that is served, tried at the gate, swapped, and then kept."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+import pytest
+
+import ringkv.router.lookup.kept
+import ringkv.router.members.versions
+from ringkv.cluster.lease import WRONG_DATASET, LeaseRequest, Offered
+from ringkv.resp import codec
+from ringkv.router.lookup.lookup import Lookups
+from ringkv.router.members.controller import Cluster, Controller
+from ringkv.router.members.discovery import Discovery
+from ringkv.router.members.events import EventLog, Kind
+from tests.support.data import random_keys
+from tests.support.fake_shard import Answer, FakeShard, Start, nothing
+from tests.support.processes import eventually
+
+KEYS = random_keys(100, seed=33)
+A, B, C = (
+    Offered(serial, f"{serial:032x}", 256, False, f"user{serial}", "2026-07-01T10:20:30Z") for serial in (5, 6, 7)
+)
+GATE = 0.1
+
+
+def holding(name: bytes, keys: list[bytes]) -> Answer:
+    """Values that name their version, of these keys alone."""
+    held = frozenset(keys)
+    return lambda _shard, key: codec.bulk(b"%b of %b" % (key, name)) if key in held else codec.NULL
+
+
+class Routed:
+    """A router's controller and lookups, and the shards that it serves by."""
+
+    def __init__(self, shards: list[FakeShard], replicas: int = 1, gate: float = GATE) -> None:
+        self.shards = shards
+        for shard in shards:
+            shard.of = {version.dataset_id: holding(name, KEYS) for version, name in ((A, b"a"), (B, b"b"), (C, b"c"))}
+            shard.offer(A)
+        self.lookups = Lookups()
+        self.events = EventLog()
+        discovery = Discovery(frozenset(shard.address for shard in shards))
+        self.controller = Controller(Cluster(discovery, replicas, gate=gate), self.lookups, self.events)
+        self.running = asyncio.create_task(self.controller.run())
+
+    def offer(self, *versions: Offered) -> None:
+        for shard in self.shards:
+            shard.offer(*versions)
+
+    async def serves(self, version: Offered) -> None:
+        await eventually(lambda: self.controller.versions.version == version)
+        assert self.lookups.topology is not None
+        assert self.lookups.topology.dataset_id == version.dataset_id
+
+    async def ask(self) -> None:
+        """Ask for all keys, so that the gate has something to ask for."""
+        await asyncio.gather(*map(self.lookups.get, KEYS))
+        for key in KEYS:
+            self.lookups.sample.take(key)
+
+    def told(self, kind: Kind = Kind.VERSION) -> list[str]:
+        return [event.text for event in self.events.latest() if event.kind == kind]
+
+
+Route = Callable[..., Awaitable[Routed]]
+
+
+@pytest.fixture
+async def route(start: Start) -> AsyncIterator[Route]:
+    """Starts fake shards and a router of them, which serves version A."""
+    async with AsyncExitStack() as stack:
+
+        async def routing(names: str = "xy", replicas: int = 1, gate: float = GATE) -> Routed:
+            routed = Routed(await start(**dict.fromkeys(names, nothing)), replicas, gate)
+
+            async def end() -> None:
+                routed.running.cancel()
+                await asyncio.gather(routed.running, return_exceptions=True)
+
+            stack.push_async_callback(end)
+            await routed.serves(A)
+            return routed
+
+        yield routing
+
+
+async def test_a_version_that_all_shards_offer_takes_over_and_the_one_before_is_kept(route: Route) -> None:
+    routed = await route()
+    lookups = routed.lookups
+    assert await lookups.find(KEYS[0]) == (b"%b of a" % KEYS[0], A.dataset_id)
+    routed.offer(B, A)
+    await routed.serves(B)
+    assert await lookups.find(KEYS[0]) == (b"%b of b" % KEYS[0], B.dataset_id)
+    assert await lookups.find(KEYS[0], A.dataset_id) == (b"%b of a" % KEYS[0], A.dataset_id)
+    assert [topology.dataset_id for topology, _ in lookups.kept] == [A.dataset_id]
+    assert all(sorted(shard.held) == [A.dataset_id, B.dataset_id] for shard in routed.shards)
+    assert lookups.counters.swapped == 1
+    assert routed.told() == [
+        f"version 5 (dataset {A.dataset_id[:12]}) by user5 at {A.at} is served",
+        f"version 6 (dataset {B.dataset_id[:12]}) was published by user6 at {B.at}",
+        f"version 6 (dataset {B.dataset_id[:12]}) by user6 at {B.at} is served",
+    ]
+
+
+async def test_what_is_kept_is_given_back_after_a_while(route: Route, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ringkv.router.lookup.kept, "KEEP_SECONDS", 0.2)
+    routed = await route()
+    routed.offer(B, A)
+    await routed.serves(B)
+    await eventually(lambda: all(shard.held == [B.dataset_id] for shard in routed.shards))
+    assert list(routed.lookups.kept) == []
+    assert routed.lookups.holding(A.dataset_id) is None
+
+
+async def test_few_datasets_are_kept_and_none_twice(route: Route) -> None:
+    routed = await route()
+    for serial, version in enumerate([B, C, B, A, B], 10):
+        swapped = replace(version, serial=serial)
+        routed.offer(swapped)
+        await routed.serves(swapped)
+    kept = [topology.dataset_id for topology, _ in routed.lookups.kept]
+    assert kept == [C.dataset_id, A.dataset_id]
+    await eventually(lambda: all(sorted(shard.held) == sorted([*kept, B.dataset_id]) for shard in routed.shards))
+
+
+async def test_a_shard_that_lags_is_named_and_the_old_version_serves_on(
+    route: Route, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ringkv.router.members.versions, "LAG_TOLD", 0.5)
+    routed = await route()
+    quick, slow = routed.shards
+    quick.offer(B, A)
+    await eventually(lambda: routed.controller.versions.coming)
+    coming = routed.controller.versions.coming
+    assert coming is not None
+    assert (coming.version, coming.waiting_for, coming.refused) == (B, {"y": "offers version 5 yet"}, None)
+    await eventually(lambda: "version 6 is held up: y offers version 5 yet" in caplog.text)
+    assert routed.controller.versions.version == A
+    assert routed.told()[-1].endswith("is held up: y offers version 5 yet")
+    slow.offer(B, A)
+    await routed.serves(B)
+    assert routed.controller.versions.coming is None
+    assert "version 6 is served after " in caplog.text
+    assert caplog.text.count("held up") == 1
+
+
+async def test_a_version_that_lacks_too_many_keys_is_refused(route: Route, caplog: pytest.LogCaptureFixture) -> None:
+    routed = await route()
+    for shard in routed.shards:
+        shard.of[B.dataset_id] = holding(b"b", KEYS[:89])
+    await routed.ask()
+    routed.offer(B, A)
+    await eventually(lambda: routed.controller.versions.refused)
+    reason = "11 of 100 keys that were asked for lately are not in it, more than 10 %"
+    assert reason in caplog.text
+    assert routed.controller.versions.version == A
+    assert await routed.lookups.find(KEYS[0]) == (b"%b of a" % KEYS[0], A.dataset_id)
+    await eventually(lambda: all(shard.held == [A.dataset_id] for shard in routed.shards))
+    assert routed.lookups.counters.gated == 1
+    await eventually(lambda: (now := routed.controller.versions.coming) and now.refused)
+    # The next one is right again.
+    routed.offer(C, B)
+    await routed.serves(C)
+    assert routed.controller.versions.refused == {}
+    assert reason in routed.told()[2]
+
+
+async def test_a_version_that_lacks_few_keys_passes_the_gate(route: Route) -> None:
+    routed = await route()
+    for shard in routed.shards:
+        shard.of[B.dataset_id] = holding(b"b", KEYS[:90])
+    await routed.ask()
+    routed.offer(B, A)
+    await routed.serves(B)
+
+
+async def test_a_version_that_is_forced_passes_the_gate_and_that_is_said(
+    route: Route, caplog: pytest.LogCaptureFixture
+) -> None:
+    routed = await route()
+    for shard in routed.shards:
+        shard.of[B.dataset_id] = nothing
+    await routed.ask()
+    forced = replace(B, forced=True)
+    routed.offer(forced, A)
+    await routed.serves(forced)
+    assert "version 6 is forced by user6: 100 of 100 keys" in caplog.text
+
+
+async def test_of_too_few_keys_the_gate_tells_nothing(route: Route) -> None:
+    routed = await route()
+    for shard in routed.shards:
+        shard.of[A.dataset_id] = holding(b"a", KEYS[:19])
+        shard.of[B.dataset_id] = nothing
+    await routed.ask()
+    routed.offer(B, A)
+    await routed.serves(B)
+
+
+async def test_a_rollback_after_a_refusal_leases_nothing_anew(route: Route) -> None:
+    routed = await route()
+    for shard in routed.shards:
+        shard.of[B.dataset_id] = nothing
+    await routed.ask()
+    routed.offer(B, A)
+    await eventually(lambda: routed.controller.versions.refused)
+    epoch = routed.lookups.topology.epoch if routed.lookups.topology else 0
+    back = replace(A, serial=7)
+    routed.offer(back, B)
+    await routed.serves(back)
+    assert routed.lookups.topology is not None
+    assert routed.lookups.topology.epoch == epoch
+    assert routed.lookups.counters.swapped == 0
+    assert routed.told()[-1].startswith("version 7 ")
+
+
+async def test_every_owner_of_a_key_that_was_asked_for_has_read_it_before_the_swap(route: Route) -> None:
+    routed = await route(replicas=2)
+    await routed.ask()
+    read: dict[str, set[bytes]] = {shard.name: set() for shard in routed.shards}
+
+    def reading(shard: FakeShard, key: bytes) -> bytes:
+        if routed.controller.versions.version == A:
+            read[shard.name].add(key)
+        return codec.bulk(b"there")
+
+    for shard in routed.shards:
+        shard.of[B.dataset_id] = reading
+    routed.offer(B, A)
+    await routed.serves(B)
+    assert read == {"x": set(KEYS), "y": set(KEYS)}
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+async def test_a_shard_that_is_lost_in_the_middle_of_a_swap_is_left_out_of_it(route: Route, replicas: int) -> None:
+    routed = await route("xyz", replicas)
+    first, second, dying = routed.shards
+    dying.answer_lease = lambda _shard, _request: None
+    routed.offer(B, A)
+    await eventually(lambda: any(request.dataset_id == B.dataset_id for request in dying.leases))
+    assert routed.controller.versions.version == A
+    coming = routed.controller.versions.coming
+    assert coming is not None
+    assert coming.waiting_for == {"z": "has not leased it yet"}
+    await dying.end()
+    await routed.serves(B)
+    assert routed.lookups.topology is not None
+    assert routed.lookups.topology.links.keys() == {"x", "y"}
+    for key in KEYS:
+        assert await routed.lookups.find(key) == (b"%b of b" % key, B.dataset_id)
+    assert B.dataset_id in first.held
+    assert B.dataset_id in second.held
+
+
+async def test_a_shard_that_offers_something_else_when_it_is_asked_is_asked_what(
+    route: Route, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has gone over to newer versions between its heartbeat and the lease: no reason to keep it out."""
+    routed = await route()
+    first, second = routed.shards
+    gone: list[LeaseRequest] = []
+
+    def late(shard: FakeShard, request: LeaseRequest) -> bytes:
+        gone.append(request)
+        shard.answer_lease = lambda _shard, _request: codec.simple("OK 1 100")
+        routed.offer(C, B)
+        return codec.error(WRONG_DATASET, "y offers other datasets")
+
+    second.answer_lease = late
+    routed.offer(B, A)
+    await routed.serves(C)
+    assert len(gone) == 1
+    assert routed.lookups.topology is not None
+    assert routed.lookups.topology.links.keys() == {"x", "y"}
+    assert routed.told(Kind.REFUSAL) == []
+    assert C.dataset_id in first.held
+    assert "WARNING" not in {record.levelname for record in caplog.records}
+
+
+async def test_a_shard_that_leaves_after_a_swap_does_not_wait_for_what_is_kept(route: Route) -> None:
+    routed = await route()
+    staying, leaving = routed.shards
+    routed.offer(B, A)
+    await routed.serves(B)
+    leaving.heartbeat = replace(leaving.heartbeat, draining=True)
+    await eventually(lambda: leaving.held == [])
+    assert A.dataset_id in staying.held
+    for key in KEYS:
+        assert await routed.lookups.find(key) == (b"%b of b" % key, B.dataset_id)
+
+
+async def test_shards_that_are_ahead_serve_on_until_the_others_follow(route: Route) -> None:
+    """They offer the served version no more, and cannot lease it anew; nobody is left out for that."""
+    routed = await route("xyz")
+    ahead, *others = routed.shards
+    topology = routed.lookups.topology
+    ahead.offer(replace(C, serial=9), replace(B, serial=8))
+    await eventually(lambda: routed.controller.versions.coming)
+    for key in KEYS:
+        assert await routed.lookups.find(key) == (b"%b of a" % key, A.dataset_id)
+    assert routed.lookups.topology is topology
+    assert routed.controller.kept_out == {}
+    for shard in others:
+        shard.offer(replace(B, serial=8), A)
+    await routed.serves(replace(B, serial=8))
+    assert routed.lookups.topology is not None
+    assert len(routed.lookups.topology.links) == 3
+
+
+async def test_when_the_router_ends_every_lease_is_given_back(route: Route) -> None:
+    routed = await route()
+    routed.offer(B, A)
+    await routed.serves(B)
+    routed.running.cancel()
+    await asyncio.gather(routed.running, return_exceptions=True)
+    await eventually(lambda: all(shard.held == [] for shard in routed.shards))
