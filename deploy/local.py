@@ -77,8 +77,9 @@ async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asynci
             open_datasets.callback(own.close)
         http = Address.of(workers[0].http)
         try:
-            location = own.location if own else str(settings.served)
-            _start(supervisor, settings, location, workers, Path(runtime))
+            # Its own catalog goes with it: nothing of that is to be kept for the next start.
+            source = Followed(own.location) if own else Followed(str(settings.served), settings.cache)
+            _start(supervisor, settings, source, workers, Path(runtime))
             if await _ready(supervisor, http, stop):
                 print(f"ringkv: ready on {_where(workers[0])}", flush=True)  # noqa: T201 - the command's answer
             lives: list[Coroutine[Any, Any, Any]] = [stop.wait()]
@@ -96,16 +97,14 @@ async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asynci
 
 
 def _start(
-    supervisor: Supervisor, settings: LocalSettings, location: str, workers: Sequence[Worker], runtime: Path
+    supervisor: Supervisor, settings: LocalSettings, source: Followed, workers: Sequence[Worker], runtime: Path
 ) -> None:
     addresses = {f"shard-{n}": Address(f"{runtime}/shard-{n}.sock", None) for n in range(1, settings.shards + 1)}
     supervisor.keep(
         {
             name: partial(
                 _shard,
-                ShardSettings(
-                    Followed(location, settings.cache), name, address, leased=True, warm_rate=settings.warm_rate
-                ),
+                ShardSettings(source, name, address, leased=True, warm_rate=settings.warm_rate),
             )
             for name, address in addresses.items()
         }

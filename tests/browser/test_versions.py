@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from tests.browser.page import Visiting
+from tests.browser.page import Cluster, Visiting
 from tests.support.processes import Spawner
 from tests.support.published import Published
 from tests.support.versioned import Versioned
@@ -40,13 +40,8 @@ def test_it_shows_the_version_that_is_served_and_who_holds_the_next_one_up(
     visiting.ends_well()
 
 
-def test_of_shards_without_a_catalog_nothing_is_said_of_versions(
-    visit: Visiting, spawn: Spawner, tmp_path: Path
-) -> None:
-    published = Published(tmp_path / "catalog")
-    published.put(1)
-    cluster = spawn.up(published.folder(1), "--shards", "1")
-    visiting = visit(f"http://{cluster.host}:{cluster.port}")
+def test_of_shards_without_a_catalog_nothing_is_said_of_versions(visit: Visiting, spawn: Spawner) -> None:
+    visiting = visit(Cluster(spawn).url)
     page = visiting.open()
     expect(page.locator("#connection")).to_have_text("Live")
     expect(page.get_by_label("Version of the data")).not_to_be_visible()

@@ -184,7 +184,7 @@ class FakeShard:
         return self.answer_keys(self, cursor, count)
 
     def _info(self) -> bytes:
-        about = {"name": self.name, "run_id": f"run-{self.name}", **versions_section(self.offered)}
+        about = {"name": self.name, "run_id": self.name.encode().hex().rjust(32, "0"), **versions_section(self.offered)}
         return codec.bulk("\r\n".join(f"{name}:{value}" for name, value in about.items()))
 
     def _lease(self, request: LeaseRequest) -> bytes | None:

@@ -240,11 +240,10 @@ async def test_a_shard_that_is_lost_in_the_middle_of_a_swap_is_left_out_of_it(ro
     first, second, dying = routed.shards
     dying.answer_lease = lambda _shard, _request: None
     routed.offer(B, A)
-    await eventually(lambda: any(request.dataset_id == B.dataset_id for request in dying.leases))
-    assert routed.controller.versions.version == A
-    coming = routed.controller.versions.coming
-    assert coming is not None
-    assert coming.waiting_for == {"z": "has not leased it yet"}
+    versions = routed.controller.versions
+    await eventually(lambda: versions.coming and versions.coming.waiting_for == {"z": "has not leased it yet"})
+    assert versions.version == A
+    assert any(request.dataset_id == B.dataset_id for request in dying.leases)
     await dying.end()
     await routed.serves(B)
     assert routed.lookups.topology is not None
