@@ -13,6 +13,7 @@ import click
 from ringkv.cluster.errors import PackedFileChanged
 from ringkv.dataset.cli import LOCATION, cache_dir, on_duplicate, packed
 from ringkv.process.address import Address, bind_shared
+from ringkv.process.connections import ConnectionLimits
 from ringkv.process.forking import fork_server
 from ringkv.process.logs import LogStyle
 from ringkv.process.options import (
@@ -20,6 +21,7 @@ from ringkv.process.options import (
     SHARE,
     SIZE,
     OneLineCommand,
+    connection_limits,
     cors,
     listen,
     log_format,
@@ -116,6 +118,7 @@ gate = click.option(
 )
 @cors
 @workers
+@connection_limits
 @warm_rate
 @gate
 @click.option(
@@ -138,6 +141,7 @@ def up(
     host: str,
     cors: str | None,
     workers: int,
+    limits: ConnectionLimits,
     warm_rate: int,
     gate: float,
     no_follow: bool,
@@ -177,6 +181,7 @@ def up(
         log_style=log_style,
         cors=cors,
         warm_rate=warm_rate,
+        limits=limits,
         gate=gate,
         cache=cache_folder(cache),
     )
@@ -213,6 +218,7 @@ def up(
 @click.option("--leased", is_flag=True, help="Answer nothing until a router leases a ring, instead of everything.")
 @warm_rate
 @fetch_rate
+@connection_limits
 @on_duplicate
 @cache_dir
 @cache_size
@@ -227,6 +233,7 @@ def shard(
     leased: bool,
     warm_rate: int,
     fetch_rate: int,
+    limits: ConnectionLimits,
     on_duplicate: "DuplicatePolicy",
     cache: Path | None,
     cache_size: int | None,
@@ -267,7 +274,7 @@ def shard(
             source = Pinned(stack.enter_context(packed(paths, on_duplicate, cache)))
             with Dataset.open(source.path) as dataset:
                 _warn_of_emptiness(paths, dataset)
-        settings = ShardSettings(source, shard_name, listen, http, leased, secret, warm_rate, fetch_rate)
+        settings = ShardSettings(source, shard_name, listen, http, leased, secret, warm_rate, fetch_rate, limits)
         try:
             run(partial(serve, settings))
         except PackedFileChanged as error:

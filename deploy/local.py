@@ -29,6 +29,7 @@ from ringkv.dataset.dataset import Dataset
 from ringkv.deploy.following import Following, Given
 from ringkv.deploy.versions import OwnVersions
 from ringkv.process.address import Address
+from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
 from ringkv.process.forking import fork_server
 from ringkv.process.logs import LogStyle
 from ringkv.process.run import Serve
@@ -62,6 +63,7 @@ class LocalSettings:
     gate: float = GATE
     given: Given | None = None  # where the dataset came from; None: it stays what is served
     cache: Path | None = None
+    limits: ConnectionLimits = DEFAULT_LIMITS  # of the router: shards are asked by nobody else
 
 
 async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asyncio.Event) -> None:
@@ -110,7 +112,7 @@ def _start(
         }
     )
     cluster = Cluster(Discovery(frozenset(addresses.values())), settings.replicas, gate=settings.gate)
-    router = RouterSettings(cluster, cors=settings.cors)
+    router = RouterSettings(cluster, cors=settings.cors, limits=settings.limits)
     supervisor.keep(ringkv.router.workers.parts(router, workers, runtime))
 
 

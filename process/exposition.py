@@ -4,10 +4,10 @@ Families are made when somebody asks, from figures that are kept anyway: nothing
 Names and units: https://prometheus.io/docs/practices/naming/.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client import Metric, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
@@ -32,6 +32,18 @@ class _Collected(Collector):
 def process_families() -> Iterable[Metric]:
     """`process_*`: processor seconds, memory, open files and the start of this process, as Linux tells them."""
     return ProcessCollector(registry=None).collect()
+
+
+def closed_connections(closed: Mapping[str, int]) -> Metric:
+    """The connections that a guard has closed, by reason."""
+    family = CounterMetricFamily(
+        "ringkv_closed_connections",
+        "Connections that were closed as they kept the process waiting, or as there were too many.",
+        labels=["reason"],
+    )
+    for reason, count in closed.items():
+        family.add_metric([reason], count)
+    return family
 
 
 def common_families(version: str, dataset_id: str | None, loop_lag: float) -> Iterator[Metric]:

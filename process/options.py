@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
+from functools import wraps
+from typing import Any, Final
 
 import click
 
 from ringkv.cluster.errors import InvalidAddress, RingkvError
 from ringkv.process.address import Address
+from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
 from ringkv.process.sizes import parse_size
 
 
@@ -181,3 +183,35 @@ secret = click.option(
     show_envvar=True,
     help="What routers must prove to lease. Better in the environment: arguments can be read by all users.",
 )
+
+_LIMITS: Final = {
+    "header": ("--header-timeout", "Seconds in which a request must come whole, and the first one begin."),
+    "idle": ("--idle-timeout", "Seconds for which a connection may stay without a request."),
+    "body": ("--body-timeout", "Seconds between two pieces of a request's body."),
+    "send": ("--send-timeout", "Seconds for which a client may read nothing of its answer."),
+    "most": ("--max-connections", "Clients' connections that a process has open at most."),
+    "per_peer": ("--max-connections-per-peer", "The same for each address that clients have."),
+}
+"""Field of ConnectionLimits → its option."""
+
+
+def connection_limits(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of a process that clients connect to, handed on as `limits`; 0 is without limit for each."""
+
+    @wraps(command)
+    def limited(**given: Any) -> None:
+        found = {field: given.pop(option[2:].replace("-", "_")) for field, (option, _) in _LIMITS.items()}
+        command(**given, limits=ConnectionLimits(**found))
+
+    for field, (option, told) in reversed(_LIMITS.items()):
+        default = getattr(DEFAULT_LIMITS, field)
+        limited = click.option(
+            option,
+            type=click.IntRange(0) if isinstance(default, int) else click.FloatRange(0),
+            default=default,
+            show_default=True,
+            envvar=f"RINGKV_{option[2:].replace('-', '_').upper()}",
+            show_envvar=True,
+            help=told,
+        )(limited)
+    return limited

@@ -12,7 +12,7 @@ first reply.
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from ringkv.resp import codec
 from ringkv.resp.command import Command
@@ -54,6 +54,7 @@ class Connection(Session, asyncio.Protocol):
         self._paused = False  # whether the client is not read from
         self._ended = False  # whether it has said that it will send no more
         self._flushing = False
+        self._answered = 0  # requests
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -116,6 +117,29 @@ class Connection(Session, asyncio.Protocol):
             self._pending.append(self.last)
         else:
             self._transport.write(message)
+
+    def waiting(self) -> tuple[Literal["header", "idle", "send", "nothing"], float]:
+        """What the client owes: a request, its rest, or to read replies; and a mark that shows what comes of it.
+
+        Who is to be told of another dataset asks for nothing meanwhile, and owes nothing.
+        """
+        if not self._writable or self._transport.is_closing():
+            return "send", self._transport.get_write_buffer_size()
+        if self._pending or not self._free:
+            return "nothing", 0
+        if self._requests.begun or not self._answered:
+            return "header", self._answered
+        if self.tracking is not None or self.listens:
+            return "nothing", 0
+        return "idle", self._answered
+
+    def drop(self, reason: str) -> None:
+        """Close at once; a new client for whom there is no place is told so, in Redis's words."""
+        if reason == "refused":
+            self._transport.write(codec.error("ERR", "max number of clients reached"))
+            self.finish()
+        else:
+            self.abort()
 
     def begun(self) -> None:
         """Called when the requests that had arrived together have been begun, or as many as may be at once."""
@@ -180,6 +204,7 @@ class Connection(Session, asyncio.Protocol):
 
     def _write(self, replies: list[bytes], answered: int) -> None:
         self.server.commands += answered
+        self._answered += answered
         if len(replies) == 1:
             self._transport.write(replies[0])
         elif replies:

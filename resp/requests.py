@@ -74,6 +74,11 @@ class Requests:
         """Bytes that have come and are not parsed."""
         return len(self._data) - self._at + self._more_bytes
 
+    @property
+    def begun(self) -> bool:
+        """Whether a request has begun to come that is not whole."""
+        return bool(self._left or self.held)
+
     def feed(self, data: bytes) -> None:
         if self._idle:
             self._idle = False

@@ -37,7 +37,8 @@ class Session:
     """`null`, `authenticated`, `name`, `library`, `silence` and `tracking` are what client and server have agreed on.
 
     Of a transaction: `queue` is there between MULTI and EXEC, `executing` is true while EXEC begins what was queued,
-    `watched` is there after WATCH. `id` and `addresses`, the client's and the server's, are those of the connection.
+    `watched` is there after WATCH. `listens` says that what others are told of is pushed here.
+    `id` and `addresses`, the client's and the server's, are those of the connection.
     """
 
     def __init__(self, server: Server, commands: Mapping[bytes, Command[Any]]) -> None:
@@ -46,6 +47,7 @@ class Session:
         self.id = 0
         self.addresses: tuple[object, object] = None, None
         self.executing = False
+        self.listens = False
         self._since = time.monotonic()
         self._requests = Requests()
         self.reset()

@@ -47,6 +47,8 @@ def tracking(client: Connection, args: Args) -> bytes:
         return codec.error("ERR", "CLIENT TRACKING needs HELLO 3: RESP2 has nothing to push an invalidation with")
     else:
         client.tracking = Tracking(frozenset(options), redirect)
+        if redirect and isinstance(told := client.server.clients[redirect], Connection):
+            told.listens = True
     return codec.simple("OK")
 
 

@@ -5,11 +5,13 @@ from functools import partial
 import click
 
 from ringkv.process.address import Address
+from ringkv.process.connections import ConnectionLimits
 from ringkv.process.logs import LogStyle
 from ringkv.process.options import (
     ADDRESS,
     SHARE,
     OneLineCommand,
+    connection_limits,
     cors,
     listen,
     log_format,
@@ -56,6 +58,7 @@ from ringkv.process.start import start
     help="Every connection, HTTP or Redis, begins with a header of the PROXY protocol, version 1 or 2.",
 )
 @workers
+@connection_limits
 @secret
 @log_level("info")
 @log_format
@@ -68,6 +71,7 @@ def router(
     cors: str | None,
     proxy_protocol: bool,
     workers: int,
+    limits: ConnectionLimits,
     secret: str | None,
     log_level: str,
     log_format: str,
@@ -91,7 +95,7 @@ def router(
     from ringkv.router.workers import bind_workers, duplicates, serve_workers
 
     cluster = Cluster(Discovery.parse(shards), replicas, secret, gate)
-    settings = RouterSettings(cluster, cors=cors, proxied=proxy_protocol)
+    settings = RouterSettings(cluster, cors=cors, limits=limits, proxied=proxy_protocol)
     processes = bind_workers(workers, listen, redis_listen, taken_over())
     kept = duplicates(processes)
     if workers == 1:

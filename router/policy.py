@@ -71,9 +71,6 @@ MGET_BYTES: Final = 4 << 20
 MGET_HELD: Final = 64 << 20
 """Bytes of such bodies inside the router at once; as keys they take 2.5 times as much memory. Beyond: 503 at once."""
 
-MGET_SILENCE: Final = 60.0
-"""Seconds after which a client that neither sends nor reads anything is given up. Long: it may just be slow."""
-
 WINDOW_KEYS: Final = 1000
 """Keys whose values a POST /mget holds at once: a turn of the event loop of 1 ms, and a full batch for two shards."""
 

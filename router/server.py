@@ -11,6 +11,7 @@ from aiohttp import web
 
 from ringkv import __version__
 from ringkv.process.address import Address, listen
+from ringkv.process.connections import DEFAULT_LIMITS, ConnectionGuard, ConnectionLimits
 from ringkv.process.proxied import Proxied
 from ringkv.process.words import counted
 from ringkv.router.figures.reporter import Reporter
@@ -29,6 +30,7 @@ class RouterSettings:
     cluster: Cluster
     express: bool = True  # off only where the express lane is compared with its slow twin
     cors: str | None = None
+    limits: ConnectionLimits = DEFAULT_LIMITS
     proxied: bool = False  # connections begin with a header of the PROXY protocol
 
 
@@ -51,9 +53,10 @@ async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -
     events = EventLog(worker.figures.stem if worker.figures else "router")
     events.note(Kind.START, f"the router has started, ringkv {__version__}")
     controller = Controller(settings.cluster, lookups, events)
-    reporter = Reporter(lookups, controller, worker.figures, worker.others)
-    redis = RedisPort(lookups)
-    http = HttpPort(lookups, reporter, HttpSettings(settings.cors, settings.proxied, settings.express))
+    guard = ConnectionGuard(settings.limits)
+    reporter = Reporter(lookups, controller, guard, worker.figures, worker.others)
+    redis = RedisPort(lookups, guard)
+    http = HttpPort(lookups, reporter, guard, HttpSettings(settings.cors, settings.proxied, settings.express))
     await http.setup()
     try:
         async with reporter.telling(), asyncio.TaskGroup() as tasks:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, Literal
 
 from ringkv.cluster.errors import RingkvError
 from ringkv.cluster.lease import WRONG_DATASET, WRONG_RING, LeaseRequest
@@ -43,10 +43,17 @@ class ShardConnection(Connection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.state.guard.admit(self, transport.get_extra_info("peername"))
         self.go_over(self.state.versions.newest)
         self.state.versions.readers.add(self)
 
+    def waiting(self) -> tuple[Literal["header", "idle", "send", "nothing"], float]:
+        """As any connection; but a router may keep its lease for as long as it likes, without a request."""
+        waiting = super().waiting()
+        return ("nothing", 0) if waiting[0] == "idle" and self.lease is not None else waiting
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self.state.guard.leave(self)
         super().connection_lost(exc)
         self.state.versions.readers.discard(self)
         self._end_lease()

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from aiohttp import web
 
 from ringkv.cluster.errors import DatasetError, InvalidKey
 from ringkv.cluster.position import canonical
 from ringkv.process.exposition import exposition
+from ringkv.process.http import GuardedConnection, HttpRunner
 from ringkv.process.lag import LoopLag
 from ringkv.shard.metrics import shard_families
 from ringkv.shard.state import ShardState
@@ -20,8 +22,12 @@ LAG = web.AppKey("lag", LoopLag)
 
 
 def runner(state: ShardState) -> web.AppRunner:
-    """The port. No body is wanted here, so none is decoded: 2 MB may be 2 GB behind their encoding."""
-    return web.AppRunner(build_app(state), access_log=None, auto_decompress=False)
+    """The port."""
+
+    def connect(server: web.Server, **kwargs: Any) -> GuardedConnection:
+        return GuardedConnection(server, state.guard, **kwargs)
+
+    return HttpRunner(build_app(state), connect)
 
 
 def build_app(state: ShardState) -> web.Application:

@@ -7,7 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 
 from ringkv import __version__
 from ringkv.dataset.fetches import Fetches
-from ringkv.process.exposition import common_families, process_families
+from ringkv.process.exposition import closed_connections, common_families, process_families
 from ringkv.shard.state import ShardState
 from ringkv.shard.version import Version
 
@@ -35,7 +35,8 @@ def shard_families(state: ShardState, loop_lag: float) -> Iterator[Metric]:
         value=versions.behind,
     )
     yield CounterMetricFamily("ringkv_commands", "Commands of the Redis protocol that came.", value=state.commands)
-    yield GaugeMetricFamily("ringkv_connections", "Connections that are open.", value=state.connections)
+    yield GaugeMetricFamily("ringkv_connections", "Connections that are open.", value=len(state.guard))
+    yield closed_connections(state.guard.closed)
     yield GaugeMetricFamily("ringkv_leases", "Rings that are leased here.", value=versions.leases)
     yield GaugeMetricFamily("ringkv_draining", "1 while the shard waits for its leases to move.", value=state.draining)
     yield from _fetch_families(state.fetches)

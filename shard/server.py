@@ -17,6 +17,7 @@ from ringkv.dataset.fetches import Fetches
 from ringkv.dataset.mirror import MIRRORS, Mirror
 from ringkv.dataset.remembered import Remembered
 from ringkv.process.address import Address, bind
+from ringkv.process.connections import DEFAULT_LIMITS, ConnectionGuard, ConnectionLimits
 from ringkv.process.words import counted
 from ringkv.resp.server import Client
 from ringkv.shard.commands import COMMANDS
@@ -65,6 +66,7 @@ class ShardSettings:
     secret: str | None = field(default=None, repr=False)
     warm_rate: int = WARM_RATE  # bytes a second that are read before anybody asks for them
     fetch_rate: int = 0  # of those, what may come from a store; 0: no limit
+    limits: ConnectionLimits = DEFAULT_LIMITS
 
 
 async def serve(settings: ShardSettings, stop: asyncio.Event) -> None:
@@ -90,7 +92,9 @@ async def serve(settings: ShardSettings, stop: asyncio.Event) -> None:
 class Shard:
     def __init__(self, settings: ShardSettings) -> None:
         secret = settings.secret.encode() if settings.secret else None
-        self.state = ShardState(settings.name, settings.leased, fetches=Fetches(settings.fetch_rate), secret=secret)
+        guard = ConnectionGuard(settings.limits)
+        fetches = Fetches(settings.fetch_rate)
+        self.state = ShardState(settings.name, settings.leased, fetches=fetches, guard=guard, secret=secret)
         self._settings = settings
         self._server: asyncio.Server | None = None
         self._http: web.AppRunner | None = None

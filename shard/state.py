@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ringkv.cluster.lease import versions_section
 from ringkv.dataset.fetches import Fetches
+from ringkv.process.connections import ConnectionGuard
 from ringkv.process.sizes import parse_size
 from ringkv.resp import tracking
 from ringkv.resp.server import Info, Server, Setting, keyspace
@@ -23,6 +24,7 @@ class ShardState(Server):
     draining: bool = False
     building: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while a ring is built
     fetches: Fetches = field(default_factory=Fetches)
+    guard: ConnectionGuard = field(default_factory=ConnectionGuard)
     versions: Versions = field(init=False)
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from bench.micro.conftest import Nowhere
 from ringkv.cluster.lease import Leased
 from ringkv.cluster.ring import build_ring
+from ringkv.process.connections import ConnectionGuard
 from ringkv.resp import codec
 from ringkv.router.figures.reporter import Reporter
 from ringkv.router.http.port import HttpPort, HttpSettings
@@ -61,7 +62,9 @@ async def start(*, express: bool) -> Router:
         link.connection_made(Nowhere())
     lookups.swap(Topology.build(1, 32 * "0", ring, links, dict.fromkeys(links, Leased(0, 0))))
     controller = Controller(Cluster(Discovery(frozenset())), lookups, EventLog())
-    runner = HttpPort(lookups, Reporter(lookups, controller), HttpSettings(shutdown_timeout=1, express=express))
+    guard = ConnectionGuard()
+    reporter = Reporter(lookups, controller, guard)
+    runner = HttpPort(lookups, reporter, guard, HttpSettings(shutdown_timeout=1, express=express))
     await runner.setup()
     assert runner.server is not None
     clients = [runner.server() for _ in range(CLIENTS)]

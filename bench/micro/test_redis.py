@@ -9,6 +9,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from bench.micro.conftest import Nowhere
 from ringkv.cluster.lease import Leased
 from ringkv.cluster.ring import build_ring
+from ringkv.process.connections import ConnectionGuard
 from ringkv.resp import codec
 from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.lookup import Lookups
@@ -51,7 +52,7 @@ def connection(nowhere: Nowhere, loop: asyncio.AbstractEventLoop) -> RedisConnec
         lookups = Lookups()
         leased = dict.fromkeys(links, Leased(1, 100))
         lookups.swap(Topology.build(1, "dataset", build_ring(links, 1, 4096), links, leased))
-        made = RedisPort(lookups).connection()
+        made = RedisPort(lookups, ConnectionGuard()).connection()
         made.connection_made(nowhere)
         return made
 

@@ -5,6 +5,7 @@ from dataclasses import fields
 
 from ringkv import __version__
 from ringkv.cluster.lease import Leased
+from ringkv.process.connections import ConnectionGuard
 from ringkv.router.figures.values import Figures, ShardFigures, State
 from ringkv.router.lookup.counters import Counters
 from ringkv.router.lookup.durations import Durations, total
@@ -14,7 +15,9 @@ from ringkv.router.members.controller import Controller
 from ringkv.router.members.member import Member
 
 
-def own_figures(lookups: Lookups, controller: Controller, uptime: float, loop_lag: float) -> Figures:
+def own_figures(
+    lookups: Lookups, controller: Controller, guard: ConnectionGuard, uptime: float, loop_lag: float
+) -> Figures:
     """Those of this process alone; times in seconds."""
     topology = lookups.topology
     dataset = topology.dataset if topology else Leased(0, 0)
@@ -34,6 +37,8 @@ def own_figures(lookups: Lookups, controller: Controller, uptime: float, loop_la
         in_flight=lookups.in_flight,
         waiting=lookups.waiting,
         loop_lag=loop_lag,
+        connections=len(guard),
+        closed=dict(guard.closed),
         counters=_counters(lookups.counters, durations),
         durations=durations,
         shards=_shards(lookups, controller),

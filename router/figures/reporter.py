@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from ringkv.process.connections import ConnectionGuard
 from ringkv.process.lag import LoopLag
 from ringkv.router.figures.chronicle import Chronicle
 from ringkv.router.figures.history import History
@@ -33,10 +34,16 @@ class Reporter:
     """
 
     def __init__(
-        self, lookups: Lookups, controller: Controller, file: Path | None = None, others: tuple[Path, ...] = ()
+        self,
+        lookups: Lookups,
+        controller: Controller,
+        guard: ConnectionGuard,
+        file: Path | None = None,
+        others: tuple[Path, ...] = (),
     ) -> None:
         self._lookups = lookups
         self._controller = controller
+        self._guard = guard
         self._file = file
         self._others = others
         self._lag = LoopLag()
@@ -51,7 +58,7 @@ class Reporter:
     def own(self) -> Figures:
         """Those of this worker, and of those that it replaced."""
         uptime = time.monotonic() - self._started
-        own = own_figures(self._lookups, self._controller, uptime, self._lag.seconds)
+        own = own_figures(self._lookups, self._controller, self._guard, uptime, self._lag.seconds)
         return own if self._past is None else add(own, self._past)
 
     def versions(self) -> VersionsSeen:

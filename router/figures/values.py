@@ -37,6 +37,7 @@ class Figures:
     """The state of a cluster and the sums of what `workers` router processes have done; times in seconds.
 
     `serial` is that of the version that is served, 0 where that is of no catalog.
+    `connections` are open; `closed` are those that kept a process waiting or had no place, by reason.
     """
 
     version: str
@@ -53,6 +54,8 @@ class Figures:
     in_flight: int
     waiting: int
     loop_lag: float
+    connections: int
+    closed: dict[str, int]
     counters: dict[str, int]
     durations: Durations
     shards: tuple[ShardFigures, ...]
@@ -86,6 +89,8 @@ def add(own: Figures, other: Figures) -> Figures:
         in_flight=own.in_flight + other.in_flight,
         waiting=own.waiting + other.waiting,
         loop_lag=max(own.loop_lag, other.loop_lag),
+        connections=own.connections + other.connections,
+        closed={reason: count + other.closed[reason] for reason, count in own.closed.items()},
         counters={name: count + other.counters[name] for name, count in own.counters.items()},
         durations=total([own.durations, other.durations]),
         shards=tuple(
@@ -104,4 +109,4 @@ def add(own: Figures, other: Figures) -> Figures:
 def past(figures: Figures) -> Figures:
     """The figures to keep of a process that has ended: its counts, without what was in flight."""
     shards = tuple(replace(shard, in_flight=0) for shard in figures.shards)
-    return replace(figures, workers=0, uptime=0.0, in_flight=0, waiting=0, loop_lag=0.0, shards=shards)
+    return replace(figures, workers=0, uptime=0.0, in_flight=0, waiting=0, loop_lag=0.0, connections=0, shards=shards)

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
-from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
+from ringkv.process.connections import ConnectionGuard
+from ringkv.process.http import GuardedConnection
 from ringkv.router.http.answers import Refusal, answer, response
 from ringkv.router.policy import MAX_FIELD, MAX_URL
 
@@ -23,16 +23,15 @@ _UPGRADE: Final = b"upgrade"
 _END: Final = b"\r\n\r\n"
 
 
-class HttpConnection(RequestHandler):
+class HttpConnection(GuardedConnection):
     """`common` are the headers that every response has."""
 
-    __slots__ = ("_before", "_body", "_common", "_half_closed", "_upgrades")
+    __slots__ = ("_before", "_common", "_half_closed", "_upgrades")
 
-    def __init__(self, manager: web.Server, common: Mapping[str, str], **kwargs: Any) -> None:
-        super().__init__(manager, max_line_size=MAX_URL, max_field_size=MAX_FIELD, **kwargs)
+    def __init__(self, manager: web.Server, guard: ConnectionGuard, common: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(manager, guard, max_line_size=MAX_URL, max_field_size=MAX_FIELD, **kwargs)
         self._common = common
         self._half_closed = False
-        self._body: StreamReader | None = None  # of the latest request
         self._upgrades = False
         self._before = b""  # the latest bytes, in which "upgrade" or the end of a head may have begun
 
@@ -44,7 +43,6 @@ class HttpConnection(RequestHandler):
                 super().data_received(piece)
         else:
             super().data_received(data)  # without bytes aiohttp goes on with those that it has kept
-        self._note_body()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp narrows asyncio's
         """Keep the connection, if something is still to be answered; the client sends nothing more."""
@@ -61,7 +59,6 @@ class HttpConnection(RequestHandler):
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         finished = await super().finish_response(request, resp, start_time)
-        self._note_body()
         self._close_after_last()
         return finished
 
@@ -84,15 +81,6 @@ class HttpConnection(RequestHandler):
         refused.headers.update(self._common)
         refused.force_close()
         return refused
-
-    def _answering(self) -> bool:
-        """Whether something that was asked has no answer yet."""
-        idle = self._waiter is not None and not self._waiter.done()
-        return bool(self._messages) or (self._request_count > 0 and not idle)
-
-    def _note_body(self) -> None:
-        if self._messages:
-            self._body = self._messages[-1][1]
 
     def _close_after_last(self) -> None:
         """Have aiohttp close the connection behind the current request, if that is the last one."""

@@ -20,6 +20,7 @@ from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 
 from ringkv.cluster.position import is_canonical
+from ringkv.process.connections import ConnectionGuard
 from ringkv.router.http.answers import CONTENT_TYPE, Answer, answer
 from ringkv.router.http.connection import HttpConnection
 from ringkv.router.http.host import HOST
@@ -113,8 +114,10 @@ class ExpressConnection(HttpConnection):
 
     __slots__ = ("_between_requests", "_kept", "_lane", "_lane_idle", "_lookup", "_tail")
 
-    def __init__(self, manager: web.Server, common: Mapping[str, str], lane: Lane | None, **kwargs: Any) -> None:
-        super().__init__(manager, common, **kwargs)
+    def __init__(
+        self, manager: web.Server, guard: ConnectionGuard, common: Mapping[str, str], lane: Lane | None, **kwargs: Any
+    ) -> None:
+        super().__init__(manager, guard, common, **kwargs)
         self._lane = lane
         self._lane_idle: asyncio.Future[None] | None = None
         self._lookup: Lookup | None = None

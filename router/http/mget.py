@@ -11,10 +11,7 @@ many keys were asked for, so that a client whose proxy drops trailers can count.
 What is held is the keys, and the values of two windows: one on its way to the client, one from the shards.
 """
 
-import asyncio
 import logging
-import socket
-import struct
 from collections.abc import Callable
 from typing import Final, NoReturn
 
@@ -22,6 +19,7 @@ from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11, StreamWriter
 
 from ringkv.cluster.errors import ShardUnavailable
+from ringkv.process.http import reset
 from ringkv.router.http.answers import KEYS, MISSING, Refusal, etag
 from ringkv.router.http.endpoint import invite_body
 from ringkv.router.http.formats import Format, Json, Lines
@@ -29,7 +27,7 @@ from ringkv.router.http.keylines import KeyLines
 from ringkv.router.http.sending import Sending
 from ringkv.router.lookup.batch import Batch, fetch
 from ringkv.router.lookup.lookup import UNREACHABLE, Lookups
-from ringkv.router.policy import MGET_BYTES, MGET_HELD, MGET_KEYS, MGET_SILENCE, WINDOW_BYTES, WINDOW_KEYS
+from ringkv.router.policy import MGET_BYTES, MGET_HELD, MGET_KEYS, WINDOW_BYTES, WINDOW_KEYS
 
 log = logging.getLogger("ringkv.router")
 
@@ -105,11 +103,11 @@ class Mget:
             await sending.send(batch)
         except ConnectionError:
             log.debug("the client of a POST /mget has gone")
-        except (ShardUnavailable, TimeoutError) as error:
+        except ShardUnavailable as error:
             # Cut off, so that no client can take a part of the answer for the whole.
             log.warning("POST /mget is cut off after %d of %d keys: %s", sending.sent, len(keys), error)
             if request.transport is not None:
-                _reset(request.transport)
+                reset(request.transport)
         return stream
 
     async def _first(self, keys: list[bytes]) -> Batch:
@@ -127,18 +125,11 @@ def _format_name(request: web.Request) -> str:
     return name
 
 
-def _reset(transport: asyncio.Transport) -> None:
-    """End the connection with a reset: its mere end is that of a whole answer in HTTP/1.0."""
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
-
-
 async def _next_bytes(request: web.Request) -> bytes:
     try:
-        async with asyncio.timeout(MGET_SILENCE):
-            return await request.content.readany()
-    except TimeoutError:
-        raise Refusal(408, f"nothing of the body has come for {MGET_SILENCE:.0f} s") from None
+        return await request.content.readany()
+    except TimeoutError as error:  # by the guard of the connection
+        raise Refusal(408, str(error)) from None
     except web.RequestPayloadError:
         raise Refusal(400, "the body is not framed as HTTP wants it") from None
 

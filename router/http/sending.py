@@ -12,7 +12,7 @@ from ringkv.router.http.answers import MISSING
 from ringkv.router.http.formats import Format
 from ringkv.router.lookup.batch import Batch, fetch
 from ringkv.router.lookup.lookup import Lookups
-from ringkv.router.policy import DIRECT_BYTES, MGET_SILENCE, WINDOW_BYTES, WINDOW_KEYS
+from ringkv.router.policy import DIRECT_BYTES, WINDOW_BYTES, WINDOW_KEYS
 
 
 class Sending:
@@ -30,7 +30,7 @@ class Sending:
         self._window = WINDOW_KEYS
 
     async def send(self, batch: Batch) -> None:
-        """Send the whole answer, `batch` being its beginning. Raises ShardUnavailable, TimeoutError."""
+        """Send the whole answer, `batch` being its beginning. Raises ShardUnavailable, ConnectionError."""
         dataset_id, form = batch.dataset_id, self._form
         await self._write(form.begin(dataset_id))
         while self.sent + len(batch.values) < len(self._keys):
@@ -47,7 +47,7 @@ class Sending:
         await self._write(self._piece(batch) + form.end())
         if self._chunked:
             await self._writer.write(b"0\r\n%b: %d\r\n\r\n" % (MISSING.encode(), form.missing), drain=False)
-            await self._drain()
+            await self._writer.drain()
 
     def _piece(self, batch: Batch) -> bytes:
         """The answer's next piece; the next window is as large as the values of this one let it be."""
@@ -76,18 +76,4 @@ class Sending:
             await write(b"\r\n", drain=False)
         else:
             await write(b"%x\r\n%b\r\n" % (len(piece), piece), drain=False)
-        await self._drain()
-
-    async def _drain(self) -> None:
-        """Wait until the client has read nearly all. Raises TimeoutError when it reads nothing at all."""
-        draining = asyncio.create_task(self._writer.drain())
-        unread = float("inf")
-        try:
-            while not (await asyncio.wait([draining], timeout=MGET_SILENCE))[0]:
-                transport = self._writer.transport
-                before, unread = unread, transport.get_write_buffer_size() if transport else 0
-                if unread >= before:
-                    raise TimeoutError(f"the client has read nothing for {MGET_SILENCE:.0f} s")
-            await draining
-        finally:
-            draining.cancel()
+        await self._writer.drain()

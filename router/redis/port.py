@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 
 from ringkv.cluster.errors import ShardUnavailable
+from ringkv.process.connections import ConnectionGuard
 from ringkv.resp import codec, config, protocol, strings, tracking
 from ringkv.resp.command import Args, Command
 from ringkv.resp.connection import Connection
@@ -28,6 +29,7 @@ from ringkv.router.redis.replies import Encode, FewKeys, key_of, many_keys, unav
 @dataclass(eq=False)
 class RedisServer(Server):
     lookups: Lookups
+    guard: ConnectionGuard
 
     def info(self) -> Info:
         lookups, topology = self.lookups, self.lookups.topology
@@ -52,7 +54,16 @@ class RedisConnection(Connection):
     def __init__(self, server: RedisServer) -> None:
         super().__init__(server, COMMANDS)
         self.lookups = server.lookups
+        self._guard = server.guard
         self._pipeline: Pipeline | None = None  # the latest pending one, if GETs can still join it
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._guard.admit(self, transport.get_extra_info("peername"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._guard.leave(self)
+        super().connection_lost(exc)
 
     def get(self, args: Args) -> Pending | None:
         """Ask for a key together with those of the GETs right before and behind it."""
@@ -86,8 +97,8 @@ class RedisConnection(Connection):
 class RedisPort:
     """All connections of the port; `connection` makes one, for the server that listens."""
 
-    def __init__(self, lookups: Lookups) -> None:
-        self.server = RedisServer(lookups)
+    def __init__(self, lookups: Lookups, guard: ConnectionGuard) -> None:
+        self.server = RedisServer(lookups, guard)
         lookups.on_replaced = partial(tracking.tell, self.server)
 
     def connection(self) -> RedisConnection:

@@ -47,6 +47,8 @@ def figures(found: int = 0, missing: int = 0, fast: int = 0, slow: int = 0, **ot
         in_flight=6,
         waiting=0,
         loop_lag=0.004,
+        connections=11,
+        closed={"idle": 3, "evicted": 5},
         counters=NOTHING | {"found": found, "missing": missing},
         durations=durations,
         shards=(ShardFigures("one", "h:1", "serving", 0, 256, 10_000, 600_000, 300_000, 6, durations),),

@@ -8,6 +8,7 @@ import pytest
 import ringkv.router.lookup.batch
 import ringkv.router.lookup.lookup
 from ringkv.process.address import Address
+from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
 from tests.support.fake_shard import FakeShard, Start, value
 from tests.support.haproxy import Haproxies, Haproxy
 from tests.support.processes import short_directory
@@ -37,8 +38,8 @@ async def serve(start: Start) -> AsyncIterator[Serve]:
     """Starts a router in this process, with one fake shard that answers as it is told."""
     async with AsyncExitStack() as stack:
 
-        async def serving(answer: object = value) -> Router:
-            router = await serve_with(await start(a=answer))
+        async def serving(answer: object = value, limits: ConnectionLimits = DEFAULT_LIMITS) -> Router:
+            router = await serve_with(await start(a=answer), limits)
             stack.push_async_callback(router.runner.cleanup)
             return router
 

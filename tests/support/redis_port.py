@@ -7,6 +7,7 @@ from typing import Any
 import hiredis
 
 from ringkv.process.address import Address
+from ringkv.process.connections import DEFAULT_LIMITS, ConnectionGuard, ConnectionLimits
 from ringkv.resp import codec
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.redis.port import RedisPort
@@ -57,9 +58,14 @@ class AsyncClient:
 class ServedPort:
     """A port that listens on a Unix socket."""
 
-    def __init__(self, lookups: Lookups, address: Address) -> None:
+    def __init__(
+        self,
+        lookups: Lookups,
+        address: Address,
+        limits: ConnectionLimits = DEFAULT_LIMITS,
+    ) -> None:
         self.lookups = lookups
-        self.port = RedisPort(lookups)
+        self.port = RedisPort(lookups, ConnectionGuard(limits))
         self.address = address
         self._clients: list[AsyncClient] = []
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from ringkv.process.connections import DEFAULT_LIMITS, ConnectionGuard, ConnectionLimits
 from ringkv.router.figures.reporter import Reporter
 from ringkv.router.http.port import HttpPort, HttpSettings
 from ringkv.router.lookup.lookup import Lookups
@@ -22,6 +23,7 @@ class Router:
     lookups: Lookups
     shards: list[FakeShard]
     runner: web.AppRunner
+    guard: ConnectionGuard
 
     async def __call__(self, target: str, method: str = "GET", headers: str = "") -> Response:
         return await fetch("127.0.0.1", self.port, target, method, headers)
@@ -30,14 +32,16 @@ class Router:
 Serve = Callable[..., Awaitable[Router]]
 
 
-async def serve_with(shards: list[FakeShard]) -> Router:
+async def serve_with(shards: list[FakeShard], limits: ConnectionLimits = DEFAULT_LIMITS) -> Router:
     """Serve on a free port by a topology of these shards, on aiohttp's general path."""
     lookups = Lookups()
     lookups.swap(await topology_of(shards, 1))
     controller = Controller(Cluster(Discovery(frozenset())), lookups, EventLog())
-    runner = HttpPort(lookups, Reporter(lookups, controller), HttpSettings(shutdown_timeout=1, express=False))
+    guard = ConnectionGuard(limits)
+    reporter = Reporter(lookups, controller, guard)
+    runner = HttpPort(lookups, reporter, guard, HttpSettings(shutdown_timeout=1, express=False))
     await runner.setup()
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setblocking(False)
     await web.SockSite(runner, listening).start()
-    return Router(listening.getsockname()[1], lookups, shards, runner)
+    return Router(listening.getsockname()[1], lookups, shards, runner, guard)

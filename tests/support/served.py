@@ -9,6 +9,7 @@ from typing import Any
 
 from ringkv.dataset.segment import Segment
 from ringkv.process.address import Address
+from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
 from ringkv.resp import codec
 from ringkv.shard.server import Followed, Pinned, Shard, ShardSettings
 from ringkv.shard.store import Store
@@ -50,11 +51,11 @@ class Served:
         self.state = shard.state
         self.version: Version = shard.state.versions.newest
         self.store: Store = self.version.store
-        self._address = address
+        self.address = address
         self._opened: list[Asker] = []
 
     async def connect(self) -> Asker:
-        self._opened.append(Asker(*await asyncio.open_unix_connection(self._address.host)))
+        self._opened.append(Asker(*await asyncio.open_unix_connection(self.address.host)))
         return self._opened[-1]
 
     def close(self) -> None:
@@ -64,13 +65,22 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    source: Path | Followed, warm_rate: int = 0, *, leased: bool = False, fetch_rate: int = 0
+    source: Path | Followed,
+    warm_rate: int = 0,
+    *,
+    leased: bool = False,
+    fetch_rate: int = 0,
+    limits: ConnectionLimits = DEFAULT_LIMITS,
 ) -> AsyncIterator[Served]:
     """A shard of the dataset, or of a catalog, which reads nothing ahead unless it is told to."""
     pinned = Pinned(source) if isinstance(source, Path) else source
     with short_directory() as folder:
         address = Address(f"{folder}/s", None)
-        shard = Shard(ShardSettings(pinned, "one", address, leased=leased, warm_rate=warm_rate, fetch_rate=fetch_rate))
+        shard = Shard(
+            ShardSettings(
+                pinned, "one", address, leased=leased, warm_rate=warm_rate, fetch_rate=fetch_rate, limits=limits
+            )
+        )
         try:
             await shard.start()
             served = Served(shard, address)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from ringkv.process.address import Address, bind
+from ringkv.process.connections import DEFAULT_LIMITS, ConnectionGuard, ConnectionLimits
 from ringkv.router.figures.reporter import Reporter
 from ringkv.router.http.port import HttpPort, HttpSettings
 from ringkv.router.lookup.lookup import Lookups
@@ -34,6 +35,7 @@ class Twin:
     port: int
     lookups: Lookups
     runner: HttpPort
+    guard: ConnectionGuard
 
 
 Twins = tuple[Twin, Twin]
@@ -48,21 +50,28 @@ async def twins_of(shards: list[FakeShard], cors: str | None = None) -> AsyncIte
 
 @asynccontextmanager
 async def twin_of(
-    shards: list[FakeShard], *, express: bool, cors: str | None = None, proxied: bool = False
+    shards: list[FakeShard],
+    *,
+    express: bool,
+    cors: str | None = None,
+    proxied: bool = False,
+    limits: ConnectionLimits = DEFAULT_LIMITS,
 ) -> AsyncIterator[Twin]:
     lookups = Lookups()
     lookups.swap(await topology_of(shards, 1))
     controller = Controller(Cluster(Discovery(frozenset())), lookups, EventLog())
+    guard = ConnectionGuard(limits)
     runner = HttpPort(
         lookups,
-        Reporter(lookups, controller),
+        Reporter(lookups, controller, guard),
+        guard,
         HttpSettings(shutdown_timeout=5, cors=cors, proxied=proxied, express=express),
     )
     await runner.setup()
     try:
         listening = bind(Address("127.0.0.1", 0))
         await web.SockSite(runner, listening).start()
-        yield Twin(listening.getsockname()[1], lookups, runner)
+        yield Twin(listening.getsockname()[1], lookups, runner, guard)
     finally:
         await runner.cleanup()
 

@@ -59,6 +59,8 @@ FIGURES = Figures(
     in_flight=6,
     waiting=2,
     loop_lag=0.004,
+    connections=11,
+    closed={"idle": 3, "evicted": 5},
     counters=COUNTERS
     | {"requests": 1000, "found": 900, "missing": 80, "unavailable": 9, "refused": 7, "abandoned": 4}
     | {"swapped": 5, "gated": 1},

@@ -4,6 +4,7 @@ import pytest
 
 import ringkv.router.http.mget
 import ringkv.router.lookup.batch
+from ringkv.process.connections import ConnectionLimits
 from ringkv.router.policy import MGET_BYTES, MGET_KEYS
 from tests.support.fake_shard import not_leased, silence
 from tests.support.http import read_response
@@ -120,9 +121,8 @@ async def test_more_keys_than_can_be_held_are_503_until_others_have_gone(
     assert (await post(serving, body)).status == 200
 
 
-async def test_a_client_that_sends_nothing_more_is_given_up(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ringkv.router.http.mget, "MGET_SILENCE", 0.1)
-    async with asking(await serve(), "Content-Length: 1000\r\n", lines(FEW)) as reader:
+async def test_a_client_that_sends_nothing_more_is_given_up(serve: Serve) -> None:
+    async with asking(await serve(limits=ConnectionLimits(body=0.1)), "Content-Length: 1000\r\n", lines(FEW)) as reader:
         response = await read_response(reader)
     assert response.status == 408
-    assert one_line(response) == "nothing of the body has come for 0 s\n"
+    assert one_line(response) == "nothing more of the body has come in time\n"

@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-import ringkv.router.http.sending
-import ringkv.router.lookup.batch
+from ringkv.process.connections import ConnectionLimits
 from ringkv.resp import codec
 from tests.support.fake_shard import FakeShard, Start, close, each, topology_of, value
 from tests.support.http import read_chunks, read_response
@@ -129,10 +128,9 @@ async def test_a_client_that_goes_midway_ends_the_work(serve: Serve, caplog: pyt
 
 
 async def test_a_client_that_reads_a_little_now_and_then_is_waited_for(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
+    serve: Serve,
 ) -> None:
-    monkeypatch.setattr(ringkv.router.http.sending, "MGET_SILENCE", 1.0)
-    serving = await serve(lambda _shard, _key: codec.bulk(b"v" * 10_000))
+    serving = await serve(lambda _shard, _key: codec.bulk(b"v" * 10_000), ConnectionLimits(send=1.0))
     body = lines(KEYS)
     async with asking(serving, length(body), body) as reader:
         answer = bytearray()
@@ -144,11 +142,12 @@ async def test_a_client_that_reads_a_little_now_and_then_is_waited_for(
 
 
 async def test_a_client_that_reads_nothing_is_given_up(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    serve: Serve,
 ) -> None:
-    monkeypatch.setattr(ringkv.router.http.sending, "MGET_SILENCE", 0.1)
-    serving = await serve(lambda _shard, _key: codec.bulk(b"v" * 10_000))
+    serving = await serve(lambda _shard, _key: codec.bulk(b"v" * 10_000), ConnectionLimits(send=0.1))
     body = lines(KEYS)
-    async with asking(serving, length(body), body):
-        await eventually(lambda: "the client has read nothing for 0 s" in caplog.text)
+    async with asking(serving, length(body), body) as reader:
+        await eventually(lambda: serving.guard.closed["send"] == 1)
         await eventually(lambda: not held(serving))
+        with pytest.raises(CUT_OFF):
+            await reader.readuntil(b"Ringkv-Missing: 0\r\n\r\n")

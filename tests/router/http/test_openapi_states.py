@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from openapi_schema_validator import OAS31Validator
 
+from ringkv.process.connections import ConnectionLimits
 from ringkv.router.figures.history import History
 from ringkv.router.figures.values import Figures, ShardFigures
 from ringkv.router.http.openapi.derived import schema_of
@@ -146,11 +147,8 @@ async def test_a_key_that_nobody_can_tell_of_is_refused_as_documented(
     assert differences(await document(router), path, answer, method.lower()) == []
 
 
-async def test_a_body_that_does_not_come_is_refused_as_documented(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ringkv.router.http.mget.MGET_SILENCE", 0.1)
-    router = await serve()
+async def test_a_body_that_does_not_come_is_refused_as_documented(serve: Serve) -> None:
+    router = await serve(limits=ConnectionLimits(body=0.1))
     answer = await router("/mget", "POST", "Content-Length: 9\r\n")
     assert answer.status == 408
     assert differences(await document(router), "/mget", answer, "post") == []

@@ -1,0 +1,202 @@
+"""The connections of a process: how many there may be, and for how long one may keep the process waiting.
+
+    the first byte, or the rest of a request ──► header ──┐
+    the next request ──────────────────────────► idle ────┤   nothing of it has come for so long:
+    the rest of a body ────────────────────────► body ────┤   the connection is closed
+    that answers are read ─────────────────────► send ────┘
+
+A connection says what its client owes, and a mark that changes with all that comes of it. To answer a request costs
+nothing more for that: each connection is looked at once a second. Where there are as many as may be, one more takes
+the place of the one that has been idle for longest.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict, defaultdict
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal, Protocol
+
+log = logging.getLogger("ringkv.process")
+
+Owed = Literal["header", "idle", "body", "send", "nothing"]
+"""What a client may owe; nothing while it is the process that works on its request."""
+
+Waiting = tuple[Owed, float]
+"""What the client owes, and the mark."""
+
+Reason = Literal["header", "idle", "body", "send", "evicted", "refused"]
+"""Why a connection is closed: it kept the process waiting, or another took its place, or there was none for it."""
+
+REASONS: Final[tuple[Reason, ...]] = ("header", "idle", "body", "send", "evicted", "refused")
+
+SLICES: Final = 10
+SLICE_SECONDS: Final = 0.1
+"""A tenth of all connections is looked at ten times a second: of 10,000 that takes a millisecond each time."""
+
+TELL_SECONDS: Final = 1.0
+"""Between two lines of the log, at least: under attack there would be thousands."""
+
+_EVICTABLE: Final = frozenset({"header", "idle"})
+"""What nobody misses, compared with a request that is being answered."""
+
+
+_NEW: Final[Waiting] = ("header", 0)
+"""What a client owes that has just connected."""
+
+
+class Guarded(Protocol):
+    """A connection as it is guarded."""
+
+    def waiting(self) -> Waiting:
+        """What the client owes now. The mark must change whenever something of that comes, and need not otherwise."""
+
+    def drop(self, reason: Reason) -> None:
+        """Close at once; where a body does not come, the request may still be refused in good order."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """Seconds, and numbers of connections; 0 is without limit. The times are nginx's, `most` is Redis's."""
+
+    header: float = 60.0
+    idle: float = 75.0
+    body: float = 60.0
+    send: float = 60.0
+    most: int = 10_000
+    per_peer: int = 0  # clients behind one proxy have one address
+
+    def __post_init__(self) -> None:
+        assert all(getattr(self, field.name) >= 0 for field in fields(self))
+
+    def seconds(self, owed: Owed) -> float:
+        """How long a client may owe this."""
+        return (0.0 if owed == "nothing" else getattr(self, owed)) or float("inf")
+
+
+DEFAULT_LIMITS: Final = ConnectionLimits()
+
+
+@dataclass(slots=True)
+class _Record:
+    """What is known of a connection: since when its client owes the same, and nothing of it has come."""
+
+    peer: str
+    waiting: Waiting
+    since: float
+
+
+class ConnectionGuard:
+    """`closed` counts the connections that were closed here, by reason. All ports of a process share one guard."""
+
+    def __init__(self, limits: ConnectionLimits = DEFAULT_LIMITS) -> None:
+        self.closed: dict[str, int] = dict.fromkeys(REASONS, 0)
+        self._limits = limits
+        self._records: OrderedDict[Guarded, _Record] = OrderedDict()  # the one looked at longest ago comes first
+        self._evictable: OrderedDict[Guarded, None] = OrderedDict()  # the one idle for longest comes first
+        self._peers: defaultdict[str, dict[Guarded, None]] = defaultdict(dict)
+        self._told = dict(self.closed)
+        self._told_at = float("-inf")
+        self._looking = False
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def admit(self, client: Guarded, peername: Any) -> None:
+        """Guard a new connection of this peer, a socket's address; or drop it where there is no place for it."""
+        loop = asyncio.get_running_loop()
+        if not self._looking:
+            self._looking = True
+            loop.call_later(SLICE_SECONDS, self._look)
+        peer = str(peername[0]) if isinstance(peername, tuple) else ""
+        if not self._make_room(peer):
+            self._drop(client, "refused")
+            return
+        self._records[client] = _Record(peer, _NEW, loop.time())
+        self._evictable[client] = None
+        if peer:
+            self._peers[peer][client] = None
+
+    def leave(self, client: Guarded) -> None:
+        """The connection has ended."""
+        record = self._records.pop(client, None)
+        if record is None:
+            return
+        self._evictable.pop(client, None)
+        if record.peer:
+            of_peer = self._peers[record.peer]
+            del of_peer[client]
+            if not of_peer:
+                del self._peers[record.peer]
+
+    def _make_room(self, peer: str) -> bool:
+        """Whether there is a place for another connection of this peer, now at least."""
+        limits = self._limits
+        if peer and limits.per_peer and len(self._peers.get(peer, ())) >= limits.per_peer:
+            idle = [client for client in self._peers[peer] if self._is_evictable(client)]
+            if not idle:
+                return False
+            self._evict(min(idle, key=lambda client: self._records[client].since))
+        if limits.most and len(self._records) >= limits.most:
+            while self._evictable:
+                client = next(iter(self._evictable))
+                if self._is_evictable(client):
+                    self._evict(client)
+                    return True
+                del self._evictable[client]  # it has been asked for something since: it is noted at the next look
+            return False
+        return True
+
+    def _is_evictable(self, client: Guarded) -> bool:
+        """Whether it still owes what it did when it was looked at."""
+        return client in self._evictable and client.waiting() == self._records[client].waiting
+
+    def _evict(self, client: Guarded) -> None:
+        self.leave(client)
+        self._drop(client, "evicted")
+
+    def _drop(self, client: Guarded, reason: Reason) -> None:
+        self.closed[reason] += 1
+        client.drop(reason)
+
+    def _look(self) -> None:
+        """Look at a part of the connections."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        try:
+            for _ in range(-(-len(self._records) // SLICES)):
+                client = next(iter(self._records))
+                self._records.move_to_end(client)
+                self._look_at(client, now)
+            self._tell(now)
+        finally:
+            self._looking = bool(self._records) or self._told != self.closed
+            if self._looking:
+                loop.call_later(SLICE_SECONDS, self._look)
+
+    def _look_at(self, client: Guarded, now: float) -> None:
+        record = self._records[client]
+        waiting = client.waiting()
+        owed, _ = waiting
+        if waiting != record.waiting:
+            record.waiting, record.since = waiting, now
+            self._evictable.pop(client, None)
+            if owed in _EVICTABLE:
+                self._evictable[client] = None
+        elif owed != "nothing" and now - record.since >= self._limits.seconds(owed):
+            record.since = now
+            self._drop(client, owed)
+
+    def _tell(self, now: float) -> None:
+        """Log what was closed since that was logged."""
+        if self._told == self.closed or now - self._told_at < TELL_SECONDS:
+            return
+        new = {reason: count - self._told[reason] for reason, count in self.closed.items()}
+        self._told, self._told_at = dict(self.closed), now
+        if new["evicted"] or new["refused"]:
+            log.warning(
+                "no more connections may be open: %d idle ones were closed for new ones, %d new ones at once",
+                new["evicted"],
+                new["refused"],
+            )
+        if late := new["header"] + new["body"] + new["send"]:
+            log.info("%d connections were closed whose clients sent no whole request, or did not read", late)

@@ -1,0 +1,127 @@
+"""An HTTP connection that is guarded (`ringkv.process.connections`), and the server of aiohttp that makes such ones.
+
+It leans on the inside of aiohttp's RequestHandler, which is why pyproject.toml admits one minor version of aiohttp.
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+
+from ringkv.process.connections import ConnectionGuard, Reason, Waiting
+
+NEVER: Final = 10 * 365 * 86_400.0
+"""Seconds after which aiohttp itself would close an idle connection: its timer knows no limits but its own."""
+
+
+class GuardedConnection(RequestHandler):
+    """One connection, guarded by `guard`."""
+
+    __slots__ = ("_body", "_guard", "_opened", "_partial")
+
+    def __init__(self, manager: web.Server, guard: ConnectionGuard, **kwargs: Any) -> None:
+        super().__init__(manager, keepalive_timeout=NEVER, **kwargs)
+        self._guard = guard
+        self._body: StreamReader | None = None  # of the latest request
+        self._opened = 0.0  # what aiohttp's timer shows until the first request is answered
+        self._partial = False  # whether a part of a request's head has come
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._opened = self._next_keepalive_close_time
+        self._guard.admit(self, transport.get_extra_info("peername"))
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._guard.leave(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        before = self._request_count
+        super().data_received(data)
+        self._partial = self._request_count == before and (self._partial or bool(data)) and not self._answering()
+        self._note_body()
+
+    async def finish_response(
+        self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        finished = await super().finish_response(request, resp, start_time)
+        self._note_body()  # what stood behind a request with `Upgrade` is read now
+        return finished
+
+    def waiting(self) -> Waiting:
+        """What the client owes. The lane and aiohttp alike move aiohttp's timer when a request is answered."""
+        transport, body = self.transport, self._body
+        if transport is None:
+            return "nothing", 0
+        if self._paused or transport.is_closing():
+            return "send", transport.get_write_buffer_size()
+        if body is not None and not body.is_eof() and body.exception() is None and not self._reading_paused:
+            return "body", body.total_bytes
+        if self._answering():
+            return "nothing", 0
+        if self._partial or self._next_keepalive_close_time == self._opened:
+            return "header", self._request_count
+        return "idle", self._next_keepalive_close_time
+
+    def drop(self, reason: Reason) -> None:
+        """Close the connection; but where a body does not come, let its reader refuse the request."""
+        if reason == "body" and self._body is not None:
+            self._body.set_exception(TimeoutError("nothing more of the body has come in time"))
+        elif self.transport is not None and reason == "send":
+            reset(self.transport)
+        elif self.transport is not None:
+            self.transport.abort()
+
+    def _answering(self) -> bool:
+        """Whether something that was asked has no answer yet."""
+        idle = self._waiter is not None and not self._waiter.done()
+        return bool(self._messages) or (self._request_count > 0 and not idle)
+
+    def _note_body(self) -> None:
+        if self._messages:
+            self._body = self._messages[-1][1]
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """End a connection with a reset: its mere end is that of a whole answer in HTTP/1.0."""
+    connected = transport.get_extra_info("socket")
+    if connected is not None:
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
+class HttpRunner(web.AppRunner):
+    """A port of this application, whose connections `connection` makes, given the server and aiohttp's settings.
+
+    A body is read as it is, or not at all: 2 MB may be 2 GB behind their encoding.
+    """
+
+    def __init__(self, app: web.Application, connection: Callable[..., asyncio.Protocol], **settings: Any) -> None:
+        super().__init__(app, access_log=None, auto_decompress=False, **settings)
+        self._connection = connection
+
+    async def _make_server(self) -> web.Server:
+        return _Server(await super()._make_server(), self._connection)
+
+
+class _Server(web.Server):
+    """Makes a protocol for each connection, otherwise as the server that aiohttp would have made."""
+
+    def __init__(self, general: web.Server, connection: Callable[..., asyncio.Protocol]) -> None:
+        super().__init__(
+            general.request_handler,
+            request_factory=general.request_factory,
+            handler_cancellation=general.handler_cancellation,
+            loop=general._loop,  # noqa: SLF001 - aiohttp has no other way to bring one's own protocol
+            **general._kwargs,  # noqa: SLF001
+        )
+        self._make_connection = connection
+
+    def __call__(self) -> asyncio.Protocol:  # type: ignore[override]  # it may have something to read before HTTP
+        return self._make_connection(self, loop=self._loop, **self._kwargs)
