@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from ringkv.cluster.errors import InvalidAddress, RingkvError
+from ringkv.cluster.limits import MAX_REPLICAS
 from ringkv.process.address import Address
 from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
 from ringkv.process.sizes import parse_size
@@ -159,7 +160,7 @@ log_format = click.option(
 
 replicas = click.option(
     "--replicas",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MAX_REPLICAS),
     default=1,
     show_default=True,
     envvar="RINGKV_REPLICAS",
@@ -177,8 +178,19 @@ workers = click.option(
     help="Router processes that share the port: more than one where the router has more than one core to itself.",
 )
 
+
+def _as_bytes(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """A secret is sent as UTF-8; what is wrong with one is told without it."""
+    try:
+        (value or "").encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter("is not UTF-8") from None
+    return value
+
+
 secret = click.option(
     "--secret",
+    callback=_as_bytes,
     envvar="RINGKV_SECRET",
     show_envvar=True,
     help="What routers must prove to lease. Better in the environment: arguments can be read by all users.",

@@ -1,7 +1,8 @@
 """One HTTP connection: aiohttp's, with what it lacks.
 
 - A client that has closed its sending side is answered what it asked before, then the connection is closed.
-- What stands behind a request with `Upgrade` is read: aiohttp's parser drops it, unless it upgrades to WebSocket.
+- What stands behind a request with `Upgrade` is read, and what stands before a malformed one is answered: aiohttp's
+  parser drops either where they come together.
 - What is no HTTP is refused in one plain line, as everything else is.
 
 It leans on the inside of aiohttp's RequestHandler, which is why pyproject.toml admits one minor version of aiohttp.
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.web_protocol import _ErrInfo
 from aiohttp.web_request import BaseRequest
 
 from ringkv.process.connections import ConnectionGuard
@@ -19,30 +21,29 @@ from ringkv.process.http import GuardedConnection
 from ringkv.router.http.answers import Refusal, answer, response
 from ringkv.router.policy import MAX_FIELD, MAX_URL
 
-_UPGRADE: Final = b"upgrade"
 _END: Final = b"\r\n\r\n"
 
 
 class HttpConnection(GuardedConnection):
     """`common` are the headers that every response has."""
 
-    __slots__ = ("_before", "_common", "_half_closed", "_upgrades")
+    __slots__ = ("_before", "_common", "_half_closed")
 
     def __init__(self, manager: web.Server, guard: ConnectionGuard, common: Mapping[str, str], **kwargs: Any) -> None:
         super().__init__(manager, guard, max_line_size=MAX_URL, max_field_size=MAX_FIELD, **kwargs)
         self._common = common
         self._half_closed = False
-        self._upgrades = False
-        self._before = b""  # the latest bytes, in which "upgrade" or the end of a head may have begun
+        self._before = b""  # the latest bytes, in which the end of a head may have begun
 
     def data_received(self, data: bytes) -> None:
-        before, self._before = self._before, (self._before + data[-8:])[-8:]
-        self._upgrades = self._upgrades or _UPGRADE in (before + data).lower()
-        if self._upgrades and data:
-            for piece in _cut_behind_heads(before, data):
-                super().data_received(piece)
-        else:
+        if not data:
             super().data_received(data)  # without bytes aiohttp goes on with those that it has kept
+            return
+        before, self._before = self._before, (self._before + data[-len(_END) :])[-len(_END) :]
+        for piece in _cut_behind_heads(before, data):
+            super().data_received(piece)
+            if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
+                return  # what is behind it is nothing any more
 
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp narrows asyncio's
         """Keep the connection, if something is still to be answered; the client sends nothing more."""

@@ -214,3 +214,14 @@ async def test_one_flipped_byte_costs_one_block_and_says_which(spawn: Spawner, t
     assert b"block 100" in response.body
     assert response.body.count(b"\n") == 1
     assert "block 100" in cluster.spawned.err
+
+
+@pytest.mark.parametrize(
+    "command", [("shard", EXAMPLE), ("router", "--shards", "127.0.0.1:1")], ids=lambda args: args[0]
+)
+def test_a_secret_that_is_no_text_is_one_line_without_it(spawn: Spawner, command: tuple[str | Path, ...]) -> None:
+    spawned = spawn(*command, "--listen", "127.0.0.1:0", env={"RINGKV_SECRET": "hush\udcff"})
+    line = one_line(spawned, 2)
+    assert "--secret" in line
+    assert line.endswith("is not UTF-8")
+    assert "hush" not in line
