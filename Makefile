@@ -14,11 +14,13 @@ ROUNDS ?= 5
 SECONDS ?= 4
 BENCH ?=
 PAIRS ?= 10M
+CASES ?= 100000
+SEED ?= 1
 
 bin := .venv/bin
 code := bench client cluster dataset deploy process resp ringkv router shard tests
 
-.PHONY: help run test check format million chaos bench large bench-micro screenshots clean
+.PHONY: help run test check format million fuzz chaos bench large bench-micro screenshots clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +37,10 @@ test: .venv/.dev ## all tests
 # One process: the router and the shards need the cores.
 million: .venv/.dev ## a million pairs, each byte for byte, and 100,000 keys that are not there: minutes
 	$(bin)/python -m pytest -m million tests
+
+# A case that fails is told with its seed: CASES=1 SEED=… runs it alone. `make test` runs about a thousand of each kind.
+fuzz: .venv/.dev ## HTTP and Redis requests, generated and mutated: CASES=100000 of each kind from SEED=1; hours
+	CASES=$(CASES) SEED=$(SEED) $(bin)/python -m pytest tests/fuzz -n auto -o timeout=0 -o faulthandler_timeout=0
 
 chaos: .venv/.dev ## kill, hang and cut off shards under load; writes docs/chaos.md
 	rm -rf build/chaos/results

@@ -6,18 +6,25 @@ It leans on the inside of aiohttp's RequestHandler, which is why pyproject.toml 
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
 from ringkv.process.connections import ConnectionGuard, Reason, Waiting
 
+Handler = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
+
 NEVER: Final = 10 * 365 * 86_400.0
 """Seconds after which aiohttp itself would close an idle connection: its timer knows no limits but its own."""
+
+
+class NoText(Exception):
+    """A header that is to be answered with its text has none; `str()` says which."""
 
 
 class GuardedConnection(RequestHandler):
@@ -53,6 +60,22 @@ class GuardedConnection(RequestHandler):
         finished = await super().finish_response(request, resp, start_time)
         self._note_body()  # what stood behind a request with `Upgrade` is read now
         return finished
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Say in one line what is wrong with a request, which is nothing for the log, as a defect is."""
+        if isinstance(exc, NoText):
+            status, message = 400, str(exc)
+        if status >= 500:
+            return super().handle_error(request, status, exc, message)
+        refused = web.Response(status=status, text=f"{(message or 'Bad Request').strip().splitlines()[0]}\n")
+        refused.force_close()
+        return refused
 
     def waiting(self) -> Waiting:
         """What the client owes. The lane and aiohttp alike move aiohttp's timer when a request is answered."""
@@ -115,7 +138,7 @@ class _Server(web.Server):
 
     def __init__(self, general: web.Server, connection: Callable[..., asyncio.Protocol]) -> None:
         super().__init__(
-            general.request_handler,
+            partial(_handle, general.request_handler),
             request_factory=general.request_factory,
             handler_cancellation=general.handler_cancellation,
             loop=general._loop,  # noqa: SLF001 - aiohttp has no other way to bring one's own protocol
@@ -125,3 +148,11 @@ class _Server(web.Server):
 
     def __call__(self) -> asyncio.Protocol:  # type: ignore[override]  # it may have something to read before HTTP
         return self._make_connection(self, loop=self._loop, **self._kwargs)
+
+
+async def _handle(handler: Handler, request: BaseRequest) -> web.StreamResponse:
+    """Have aiohttp handle a request that is fit for it: it would answer an expectation with its text."""
+    expected = request.headers.get(hdrs.EXPECT, "")
+    if not expected.isascii():
+        raise NoText(f"no expectation: {expected[:60]!a}")
+    return await handler(request)

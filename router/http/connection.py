@@ -17,7 +17,7 @@ from aiohttp.web_protocol import _ErrInfo
 from aiohttp.web_request import BaseRequest
 
 from ringkv.process.connections import ConnectionGuard
-from ringkv.process.http import GuardedConnection
+from ringkv.process.http import GuardedConnection, NoText
 from ringkv.router.http.answers import Refusal, answer, response
 from ringkv.router.policy import MAX_FIELD, MAX_URL
 
@@ -71,7 +71,9 @@ class HttpConnection(GuardedConnection):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Say in one plain line what aiohttp says in several: the request was no HTTP, or the router has a bug."""
-        if status >= 500:
+        if isinstance(exc, NoText):
+            refusal = Refusal(400, str(exc))
+        elif status >= 500:
             super().handle_error(request, status, exc, message)  # logs the bug
             refusal = Refusal(status, "a defect of the router; its log has the traceback")
         elif isinstance(exc, LineTooLong):

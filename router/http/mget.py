@@ -84,7 +84,7 @@ class Mget:
         """The answer, all of it sent or cut off. Raises ShardUnavailable as long as nothing is sent."""
         batch = await self._first(keys[:WINDOW_KEYS])
         headers = {**etag(batch.dataset_id), hdrs.CONTENT_TYPE: form.content_type, KEYS: str(len(keys))}
-        chunked = request.version >= HttpVersion11
+        chunked = request.version == HttpVersion11  # aiohttp has no other version with chunks
         if not chunked and len(batch.values) == len(keys):
             body = form.begin(batch.dataset_id) + form.piece(keys, batch.values) + form.end()
             return web.Response(body=body, headers={**headers, MISSING: str(form.missing)})

@@ -37,11 +37,15 @@ async def test_what_stands_before_it_is_answered(
     assert caplog.records == []
 
 
-async def test_an_expectation_that_is_no_text_is_400(start: Start) -> None:
+@pytest.mark.parametrize("target", [b"GET /" + KEY, b"CONNECT /readyz", b"CONNECT x:80"])
+async def test_an_expectation_that_is_no_text_is_400(
+    start: Start, target: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     async with twin_of(await start(a=value), express=True) as twin:
-        received = await talk(twin.port, [b"GET /%b HTTP/1.1\r\n%bExpect: \xff\r\n\r\n" % (KEY, HOST)])
+        received = await talk(twin.port, [b"%b HTTP/1.1\r\n%bExpect: \xff\r\n\r\n" % (target, HOST)])
     assert received.startswith(b"HTTP/1.1 400 ")
     assert b"no expectation: '\\udcff'\n" in received
+    assert caplog.records == []
 
 
 async def test_a_body_full_of_ends_of_heads_is_read_as_one(start: Start) -> None:
@@ -52,3 +56,14 @@ async def test_a_body_full_of_ends_of_heads_is_read_as_one(start: Start) -> None
         fast, slow = await both(twins, request + PLAIN)
     assert fast == slow
     assert answers(fast) == [b"405", b"200", b"200"]
+
+
+async def test_a_batch_by_a_version_that_is_none_is_answered_as_by_the_oldest(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = b"POST /mget HTTP/2.0\r\n%bContent-Length: 0\r\n\r\n" % HOST
+    async with twin_of(await start(a=value), express=True) as twin:
+        received = await talk(twin.port, [request])
+    assert b" 200 OK\r\n" in received
+    assert b"Ringkv-Missing: 0\r\n" in received
+    assert caplog.records == []
