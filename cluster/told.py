@@ -12,7 +12,8 @@ from ringkv.cluster.errors import PeerError
 is_name: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}").fullmatch
 """A shard's name: it can stand in a LEASE command, an INFO line, a page and a log."""
 
-_is_id: Final = re.compile(r"[0-9a-f]{32}").fullmatch
+is_id: Final = re.compile(r"[0-9a-f]{32}").fullmatch
+"""The id of a dataset, a ring or a process."""
 
 _UNSHOWN: Final = re.compile(r"[^ -~]")
 
@@ -34,7 +35,7 @@ def name(text: str) -> str:
 
 def identifier(what: str, text: str) -> str:
     """The id of a dataset, a ring or a process: 32 hex digits."""
-    if not _is_id(text):
+    if not is_id(text):
         raise PeerError(f"it says that its {what} is {text[:60]!a}, which is no id")
     return text
 

@@ -5,6 +5,7 @@ A shard knows from it what it will own before it has read a byte of data.
 
 import json
 import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,10 +13,13 @@ from typing import Any, Final
 from ringkv.cluster.errors import PackedFileError
 from ringkv.cluster.limits import MAX_BLOCKS
 from ringkv.cluster.position import SLOTS
+from ringkv.cluster.told import is_id
 from ringkv.dataset.format import HASHES, MANIFEST, VERSION
 
 MAX_BYTES: Final = 16 << 20
 """A manifest has 100 bytes a segment; what is larger is something else, and is not read."""
+
+is_file_name: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,250}").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,11 @@ def _checked(said: dict[str, Any]) -> Manifest:
     borders = [0, *(entry.last for entry in segments)]
     if [entry.first for entry in segments] != borders[:-1] or borders[-1] != manifest.partitions:
         raise ValueError("segments that are not all partitions in order")
-    if any("/" in entry.name or entry.name.startswith(".") for entry in segments):
+    if not all(is_file_name(entry.name) for entry in segments):
         raise ValueError("a segment outside the folder")
+    texts = [manifest.packed, *(text for entry in sources for text in (entry.name, entry.digest))]
+    if not (is_id(manifest.dataset_id) and all(type(text) is str for text in texts)):
+        raise ValueError("not an id, or not a text")
+    if not all(type(entry.size) is int and entry.size >= 0 for entry in sources):
+        raise ValueError("not a number of bytes")
     return manifest

@@ -34,6 +34,11 @@ DAMAGED: list[tuple[str, Any]] = [
     ("dataset_id", None),
     ("packed", None),
     ("more", 1),
+    *(("dataset_id", text) for text in (5, "", "x" * 32, "D" * 32, "../" * 8, "d" * 33)),
+    ("packed", 5),
+    ("sources", [{"name": 5, "size": 1, "digest": "d"}]),
+    ("sources", [{"name": "x", "size": "1", "digest": "d"}]),
+    ("sources", [{"name": "x", "size": 1, "digest": 5}]),
 ]
 
 
@@ -77,6 +82,10 @@ def test_a_manifest_that_says_nonsense_is_refused(tmp_path: Path, field: str, va
         {"segments": [segment(0, 256, "../segment-00000.arrow")]},
         {"segments": [segment(0, 256, "/etc/passwd")]},
         {"segments": [segment(0, 256, ".")]},
+        {"segments": [segment(0, 256, "")]},
+        {"segments": [segment(0, 256, "\ud800")]},
+        {"segments": [segment(0, 256, "a\0")]},
+        {"segments": [segment(0, 256, "a" * 252)]},
     ],
 )
 def test_partitions_that_no_position_maps_to_and_segments_elsewhere_are_refused(
