@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from aiohttp import hdrs, web
 from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
 from ringkv.process.connections import ConnectionGuard, Reason, Waiting
@@ -49,8 +49,13 @@ class GuardedConnection(RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        before = self._request_count
+        before, body = self._request_count, self._body
         super().data_received(data)
+        if self._messages and isinstance(self._messages[-1][0], _ErrInfo) and body is not None and _is_open(body):
+            # It is no request that is malformed, but this body, whose reader aiohttp would leave waiting.
+            self._messages.pop()
+            body.set_exception(web.RequestPayloadError("it is not framed as HTTP wants it"))
+            self.close()
         self._partial = self._request_count == before and (self._partial or bool(data)) and not self._answering()
         self._note_body()
 
@@ -77,6 +82,11 @@ class GuardedConnection(RequestHandler):
         refused.force_close()
         return refused
 
+    def log_exception(self, *args: Any, **kwargs: Any) -> None:
+        """Log a defect, which a body that nobody has read, and that does not end well, is not."""
+        if not isinstance(kwargs.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **kwargs)
+
     def waiting(self) -> Waiting:
         """What the client owes. The lane and aiohttp alike move aiohttp's timer when a request is answered."""
         transport, body = self.transport, self._body
@@ -84,7 +94,7 @@ class GuardedConnection(RequestHandler):
             return "nothing", 0
         if self._paused or transport.is_closing():
             return "send", transport.get_write_buffer_size()
-        if body is not None and not body.is_eof() and body.exception() is None and not self._reading_paused:
+        if body is not None and _is_open(body) and not self._reading_paused:
             return "body", body.total_bytes
         if self._answering():
             return "nothing", 0
@@ -109,6 +119,10 @@ class GuardedConnection(RequestHandler):
     def _note_body(self) -> None:
         if self._messages:
             self._body = self._messages[-1][1]
+
+
+def _is_open(body: StreamReader) -> bool:
+    return not body.is_eof() and body.exception() is None
 
 
 def reset(transport: asyncio.Transport) -> None:

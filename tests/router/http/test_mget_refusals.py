@@ -1,5 +1,7 @@
 """POST /mget refuses what it cannot answer: with the line that is no key, the limit, or when to come again."""
 
+import asyncio
+
 import pytest
 
 import ringkv.router.http.mget
@@ -7,9 +9,9 @@ import ringkv.router.lookup.batch
 from ringkv.process.connections import ConnectionLimits
 from ringkv.router.policy import MGET_BYTES, MGET_KEYS
 from tests.support.fake_shard import not_leased, silence
-from tests.support.http import read_response
+from tests.support.http import read_response, request_bytes
 from tests.support.mget import FEW, KEYS, asking, held, lines, one_line, post
-from tests.support.processes import eventually
+from tests.support.processes import PATIENCE, eventually
 from tests.support.router import Serve
 
 
@@ -77,11 +79,26 @@ async def test_an_unknown_format_is_400(serve: Serve, query: str) -> None:
     assert one_line(response).endswith(": want data or json\n")
 
 
-async def test_a_body_that_is_badly_framed_is_400(serve: Serve) -> None:
+async def test_a_body_that_is_badly_framed_is_400(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     serving = await serve()
     async with asking(serving, "Transfer-Encoding: chunked\r\n", b"25\r\n%b\r\nzz\r\n" % lines(FEW[:1])) as reader:
         assert (await read_response(reader)).status == 400
+        assert await reader.read() == b""
     assert (await post(serving, lines(FEW))).status == 200
+    assert caplog.text == ""
+
+
+async def test_a_badly_framed_body_that_nobody_wants_ends_the_connection(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    serving = await serve()
+    reader, writer = await asyncio.open_connection("127.0.0.1", serving.port)
+    writer.write(request_bytes("/healthz", "GET", "Transfer-Encoding: chunked\r\n") + b"zz\r\n")
+    async with asyncio.timeout(PATIENCE):
+        assert (await read_response(reader)).status == 200
+        assert await reader.read() == b""
+    writer.close()
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize("answer", [silence, not_leased])
