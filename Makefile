@@ -20,7 +20,7 @@ SEED ?= 1
 bin := .venv/bin
 code := bench client cluster dataset deploy process resp ringkv router shard tests
 
-.PHONY: help run test check format million fuzz chaos bench large bench-micro screenshots clean
+.PHONY: help run test check format million fuzz chaos bench large remote bench-micro screenshots clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench: .venv/.dev ## compare with nginx + memcached and others: ROUNDS=5 SECONDS
 # Its dataset stays: `python -m bench disk build/bench/10000000.dataset` measures reads from the disk.
 large: .venv/.dev ## pack, start, look up and lose a shard of PAIRS=10M; 100M take half an hour and 30 GB; writes docs/bench.md
 	$(bin)/python -m bench large --pairs $(PAIRS)
+
+remote: .venv/.dev ## shards whose data lie in a store, of PAIRS=10M: what they fetch, and how fast; writes docs/bench.md
+	$(bin)/python -m bench remote --pairs $(PAIRS)
 
 bench-micro: .venv/.dev ## the hot functions by themselves, beside all runs before
 	$(bin)/python -m pytest bench/micro -p no:randomly -p no:xdist --benchmark-only --benchmark-autosave \

@@ -22,6 +22,7 @@ from bench.pack import pack, pack_large
 from bench.peers.all import PEERS
 from bench.quiet import Quiet
 from bench.redis import pipeline
+from bench.remote import Remote, measure_remote
 from bench.report import report
 from bench.sample import Sampler
 from bench.scaling import grow
@@ -31,7 +32,7 @@ from bench.startup import start_up
 NEEDS_WRK: Final = ("serve", "redis", "mget", "scaling")
 STEPS: Final = ("memory", "lookup", "startup", "pack", "serve", "redis", "mget")
 OPTIONAL_STEPS: Final = ("growth", "scaling")
-DATASET_STEPS: Final = ("disk", "large")
+DATASET_STEPS: Final = ("disk", "large", "remote")
 """Commands of their own: they are about one dataset, which is large."""
 
 UNITS: Final = {"k": 1_000, "M": 1_000_000}
@@ -125,6 +126,26 @@ def large_command(pairs: int, rounds: int, patience: float, work: Path, docs: Pa
             measure_large(Large(pairs, rounds, work, folder, quiet, found))
 
         _measure("large", run, quiet, work / "results")
+    _report(work, docs)
+
+
+@main.command("remote")
+@click.option("--pairs", type=Pairs(), default="1M", show_default=True, help="As 200k or 10M.")
+@few_rounds_option
+@seconds_option
+@patience_option
+@work_option
+@docs_option
+def remote_command(pairs: int, rounds: int, seconds: float, patience: float, work: Path, docs: Path) -> None:  # noqa: PLR0913, PLR0917 - click passes by name
+    """Measure shards whose data lie in a store: what they fetch, how fast, and what clients notice of it."""
+    work = work.resolve()
+    quiet = Quiet(patience)
+    with _sockets() as folder:
+
+        def run(found: Figures) -> None:
+            measure_remote(Remote(pairs, rounds, seconds, work, folder, quiet, found))
+
+        _measure("remote", run, quiet, work / "results")
     _report(work, docs)
 
 

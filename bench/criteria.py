@@ -13,6 +13,7 @@ from bench.mget import BATCHES, SINGLES
 from bench.pack import REDIS as REDIS_PIPE
 from bench.pack import SORT
 from bench.redis import CONNECTIONS, HTTP, REDIS_PORT
+from bench.remote import CURL, LOCAL
 
 NGINX: Final = "nginx + 3 memcached"
 WEBDIS: Final = "webdis + Redis"
@@ -94,6 +95,13 @@ def _lost(trouble: str, quantity: str) -> Callable[[Figures], float | None]:
     return figure
 
 
+def _during_hydration(figures: Figures) -> float | None:
+    """At the largest size."""
+    at = max(figures.points(RINGKV, "warm p99 alone"), default=0)
+    during, alone = (figures.median(RINGKV, f"warm p99 {when}", at) for when in ("during hydration", "alone"))
+    return during / alone if during and alone else None
+
+
 def _misses(which: Callable[[list[int]], int]) -> Callable[[Figures], float | None]:
     """A miss against a hit at one of the sizes that were looked up."""
 
@@ -153,6 +161,13 @@ CRITERIA: Final = (
     Criterion("anonymous memory of a shard, the large dataset", _own("large anonymous", 1e6), most=120, unit=" MB"),
     Criterion(f"packing the large dataset against `{SORT_LARGE}`", _beside(SORT_LARGE, "large pack"), most=0.7),
     Criterion("resident while packing the large dataset", _own("large resident", 1e9), most=0.5, unit=" GB"),
+    Criterion("bytes fetched from a store for each that is owned", _own("fetched beyond owned"), most=1.3, unit=""),
+    Criterion("bytes fetched for each that moves to a fourth shard", _own("fetched beyond moved"), most=1.3, unit=""),
+    Criterion("bytes that a restart fetches", _own("fetched by a restart"), most=0, unit=" B"),
+    Criterion("first answer with an empty cache", _own("remote first answer"), most=1.0, unit=" s"),
+    Criterion("requests/s with a warm cache against local files", _beside(LOCAL, "warm rate"), least=0.97),
+    Criterion("time to fetch all that is owned against curl", _beside(CURL, "hydration"), most=1 / 0.7),
+    Criterion("p99 of what is here while the rest is fetched", _during_hydration, most=2.0),
     Criterion("a lookup, 10M pairs against 10k", _growth("lookup growth"), most=1.5),
     Criterion("CPU a request, 10M pairs against 10k", _growth("cpu by pairs"), most=1.5),
     Criterion("time a request, 10M pairs against 10k", _growth("p50 by pairs"), most=1.5),

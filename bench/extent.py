@@ -48,3 +48,31 @@ def at_size(figures: Figures) -> list[Sequence[str]]:
                 name = text if subject == RINGKV else f"{subject}: {text}"
                 rows.append((name, f"{at:,}", form.format(scale * found)))
     return rows
+
+
+def from_store(figures: Figures) -> list[Sequence[str]]:
+    """What `python -m bench remote` has measured; the first row is the heading."""
+    rows: list[Sequence[str]] = [("what", "pairs", "measured")]
+    for quantity, text, form, scale in (
+        (
+            "remote first answer",
+            "from the router's first moment until a shard with an empty cache has answered",
+            "{:.2f} s",
+            1,
+        ),
+        ("remote miss p99", "p99 of a block that the store has to be asked for", "{:.1f} ms", 1e3),
+        ("hydration", "until all is here", "{:.2f} s", 1),
+        ("fetched beyond owned", "bytes fetched for each that is owned", "{:.2f}", 1),
+        ("fetch requests", "in so many requests", "{:,.0f}", 1),
+        ("warm p99 alone", "p99 of what is here", "{:.2f} ms", 1e3),
+        ("warm p99 during hydration", "p99 of what is here, while the rest is fetched", "{:.2f} ms", 1e3),
+        ("warm rate", "requests/s when all is here, 64 connections", "{:,.0f}", 1),
+        ("fetched by a restart", "bytes that a restart fetches", "{:,.0f}", 1),
+        ("fetched beyond moved", "bytes fetched for each that a fourth shard owns", "{:.2f}", 1),
+    ):
+        for subject in figures.subjects(quantity):
+            for at in figures.points(subject, quantity):
+                found = figures.median(subject, quantity, at) or 0.0
+                name = text if subject == RINGKV else f"{subject}: {text}"
+                rows.append((name, f"{at:,}", form.format(scale * found)))
+    return rows

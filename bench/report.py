@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.criteria import promises
-from bench.extent import at_size, from_disk
+from bench.extent import at_size, from_disk, from_store
 from bench.figures import RINGKV, Figures
 from bench.peers.all import PEERS
 from bench.pictures import write_pictures
@@ -64,6 +64,7 @@ def _sections(figures: Figures) -> Iterable[tuple[str, Rows]]:
         ("Growth", _growth(figures)),
         ("From disk", from_disk(figures)),
         ("Large", at_size(figures)),
+        ("From a store", from_store(figures)),
     ):
         if len(rows) > 1:
             yield title, rows

@@ -1,4 +1,4 @@
-"""`python -m bench disk` and `python -m bench large`, end to end, with data that takes seconds instead of hours."""
+"""`python -m bench disk`, `large` and `remote`, end to end, with data that takes seconds instead of hours."""
 
 import importlib.util
 import shutil
@@ -12,11 +12,12 @@ from bench import disk, extstore, rocks
 from bench.cgroup import CannotLimit
 from bench.data import Data, prepare
 from bench.disk import CONNECTIONS, Disk, measure_disk
-from bench.extent import at_size, from_disk
+from bench.extent import at_size, from_disk, from_store
 from bench.figures import RINGKV, Figures
 from bench.fio import FIO
 from bench.large import HANG, HANG_2, KILL, SORT
 from bench.quiet import Quiet
+from bench.remote import CURL, LOCAL
 from bench.sample import Sampler
 from tests.support.processes import Spawner, short_directory
 
@@ -81,6 +82,25 @@ def test_what_a_large_dataset_costs_is_measured(spawn: Spawner, tmp_path: Path) 
         assert (figures.median(trouble, "lost failed", PAIRS) or 0) < 5000
     assert f"| {KILL}: the longest wait meanwhile | {PAIRS:,} |" in (tmp_path / "bench.md").read_text("utf-8")
     assert len(at_size(figures)) > 10
+
+
+def test_what_shards_fetch_of_a_store_is_measured(spawn: Spawner, tmp_path: Path) -> None:
+    figures, _ = measured(spawn, tmp_path, "remote", "--pairs", "50k", "--seconds", "1")
+    bounds = {
+        (RINGKV, "remote first answer"): (0.01, 60),
+        (RINGKV, "remote miss p99"): (1e-4, 10),
+        (RINGKV, "hydration"): (0.01, 100),
+        (CURL, "hydration"): (0.001, 100),
+        (RINGKV, "fetched beyond owned"): (1, 1.3),
+        (RINGKV, "fetch requests"): (3, 1000),
+        (RINGKV, "fetched beyond moved"): (1, 1.3),
+        (RINGKV, "warm rate"): (100, 1e6),
+        (LOCAL, "warm rate"): (100, 1e6),
+    }
+    for (subject, quantity), (least, most) in bounds.items():
+        assert least <= (figures.median(subject, quantity, 50_000) or 0) <= most, quantity
+    assert figures.median(RINGKV, "fetched by a restart", 50_000) == 0
+    assert len(from_store(figures)) > 10
 
 
 def test_what_cannot_be_measured_is_named_with_the_reason(

@@ -19,7 +19,7 @@ DOCUMENTS: Final = documents(ROOT)
 
 EXCEPTIONS: Final[dict[str, tuple[Callable[[str], str], str]]] = {
     r"(\w+=\S+ )*docker .*": (lambda _: ":", "tests/compose/test_documents.py has an engine"),
-    r"make (test|check|chaos|fuzz|million|bench|large|bench-micro)\b.*": (
+    r"make (test|check|chaos|fuzz|million|bench|large|remote|bench-micro)\b.*": (
         lambda text: text.replace("make", "make -n", 1),
         "minutes, and tests within tests: the target is there and expands",
     ),
