@@ -30,6 +30,9 @@ WINDOW: Final = 32 << 20
 
 MIN_REQUEST: Final = 256 << 10
 
+AT_ONCE: Final = 64
+"""Blocks that are looked at before the event loop does something else: half a millisecond."""
+
 PART: Final = 4
 """At a low rate one request is what a part of a second allows, so that what is asked for later is not long in line."""
 
@@ -68,13 +71,14 @@ class Hydration:
     async def advance(self, partitions: Iterable[int]) -> int:
         """Check what is here of leased partitions, and begin to fetch the rest; returns the bytes that were here."""
         here = 0
-        for batch in self._batches(partitions):
+        for batch in await self._batches(partitions):
             found = await to_end(_look, batch, populate=self._blocks.mapped)
             for one in found:
                 self._settle(batch, one, "")
             here += sum(one.row.size for one in found)
             blocks = {one.block for one in found}
-            for request in coalesce([one for one in batch.wanted if one.block not in blocks], self._largest()):
+            missing = [one for one in batch.wanted if one.block not in blocks]
+            for request in await to_end(coalesce, missing, self._largest()):
                 if not self._full:
                     await self._fetches.slots.acquire()
                     fetching = asyncio.create_task(self._fetch(batch, request))
@@ -100,14 +104,20 @@ class Hydration:
         rate = self._fetches.rate
         return min(MAX_REQUEST, max(rate // PART, MIN_REQUEST)) if rate else MAX_REQUEST
 
-    def _batches(self, partitions: Iterable[int]) -> list[_Batch]:
+    async def _batches(self, partitions: Iterable[int]) -> list[_Batch]:
+        """What is not known to be here, a segment at a time; whoever asks meanwhile is answered in between."""
         batches: dict[int, _Batch] = {}
         blocks = self._blocks
+        looked = 0
         for partition in partitions:
             number = blocks.dataset.segment_of(partition)
             batch = batches.setdefault(number, _Batch(blocks.dataset.segments[number], [], {}))
             batch.tables[partition] = blocks.tables[partition]
             batch.wanted.extend(Wanted(block, blocks.row(block)) for block in blocks.unchecked(partition))
+            looked += blocks.width
+            if looked >= AT_ONCE:
+                looked = 0
+                await asyncio.sleep(0)
         return list(batches.values())
 
     async def _fetch(self, batch: _Batch, request: Request) -> None:
