@@ -6,10 +6,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pytest
 
 from ringkv.dataset.cache import dataset_path
@@ -20,6 +21,10 @@ from tests.chaos.run import Run, Scale, under_load
 
 VERSIONS: Final = 3
 """Different ones, which are published in turn."""
+
+PUBLISH: Final = "publish"
+SWAP: Final = "swap"
+SERVED: Final = "served"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,18 +124,31 @@ def test_no_request_fails_or_is_answered_of_two_versions(scenario: Scenario, rep
         for _ in range(scenario.scale.rounds):
             for _ in range(3):
                 before, served = served, next(following)
-                run.mark("publish")
+                run.mark(PUBLISH)
                 versions.publish(served)
+                run.mark(SWAP)
                 wait_until_served(cluster, served)
-                run.mark("served")
-            run.mark("roll back")
+                run.mark(SERVED)
+                run.pause(scenario.scale.quiet)
+            run.mark(SWAP)
             versions.roll_back()
             wait_until_served(cluster, before)
-            run.mark("rolled back")
+            run.mark(SERVED)
+            run.pause(scenario.scale.quiet)
             served = before
             following = cycle([each for each in datasets if each != served] + [served])
+    during, otherwise = (p99(run, what) for what in (SWAP, SERVED))
     title = f"versions published and rolled back, R={replicas}"
-    scenario.report(f"versions-{replicas}", title, run, longest=0.05)
+    note = f"p99 {1e3 * during:.1f} ms from a swap until all is served, {1e3 * otherwise:.1f} ms otherwise"
+    scenario.report(f"versions-{replicas}", title, run, longest=0.05, note=note)
+    if scenario.scale.full:
+        assert during <= 1.5 * otherwise
+
+
+def p99(run: Run, what: str) -> float:
+    """Of the requests that were due between a mark of this kind and the next one, whatever that is; in seconds."""
+    spans = [(mark.at, after.at) for mark, after in pairwise(run.marks) if mark.what == what]
+    return float(np.percentile(np.concatenate([run.result.between(*span).latency for span in spans]), 99))
 
 
 def kill(cluster: Cluster) -> None:
