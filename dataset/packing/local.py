@@ -9,14 +9,14 @@ Memory is bounded by the size of a chunk and the number of workers, not by the s
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from ringkv.cluster.position import SLOTS, block_count, partition_count
 from ringkv.dataset.durable import sync
 from ringkv.dataset.format import segment_name
 from ringkv.dataset.manifest import Manifest, SegmentEntry
+from ringkv.dataset.packing.answers import pick_up, put_down
 from ringkv.dataset.packing.chunk import Chunk, Rejected, groups, sort_chunk
 from ringkv.dataset.packing.cuts import ranges, segment_size, segments
 from ringkv.dataset.packing.inflight import in_order, worker_pool
@@ -41,6 +42,9 @@ from ringkv.dataset.packing.workspace import workspace
 from ringkv.dataset.source.find import find
 from ringkv.dataset.source.protocol import Source
 from ringkv.process.words import counted
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 ROW: Final = 8 + 16 + 4
 """What a row takes while it is merged, beside its value."""
@@ -134,7 +138,7 @@ def _sort(job: Job) -> SortedRuns:
     files = [source.file for source in job.sources if source.file]
     total = 2 * sum(file.identity.size for file in files) if len(files) == len(job.sources) else 0
     begun: deque[tuple[list[Source], int]] = deque()
-    with closing(in_order(job.workers, sort_chunk, _chunks(job, begun.append), job.worker_count)) as results:
+    with closing(_answers(job, sort_chunk, _chunks(job, begun.append))) as results:
         for number, result in enumerate(results):
             sources, consumed = begun.popleft()
             before = places.rows
@@ -151,6 +155,12 @@ def _sort(job: Job) -> SortedRuns:
     for file in files:
         file.check_unchanged()
     return SortedRuns(runs, slots, places)
+
+
+def _answers(job: Job, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Generator[Result, None, None]:
+    """What the workers find out of all tasks, in their order."""
+    with closing(in_order(job.workers, partial(put_down, job.directory, function), tasks, job.worker_count)) as names:
+        yield from map(pick_up, names)
 
 
 def _chunks(job: Job, begun: Callable[[tuple[list[Source], int]], None]) -> Iterator[Chunk]:
@@ -183,7 +193,7 @@ def _merge_into(job: Job, found: SortedRuns, blocks: int) -> Written:
     tasks = list(_tasks(job, found, blocks))
     size, partitions = job.size(), partition_count(blocks)
     done: list[Segment] = []
-    with closing(in_order(job.workers, write_segment, tasks, job.worker_count)) as results:
+    with closing(_answers(job, write_segment, tasks)) as results:
         for task, result in zip(tasks, results, strict=True):
             if isinstance(result, Duplicate):
                 key, first, second = result
