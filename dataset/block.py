@@ -4,6 +4,7 @@ What is read from a mapping is searched where the key is to be expected (`shard.
 """
 
 from binascii import hexlify
+from collections.abc import Iterator
 from struct import Struct
 from typing import NamedTuple
 
@@ -29,6 +30,11 @@ class Row(NamedTuple):
 def read_row(rows: bytes, block: int) -> Row:
     """A row of rows that stand one behind the other, as `format.BLOCK_ROW` lays them out."""
     return Row._make(_read_row(rows, block * _ROW.size))
+
+
+def rows_of(rows: bytes) -> Iterator[Row]:
+    """All of them."""
+    return map(Row._make, _ROW.iter_unpack(rows))
 
 
 def damage(body: bytes | memoryview, row: Row) -> str:

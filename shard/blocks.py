@@ -16,7 +16,7 @@ from struct import Struct
 from typing import Final, cast
 
 from ringkv.cluster.errors import BlockNotFetched, CorruptBlock, DatasetError, PartitionNotLeased
-from ringkv.dataset.block import Row, read_row
+from ringkv.dataset.block import Row, read_row, rows_of
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.format import OFFSET_BYTES, offsets_at, values_at
 from ringkv.dataset.residency import Span
@@ -123,12 +123,14 @@ class Blocks:
         _, _, _, keys, _, _ = ENTRY.unpack_from(self.tables[partition], number * ENTRY.size)
         return bool(keys)
 
-    def unchecked(self, partition: int) -> list[int]:
-        """The blocks of a leased partition that are neither checked nor corrupt nor empty."""
+    def unchecked(self, partition: int) -> list[tuple[int, Row]]:
+        """The blocks of a leased partition that are neither checked nor corrupt nor empty, with their rows."""
         if self.dataset.segment_of(partition) in self._doubted or partition not in self.rows:
             return []
-        blocks = [block for block in self.of(partition) if not (self.checked(block) or block in self.corrupt)]
-        return [block for block in blocks if self.row(block).keys]
+        found = zip(
+            self.of(partition), ENTRY.iter_unpack(self.tables[partition]), rows_of(self.rows[partition]), strict=True
+        )
+        return [(block, row) for block, entry, row in found if row.keys and not entry[3] and block not in self.corrupt]
 
     def read(self, block: int) -> tuple[Row, bytes]:
         """The block's row and a copy of its body, checked if that has not been done before; b"" if it has no keys.

@@ -11,6 +11,7 @@ What somebody waits for does not stand in this line (`shard.reads`).
 import asyncio
 import logging
 from collections.abc import Iterable
+from itertools import starmap
 from typing import Final, NamedTuple
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
@@ -113,7 +114,7 @@ class Hydration:
             number = blocks.dataset.segment_of(partition)
             batch = batches.setdefault(number, _Batch(blocks.dataset.segments[number], [], {}))
             batch.tables[partition] = blocks.tables[partition]
-            batch.wanted.extend(Wanted(block, blocks.row(block)) for block in blocks.unchecked(partition))
+            batch.wanted.extend(starmap(Wanted, blocks.unchecked(partition)))
             looked += blocks.width
             if looked >= AT_ONCE:
                 looked = 0
@@ -126,11 +127,16 @@ class Hydration:
             retry=retry_if_exception_type(StoreError), wait=wait_random_exponential(multiplier=0.5, max=MAX_PAUSE)
         ):
             with attempt:
-                for start, end, wanted in coalesce([one for one in request.wanted if self._is_wanted(batch, one)]):
+                for start, end, wanted in self._still(batch, request):
                     await self._fetches.pace(end - start)
                     if not self._full:
                         data = await self._origin.fetch(batch.segment.entry.name, start, end)
                         await self._take(batch, Request(start, end, wanted), data)
+
+    def _still(self, batch: _Batch, request: Request) -> list[Request]:
+        """What is left of a request: others may have fetched blocks of it, and partitions may be gone."""
+        wanted = [one for one in request.wanted if self._is_wanted(batch, one)]
+        return [request] if len(wanted) == len(request.wanted) else coalesce(wanted)
 
     async def _take(self, batch: _Batch, request: Request, data: memoryview) -> None:
         kept, wrong = await to_end(_keep, batch.segment, request, data, populate=self._blocks.mapped)

@@ -92,7 +92,7 @@ class Warmup:
         group: list[tuple[int, Row]] = []
         held = 0
         # Their rows are taken now: the partition may be released while the first of them are read.
-        for block, row in [(block, self._blocks.row(block)) for block in self._blocks.unchecked(partition)]:
+        for block, row in self._blocks.unchecked(partition):
             group.append((block, row))
             held += row.size
             if held >= AT_ONCE:
@@ -105,7 +105,7 @@ class Warmup:
         dataset = self._blocks.dataset
         segment = dataset.segments[dataset.segment_of(partition)]
         wrong = await to_end(_read, segment, [row for _, row in group])
-        still = set(self._blocks.unchecked(partition))
+        still = {block for block, _ in self._blocks.unchecked(partition)}
         for (block, row), reason in zip(group, wrong, strict=True):
             if block in still:
                 self._blocks.settle(block, row, reason)
