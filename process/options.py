@@ -27,6 +27,9 @@ class OneLineCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            error.ctx = None
+            raise
         except RingkvError as error:
             raise click.ClickException(str(error)) from error
 

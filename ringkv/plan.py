@@ -1,7 +1,6 @@
 """`ringkv plan`: what more or fewer shards would move and how even it would be, without doing it."""
 
 import json
-import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -14,69 +13,25 @@ from rich.table import Table
 from rich.text import Text
 
 from ringkv.change import Balance, Change, Load, Weights, balance, changes, rings
-from ringkv.cluster.errors import StartupError
-from ringkv.cluster.limits import MIN_BLOCKS
-from ringkv.cluster.position import SLOTS
+from ringkv.cluster.limits import MAX_REPLICAS, MAX_SHARDS, MIN_BLOCKS
 from ringkv.cluster.ring import Ring
 from ringkv.dataset.cli import DATA, cache_dir, on_duplicate, packed
-from ringkv.process.options import OneLineCommand
-from ringkv.shard.name import checked
+from ringkv.plan_options import Pairs, Partitions, Pattern, Shards, check
+from ringkv.process.options import SIZE, OneLineCommand
 
 if TYPE_CHECKING:
     from ringkv.dataset.packing.merge import DuplicatePolicy
-
-MAX_SHARDS: Final = 256
-"""A ring of so many takes a third of a second to compute; a larger number is taken for a typing mistake."""
+    from ringkv.sizing import Sizing
 
 BAR: Final = 40
 BAR_MIN: Final = 8
 """Characters of the longest bar at most and at least; between them the terminal's width decides."""
 
+MAX_ROWS: Final = 64
+"""Shards that are told one by one, if they are no more; of all of them `--json` tells."""
+
 PLAIN_WIDTH: Final = 120
 """Columns of a table that is not written to a terminal, beside the names of the shards."""
-
-
-class Shards(click.ParamType[tuple[int, ...]]):
-    """`3..8`, `8..3` or `5`, as the numbers of shards one after the other."""
-
-    name = "range"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        match = re.fullmatch(r"([0-9]{1,6})(?:\.\.([0-9]{1,6}))?", value)
-        if not match:
-            self.fail(f"{value!r} is not a number of shards; want 3..8, 8..3 or 5", param, ctx)
-        first, last = int(match[1]), int(match[2] or match[1])
-        if not (1 <= first <= MAX_SHARDS and 1 <= last <= MAX_SHARDS):
-            self.fail(f"{value!r} is out of range; a plan is for 1 to {MAX_SHARDS} shards", param, ctx)
-        return tuple(range(first, last + 1) if first <= last else range(first, last - 1, -1))
-
-
-class Partitions(click.ParamType[int]):
-    """The number of partitions of a packed dataset."""
-
-    name = "number"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        text = str(value)
-        number = int(text) if re.fullmatch("[0-9]{1,6}", text) else 0
-        if not MIN_BLOCKS <= number <= SLOTS or number & (number - 1):
-            self.fail(f"{text!r} is not a power of two from {MIN_BLOCKS} to {SLOTS}", param, ctx)
-        return number
-
-
-class Pattern(click.ParamType[str]):
-    """How shards are called, with {n} for the number."""
-
-    name = "pattern"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value.count("{n}") != 1:
-            self.fail(f"{value!r} has no {{n}}, or several, for the shard's number; want shard-{{n}}", param, ctx)
-        try:
-            checked(value.replace("{n}", str(MAX_SHARDS)))
-        except StartupError as error:
-            self.fail(str(error), param, ctx)
-        return str(value)
 
 
 class Plan(NamedTuple):
@@ -88,10 +43,15 @@ class Plan(NamedTuple):
     weights: Weights | None
     steps: list[Ring]
     changes: list[Change]
+    sizing: "Sizing | None" = None
 
     @property
     def partitions(self) -> int:
         return self.steps[0].partitions
+
+    @property
+    def largest_ring(self) -> int:
+        return max(len(self.steps[0].names), len(self.steps[-1].names))
 
     @property
     def longest_name(self) -> str:
@@ -104,9 +64,13 @@ class Plan(NamedTuple):
 
 @click.command(cls=OneLineCommand)
 @click.argument("data", type=DATA, nargs=-1)
-@click.option("--shards", type=Shards(), required=True, help="From how many to how many, as 3..8 or 8..3, or just 5.")
 @click.option(
-    "--replicas", type=click.IntRange(1, MAX_SHARDS), default=1, show_default=True, help="Owners of each key."
+    "--shards",
+    type=Shards(),
+    help="From how many to how many, as 3..8 or 8..3, or just 5.  [default: as many as --memory asks for]",
+)
+@click.option(
+    "--replicas", type=click.IntRange(1, MAX_REPLICAS), default=1, show_default=True, help="Owners of each key."
 )
 @click.option("--partitions", type=Partitions(), help="Without DATA: how many its dataset has.  [default: 256]")
 @click.option(
@@ -116,6 +80,16 @@ class Plan(NamedTuple):
     show_default=True,
     help="How shards are called, for names decide who owns what: `ringkv-shard-{n}` in Docker Compose.",
 )
+@click.option("--pairs", type=Pairs(), help="Instead of DATA: how many pairs there will be, as 1e10 or 10M.")
+@click.option("--value-size", type=SIZE, default="60", show_default=True, help="Bytes of a value, for --pairs.")
+@click.option("--memory", type=SIZE, help="What a shard's machine has, as 64G: tells how many shards it takes.")
+@click.option(
+    "--zones",
+    type=click.IntRange(1, MAX_SHARDS),
+    default=1,
+    show_default=True,
+    help="Of several, in which shards are, one may be lost, and the memory of the others has to do.",
+)
 @click.option("--svg", type=click.Path(path_type=Path), help="Also draw the first and the last ring into this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @on_duplicate
@@ -123,10 +97,14 @@ class Plan(NamedTuple):
 def plan(  # noqa: PLR0913 - as many as the command has options
     *,
     data: tuple[Path, ...],
-    shards: tuple[int, ...],
+    shards: tuple[int, ...] | None,
     replicas: int,
     partitions: int | None,
     names: str,
+    pairs: int | None,
+    value_size: int,
+    memory: int | None,
+    zones: int,
     svg: Path | None,
     as_json: bool,
     on_duplicate: "DuplicatePolicy",
@@ -134,22 +112,28 @@ def plan(  # noqa: PLR0913 - as many as the command has options
 ) -> None:
     """Show what a change of the number of shards would move, and how even the ring is before and after.
 
-    DATA, packed or anything that `ringkv pack` takes, makes keys and bytes exact; without it partitions are
-    counted. `least` is what any placement would have to move for the same balance.
+    DATA, packed or anything that `ringkv pack` takes, makes keys and bytes exact; --pairs draws them; without either
+    partitions are counted. `least` is what any placement would have to move for the same balance.
 
     \b
     ringkv plan --shards 3..8
     ringkv plan example.data --shards 5..3 --replicas 2 --svg ring.svg
+    ringkv plan --pairs 1e10 --value-size 60 --memory 64G --replicas 2 --zones 3
     """  # noqa: D301 - click takes backslash-b for "leave this paragraph as it is"
-    if data and partitions is not None:
-        raise click.ClickException("--partitions is for a plan without DATA, which has its own number; leave one out")
-    dataset, weights = None, None
+    check(data, pairs, partitions, shards, memory, zones)
+    dataset, weights, sizing = None, None, None
     if data:
         with packed(data, on_duplicate, cache) as path:
             dataset, weights = _weigh(path)
-    count = len(weights.keys) if weights else partitions or MIN_BLOCKS
-    steps = rings(names, shards, replicas, count)
-    made = Plan(names, replicas, dataset, weights, steps, changes(steps, weights))
+    counts = shards or ()
+    if pairs or memory:
+        from ringkv.sizing import drawn  # noqa: PLC0415 - a plan of partitions needs no NumPy
+
+        sizing = _size(weights or (pairs or 0, value_size), counts, memory or 0, replicas, zones)
+        weights = weights or drawn(sizing)
+        counts = counts or ((sizing.shards, sizing.shards - 1) if sizing.shards > 1 else (1,))
+    steps = rings(names, counts, replicas, len(weights.keys) if weights else partitions or MIN_BLOCKS)
+    made = Plan(names, replicas, dataset, weights, steps, changes(steps, weights), sizing)
     if svg is not None:
         _draw(made, svg)
     if as_json:
@@ -158,6 +142,20 @@ def plan(  # noqa: PLR0913 - as many as the command has options
     width = None if sys.stdout.isatty() else PLAIN_WIDTH + len(made.longest_name)
     console = Console(highlight=False, width=width)
     console.print(_account(made, console.width))
+
+
+def _size(data: Weights | tuple[int, int], counts: tuple[int, ...], memory: int, replicas: int, zones: int) -> "Sizing":
+    """What the data take, given as they are or as so many pairs with values of so many bytes."""
+    from ringkv.shard.server import WARM_RATE  # noqa: PLC0415 - as above
+    from ringkv.sizing import KEY_BYTES, Data, shards_needed, sized  # noqa: PLC0415
+
+    if isinstance(data, Weights):
+        pairs = sum(data.keys)
+        found = Data(pairs, max(0, sum(data.bytes) - pairs * KEY_BYTES))
+    else:
+        found = Data(data[0], data[0] * data[1])
+    shards = counts[-1] if counts else shards_needed(found, memory, replicas, zones)
+    return sized(found, shards, replicas, zones, WARM_RATE)
 
 
 def _weigh(path: Path) -> tuple[str, Weights]:
@@ -179,6 +177,7 @@ def _draw(made: Plan, path: Path) -> None:
 
 def _as_json(made: Plan) -> dict[str, Any]:
     return {
+        "sizing": asdict(made.sizing) if made.sizing else None,
         "names": made.pattern,
         "replicas": made.replicas,
         "partitions": made.partitions,
@@ -196,11 +195,17 @@ def _account(made: Plan, width: int) -> RenderableType:
     if made.dataset and made.weights:
         about = f"dataset {made.dataset}: {sum(made.weights.keys):,} keys, {decimal(sum(made.weights.bytes))}\n{about}"
     parts: list[RenderableType] = [Text(about), Text()]
+    if made.sizing:
+        from ringkv.sizing_told import sizing_table  # noqa: PLC0415 - as above
+
+        parts += [sizing_table(made.sizing), Text()]
     if made.changes:
         parts += [_changes(made.changes, width), Text()]
     else:
         parts += [Text(f"the largest shard has {made.first.largest:.3f} times the mean"), Text()]
-    return Group(*parts, _loads(made, width))
+    if made.largest_ring <= MAX_ROWS:
+        parts.append(_loads(made, width))
+    return Group(*parts)
 
 
 def _changes(made: list[Change], width: int) -> Table:

@@ -1,0 +1,46 @@
+"""A sizing in words and figures that people read: a row each, with how it comes about."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from rich.filesize import decimal
+from rich.table import Table
+
+from ringkv.process.words import counted
+from ringkv.sizing import PACKING_RATE, PACKING_START, Sizing
+
+MINUTE: Final = 60.0
+HOUR: Final = 3600.0
+
+
+def sizing_table(sizing: Sizing) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    for what, amount in _rows(sizing):
+        table.add_row(what, amount)
+    return table
+
+
+def _rows(sizing: Sizing) -> Iterator[tuple[str, str]]:
+    pairs, mean = sizing.pairs, sizing.values / max(sizing.pairs, 1)
+    copies = f"{sizing.replicas} of each key" if sizing.replicas > 1 else "each key once"
+    zones = f", {-(-sizing.shards // sizing.zones):,} in each of {sizing.zones} zones" if sizing.zones > 1 else ""
+    lost = f", and {decimal(sizing.part_lost)} while a zone is lost" if sizing.zones > 1 else ""
+    yield "data", f"{counted(pairs, 'pair')} with {mean:,.0f} bytes each: {decimal(sizing.text)} as text"
+    blocks = f"{counted(sizing.blocks // sizing.partitions, 'block')} of {pairs / sizing.blocks:,.0f} keys"
+    yield "dataset", f"{decimal(sizing.dataset)}: {sizing.partitions:,} partitions of {blocks}"
+    yield "shards", f"{sizing.shards:,}{zones}, {copies}"
+    yield "a shard holds", f"{decimal(sizing.part)} at most{lost}"
+    yield "memory", f"{decimal(sizing.memory)} for that and the shard itself"
+    yield "cache", f"{decimal(sizing.cache)} on its disk, for two versions of a catalog in a store"
+    yield "start", f"answers after {_seconds(sizing.start)}, has read all of it after {_seconds(sizing.warm)}"
+    rate = f"{decimal(round(PACKING_RATE))} of text a second"
+    yield "packing", f"{_seconds(sizing.packing_core_seconds + PACKING_START)} of one core, at {rate}"
+    yield "", f"{decimal(sizing.packing_disk)} to and from its disk, with room for twice the dataset"
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 2 * MINUTE:
+        return f"{seconds:.1f} s"
+    return f"{seconds / MINUTE:.0f} min" if seconds < 2 * HOUR else f"{seconds / HOUR:.1f} h"

@@ -1,0 +1,145 @@
+"""`ringkv plan --pairs` foretells what data take: held to packs made here, and to figures of two idle cores."""
+
+import json
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from ringkv.cluster.ring import build_ring
+from ringkv.dataset.dataset import Dataset
+from ringkv.dataset.format import BLOCK_ROW
+from ringkv.shard.server import WARM_RATE
+from ringkv.sizing import BLOCK_ROW as BLOCK_ROW_BYTES
+from ringkv.sizing import PACKING_START, Data, drawn, shards_needed, sized
+from tests.support.processes import Spawner, one_line
+
+PACKED: Final = {1_000_000: 81_207_528, 10_000_000: 809_098_926}
+"""Pairs with values of 60 bytes → bytes of the folder that `ringkv pack` made of them."""
+
+SECONDS: Final = {1_000_000: 0.96, 10_000_000: 6.21}
+"""The same → seconds that it took on two cores, from docs/bench.md."""
+
+STARTED: Final = {1_000_000: 0.68}
+"""The same → seconds of `ringkv up` until the first answer, from there too."""
+
+
+def plan(spawn: Spawner, *args: str | Path) -> Any:
+    done = spawn("plan", "--json", *args)
+    assert (done.wait(), done.err) == (0, "")
+    return json.loads(done.out)
+
+
+def children_seconds() -> float:
+    """Processor time of the processes that this one has started and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def folder_size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(("pairs", "value_size"), [(3000, 60), (100_000, 60), (20_000, 3000)])
+def test_a_dataset_is_as_large_as_foretold(
+    generated: Callable[..., tuple[Path, Path]], pairs: int, value_size: int
+) -> None:
+    data, packed = generated(pairs, value_size=value_size)
+    foretold = Data(pairs, pairs * value_size)
+    assert foretold.dataset == pytest.approx(folder_size(packed), rel=0.02)
+    assert foretold.text == pytest.approx(data.stat().st_size, rel=0.01)
+    with Dataset.open(packed) as dataset:
+        assert foretold.partitions == dataset.manifest.partitions
+        assert foretold.blocks == dataset.manifest.blocks
+
+
+def test_foretold_and_measured_are_a_fifth_apart_at_most() -> None:
+    foretold = {pairs: sized(Data(pairs, 60 * pairs), 1, 1, 1, WARM_RATE) for pairs in PACKED}
+    assert {pairs: sizing.dataset for pairs, sizing in foretold.items()} == pytest.approx(PACKED, rel=0.01)
+    packing = {pairs: PACKING_START + sizing.packing_core_seconds / 2 for pairs, sizing in foretold.items()}
+    assert packing == pytest.approx(SECONDS, rel=0.2)
+    assert {pairs: foretold[pairs].start for pairs in STARTED} == pytest.approx(STARTED, rel=0.2)
+    assert BLOCK_ROW.itemsize == BLOCK_ROW_BYTES
+
+
+@pytest.mark.parametrize(("replicas", "zones", "shards"), [(1, 1, 4), (2, 1, 5), (2, 3, 12), (3, 2, 7)])
+def test_no_shard_holds_more_than_foretold(replicas: int, zones: int, shards: int) -> None:
+    sizing = sized(Data(30_000_000, 30_000_000 * 60), shards, replicas, zones, WARM_RATE)
+    weights = drawn(sizing)
+    assert sum(weights.keys) == sizing.pairs
+    assert sum(weights.bytes) == pytest.approx(sizing.dataset, rel=0.001)
+    for count, part in ((shards, sizing.part), (shards - -(-shards // zones) * (zones > 1), sizing.part_lost)):
+        ring = build_ring([f"shard-{n}" for n in range(count)], replicas, sizing.partitions)
+        held = dict.fromkeys(ring.names, 0)
+        for owners, size in zip(ring.owners, weights.bytes, strict=True):
+            for name in owners:
+                held[name] += size
+        assert 0.9 * part < max(held.values()) < 1.01 * part
+
+
+def test_the_fewest_shards_that_suffice_are_told() -> None:
+    data = Data(1_000_000_000, 60_000_000_000)
+    for replicas, zones in ((1, 1), (2, 1), (2, 3)):
+        needed = shards_needed(data, 16 << 30, replicas, zones)
+        assert needed % zones == 0
+        assert sized(data, needed, replicas, zones, WARM_RATE).memory <= 0.9 * (16 << 30)
+        assert sized(data, needed - zones, replicas, zones, WARM_RATE).memory > 0.9 * (16 << 30)
+
+
+def test_ten_billion_pairs_are_planned_in_time(spawn: Spawner) -> None:
+    before = children_seconds()
+    command = ("--pairs", "1e10", "--value-size", "60", "--memory", "64G", "--replicas", "2", "--zones", "3")
+    found = plan(spawn, *command)
+    assert children_seconds() - before < 10
+    sizing = found["sizing"]
+    assert sizing["pairs"] == 10**10
+    assert sizing["dataset"] == pytest.approx(810e9, rel=0.01)
+    assert sizing["shards"] == 42
+    assert [ring["shards"] for ring in found["rings"]] == [42, 41]
+    assert sum(load["keys"] for load in found["rings"][0]["loads"]) == 2 * 10**10
+    (change,) = found["changes"]
+    assert change["share"] == pytest.approx(1 / 42, rel=0.2)
+    assert change["ratio"] < 1.15
+    account = spawn("plan", *command)
+    assert account.wait() == 0
+    assert "10,000,000,000 pairs with 60 bytes each: 980.0 GB as text" in account.out
+    assert "42, 14 in each of 3 zones, 2 of each key" in account.out
+
+
+def test_a_thousand_shards_are_even_and_give_up_little(spawn: Spawner) -> None:
+    before = children_seconds()
+    found = plan(spawn, "--pairs", "1e10", "--shards", "1000..999", "--replicas", "2")
+    assert children_seconds() - before < 10
+    for ring in found["rings"]:
+        assert ring["largest"] < 1.10
+    assert found["changes"][0]["share"] < 0.002
+    assert found["sizing"]["shards"] == 999
+
+
+def test_data_are_sized_as_they_are(spawn: Spawner, generated: Callable[..., tuple[Path, Path]]) -> None:
+    _, packed = generated(3000)
+    sizing = plan(spawn, packed, "--memory", "1G")["sizing"]
+    assert sizing["pairs"] == 3000
+    assert sizing["dataset"] == pytest.approx(folder_size(packed), rel=0.05)
+    assert sizing["shards"] == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["--pairs", "1e10"], 2, "Missing option '--shards', or --memory with DATA or --pairs."),
+        (["--pairs", "many"], 2, "'many' is not a number of pairs from 1 to 1e+12; want 1e10, 10M or 1000"),
+        (["--pairs", "1e13"], 2, "'1e13' is not a number of pairs"),
+        (["--pairs", "0"], 2, "'0' is not a number of pairs"),
+        (["--memory", "1G"], 1, "--memory tells how many shards hold some data; give DATA or --pairs"),
+        (["--shards", "3", "--zones", "2"], 1, "--zones is about memory; give --pairs, or DATA and --memory"),
+        (["--shards", "3", "--pairs", "1M", "--partitions", "256"], 1, "--partitions follows from --pairs"),
+        (["--shards", "3", "--pairs", "1M", "example.data"], 1, "--pairs is for a plan without DATA"),
+        (["--pairs", "1M", "--memory", "10M"], 1, "10,485,760 bytes of memory are too few: a shard takes 47,185,920"),
+        (["--pairs", "1e12", "--memory", "1G"], 1, "do not fit the memory of 1,024 shards"),
+    ],
+)
+def test_what_cannot_be_sized_is_one_line(spawn: Spawner, args: list[str], code: int, said: str) -> None:
+    assert said in one_line(spawn("plan", *args), code)
