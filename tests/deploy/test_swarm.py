@@ -1,0 +1,106 @@
+"""deploy/swarm.yaml is what `docker stack deploy` takes, and asks of ringkv what it has."""
+
+import json
+import os
+import re
+from typing import Any, Final
+
+import click
+import pytest
+
+from ringkv.cli import main
+from ringkv.router.policy import DRAIN_SECONDS as ROUTER_DRAINS
+from ringkv.shard.server import DRAIN_SECONDS as SHARD_DRAINS
+from tests.compose.project import docker
+from tests.deploy.test_observe import needs
+from tests.support.data import ROOT
+
+FILE: Final = ROOT / "deploy" / "swarm.yaml"
+
+GIVEN: Final = {
+    "CATALOG": "s3://example/ringkv",
+    "RINGKV_IMAGE": "registry.example/ringkv:1",
+    "RINGKV_SECRET": "not for everybody",
+    "AWS_REGION": "eu-central-1",
+}
+
+
+def environment(**changed: str) -> dict[str, str]:
+    """A shell's, with nothing of ours but what is given."""
+    ours = ("RINGKV_", "AWS_", "AZURE_", "COMPOSE_", "CATALOG")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | GIVEN | changed
+
+
+@pytest.fixture
+def services() -> dict[str, Any]:
+    """The services as Docker understands them."""
+    needs("docker")
+    shown = docker("compose", "--file", str(FILE), "config", "--format=json", env=environment())
+    found: dict[str, Any] = json.loads(shown)["services"]
+    return found
+
+
+def test_a_stack_is_what_it_describes() -> None:
+    needs("docker")
+    shown = docker("stack", "config", "--compose-file", str(FILE), env=environment())
+    # What it drops it says nothing of: these must be left.
+    for kept in ("read_only: true", "cap_drop:", "init: true", "endpoint_mode: dnsrr", "mode: host", "mode: global"):
+        assert kept in shown
+    assert "name: ringkv-cache-{{.Task.Slot}}" in shown
+
+
+@pytest.mark.parametrize("name", ["CATALOG", "RINGKV_IMAGE", "RINGKV_SECRET"])
+def test_what_must_be_set_is_asked_for(name: str) -> None:
+    needs("docker")
+    with pytest.raises(AssertionError, match=f"required variable {name} is missing a value"):
+        docker("stack", "config", "--compose-file", str(FILE), env=environment(**{name: ""}))
+
+
+def test_every_variable_is_told_of_at_the_head_of_the_file() -> None:
+    text = FILE.read_text()
+    head = text[: text.index("\nx-server")]
+    for name in re.findall(r"\$\{(\w+)", text):
+        assert re.search(rf"^#   {name}\s", head, re.MULTILINE), name
+
+
+def test_ringkv_takes_every_command_and_every_variable(
+    services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert set(services) == {"router", "shard"}
+    for name, service in services.items():
+        variables = {key: value for key, value in service["environment"].items() if value is not None}
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        known = {option.envvar for option in command.params if isinstance(option, click.Option)}
+        assert {key for key in variables if key.startswith("RINGKV_")} <= known
+        with monkeypatch.context() as patch:
+            for key, value in variables.items():
+                patch.setenv(key, str(value))
+            given = command.make_context(name, list(service["command"][1:])).params
+        assert given["secret"] == GIVEN["RINGKV_SECRET"]
+        probe = service["healthcheck"]["test"][-1]
+        if name == "shard":
+            assert given["data"] == (GIVEN["CATALOG"],)
+            assert given["leased"]
+            assert f'("127.0.0.1", {given["http"].port})' in probe
+            assert [volume["target"] for volume in service["volumes"]] == [str(given["cache"])]
+            assert f"--group ringkv /packed {given['cache']}" in (ROOT / "deploy" / "Dockerfile").read_text()
+        else:
+            assert given["replicas"] == 2
+            assert given["shards"] == "dns://tasks.shard:7379"
+            assert f'("127.0.0.1", {given["listen"].port})' in probe
+            published = {port["target"]: port for port in service["ports"]}
+            assert set(published) == {given["listen"].port, given["redis_listen"].port}
+            assert {port["mode"] for port in published.values()} == {"host"}
+
+
+def test_a_task_has_the_time_to_leave_and_no_more_rights_than_it_must(services: dict[str, Any]) -> None:
+    for name, drains in (("shard", SHARD_DRAINS), ("router", ROUTER_DRAINS)):
+        service = services[name]
+        assert drains + 5 < float(service["stop_grace_period"].removesuffix("s"))
+        assert service["read_only"]
+        assert service["init"]
+        assert service["cap_drop"] == ["ALL"]
+        assert service["deploy"]["resources"]["limits"]["memory"]
+        assert service["deploy"]["endpoint_mode"] == "dnsrr"
+        assert service["deploy"]["update_config"]["order"] == "stop-first"
