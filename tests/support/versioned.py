@@ -16,16 +16,25 @@ class Versioned:
 
     def __init__(self, spawn: Spawner, catalogs: dict[str, Path], *options: str) -> None:
         self._spawn = spawn
+        self._options = options
+        self.port = 0
         folder = spawn.directory()
         self.addresses = {name: Address(f"{folder}/{name}", None) for name in catalogs}
         self.shards: dict[str, Spawned] = {}
         for name, catalog in catalogs.items():
             self.start(name, catalog)
-        listed = ",".join(map(str, self.addresses.values()))
-        self.router = spawn("router", "--shards", listed, "--listen", "127.0.0.1:0", *options)
-        self.port = int(self.router.wait_for_line(r"router listens on 127\.0\.0\.1:(\d+)")[1])
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.start_router()
         self.serves(1)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start_router(self) -> None:
+        """Start the router, where it was if it is started again."""
+        listed = ",".join(map(str, self.addresses.values()))
+        self.router = self._spawn("router", "--shards", listed, "--listen", f"127.0.0.1:{self.port}", *self._options)
+        self.port = int(self.router.wait_for_line(r"router listens on 127\.0\.0\.1:(\d+)")[1])
 
     def start(self, name: str, catalog: Path) -> None:
         args = ["--listen", str(self.addresses[name]), "--name", name, "--leased"]

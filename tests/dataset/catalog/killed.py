@@ -1,9 +1,9 @@
 """Kill a publisher before every step that it takes, one after the other, and look what is left each time.
 
-    python -m tests.dataset.catalog.killed CATALOG FIRST SECOND CACHE
+    python -m tests.dataset.catalog.killed CATALOG FIRST SECOND DATA CACHE
 
-FIRST and SECOND are packed datasets; each child publishes SECOND where FIRST is served. A step is a call that changes
-the disk or the store. Prints how many steps there are, when one has run through; anything unexpected is an exception.
+FIRST and SECOND are packed datasets; each child publishes DATA, which is as SECOND, where FIRST is served. Prints how
+many steps there are, when one has run through; anything unexpected is an exception.
 
 Every publisher and everybody who looks is a fork of this process, which itself never touches a store: its library's
 threads would not survive the fork.
@@ -20,40 +20,18 @@ from typing import Any
 from ringkv.dataset.catalog import Catalog
 from ringkv.dataset.content import opened_in
 from ringkv.dataset.local_objects import LocalObjects
-from ringkv.dataset.objects import StoreObjects
-from ringkv.dataset.packing.memory import Budget
 from ringkv.dataset.prune import prune
-from ringkv.dataset.publish import Order, publish
-
-STEPS: dict[Any, tuple[str, ...]] = {
-    os: ("fsync", "rename", "link", "unlink", "mkdir", "rmdir"),
-    StoreObjects: ("create", "swap", "delete"),
-    LocalObjects: ("create", "swap", "delete"),
-}
-
-
-def publish_to(location: str, data: Path, cache: Path) -> None:
-    order = Order("killed", budget=Budget(1, 16 << 20), cache=cache)
-    publish([data], Catalog.at(location), order, lambda _line: None, lambda _done, _all: None)
+from tests.dataset.catalog.steps import before_each_step, publish_to
 
 
 def publish_until(step: int, location: str, data: Path, cache: Path) -> None:
     """Publish, and be killed before the step of this number."""
-    taken = 0
 
-    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **named: Any) -> Any:
-            nonlocal taken
-            if taken == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-            taken += 1
-            return function(*args, **named)
+    def kill(number: int) -> None:
+        if number == step:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-        return call
-
-    for owner, names in STEPS.items():
-        for name in names:
-            setattr(owner, name, counted(getattr(owner, name)))
+    before_each_step(kill)
     publish_to(location, data, cache)
 
 
