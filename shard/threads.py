@@ -16,4 +16,6 @@ async def to_end(call: Callable[Params, Result], *args: Params.args, **kwargs: P
         return await asyncio.shield(begun)
     except asyncio.CancelledError:
         await asyncio.wait([begun])
+        if not begun.cancelled():
+            begun.exception()  # asked for, as asyncio logs what nobody asks for
         raise

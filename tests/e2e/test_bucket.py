@@ -99,3 +99,12 @@ def test_a_program_reads_a_bucket_without_any_server(
             assert dataset.get(key) == example_pairs[key]
             assert dict(dataset.items()) == example_pairs
     mirror.close()
+
+
+def test_a_shard_that_is_stopped_while_its_store_is_down_leaves_without_a_word_too_many(spawn: Spawner) -> None:
+    shard = spawn("shard", "http://127.0.0.1:9/catalog", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0")
+    shard.wait_for_line("answers HTTP on")
+    shard.process.terminate()
+    assert shard.wait() == 0
+    assert "Traceback" not in shard.err
+    assert "never retrieved" not in shard.err
