@@ -186,7 +186,7 @@ def _same_content(files: Sequence[RegularFile], target: Path) -> bool:
                 digest = digest or digest_of([file.digest() for file in files])
                 if digest_of([source.digest for source in packed]) == digest:
                     with _unused(old):
-                        limit(old, files)
+                        limit(old, [file.path for file in files])
                         old.rename(target)
                     return True
     return False

@@ -115,6 +115,14 @@ def _place(building: Path, catalog: Catalog, dataset: str) -> str:
     return folder
 
 
+def check_sent(path: Path, objects: Objects, name: str, where: range) -> None:
+    """Raise StoreError if these bytes of the object are not those of the file that was sent."""
+    with path.open("rb") as file:
+        sent = os.pread(file.fileno(), len(where), where.start)
+    if objects.read_range(name, where.start, where.stop) != sent:
+        raise StoreError(f"{objects.place(name)}: is not what was sent; publish again")
+
+
 def _copy(source: Content, path: Path, objects: Objects, prefix: str, progress: Progress) -> None:
     manifest = source.manifest
     total = sum(entry.size for entry in manifest.segments)
@@ -137,10 +145,7 @@ def _compare(source: Content, path: Path, objects: Objects, prefix: str, progres
 
     def compare(piece: tuple[str, int, int]) -> int:
         name, start, end = piece
-        with (path / name).open("rb") as file:
-            sent = os.pread(file.fileno(), end - start, start)
-        if objects.read_range(prefix + name, start, end) != sent:
-            raise StoreError(f"{objects.place(prefix + name)}: is not what was sent; publish again")
+        check_sent(path / name, objects, prefix + name, range(start, end))
         return end - start
 
     done = 0

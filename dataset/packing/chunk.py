@@ -56,7 +56,7 @@ def sort_chunk(task: Chunk) -> Sorted | Rejected:
         if isinstance(pairs, Malformed):
             return Rejected(_rows(found), pairs)
         found.append(pairs)
-    columns, data = found[0] if len(found) == 1 else _joined(found)
+    columns, data = joined(found)
     return Sorted(_rows(found), write_run(task.run, *sort_rows(data, columns)))
 
 
@@ -64,7 +64,10 @@ def _rows(found: Sequence[Pairs]) -> list[int]:
     return [len(pairs.columns.positions) for pairs in found]
 
 
-def _joined(found: Sequence[Pairs]) -> Pairs:
+def joined(found: Sequence[Pairs]) -> Pairs:
+    """The pairs of all of them, one after the other."""
+    if len(found) == 1:
+        return found[0]
     parts = [pairs.columns for pairs in found]
     shifts = np.cumsum([0, *(len(pairs.data) for pairs in found[:-1])])
     columns = Columns(

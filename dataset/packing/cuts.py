@@ -11,8 +11,18 @@ from ringkv.cluster.position import SLOTS
 MIN_SEGMENT_BYTES = 16 << 20
 """Smaller ones would cost more in tasks and files than they could gain in parallel."""
 
+ROW = 8 + 16 + 4
+"""Bytes that a row takes while it is merged, beside its value."""
+
 SEGMENTS = 64
 """Of a dataset that is not larger than so many of SEGMENT_BYTES: as many processors can share its work."""
+
+
+def sizes_of(slots: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The bytes of each slot while it is merged, from the rows and bytes of values of each, of shape (2, slots)."""
+    rows, values = slots
+    sizes: NDArray[np.int64] = rows * ROW + values
+    return sizes
 
 
 def segment_size(total: int) -> int:

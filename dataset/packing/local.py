@@ -16,19 +16,19 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ringkv.cluster.errors import DuplicateKey, MalformedLine, PackingFailed
+from ringkv.cluster.errors import MalformedLine, PackingFailed
 from ringkv.cluster.position import SLOTS, block_count, partition_count
 from ringkv.dataset.durable import sync
 from ringkv.dataset.format import segment_name
-from ringkv.dataset.manifest import Manifest, SegmentEntry
+from ringkv.dataset.manifest import Manifest, SegmentEntry, SourceEntry
 from ringkv.dataset.packing.answers import pick_up, put_down
 from ringkv.dataset.packing.chunk import Chunk, Rejected, groups, sort_chunk
-from ringkv.dataset.packing.cuts import ranges, segment_size, segments
+from ringkv.dataset.packing.cuts import ranges, segment_size, segments, sizes_of
 from ringkv.dataset.packing.inflight import in_order, worker_pool
 from ringkv.dataset.packing.memory import Budget, budget_of
 from ringkv.dataset.packing.merge import Duplicate, DuplicatePolicy
@@ -45,9 +45,6 @@ from ringkv.process.words import counted
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-
-ROW: Final = 8 + 16 + 4
-"""What a row takes while it is merged, beside its value."""
 
 
 class Written(NamedTuple):
@@ -124,8 +121,9 @@ def pack(  # noqa: PLR0913  # what is packed into what, and five choices by name
         chunk = budget.chunk_of(sources)
         job = Job(sources, directory, building, workers, budget.workers, chunk, segment_size, on_duplicate, report)
         written = _merge(job, _sort(job))
-        manifest = seal(building, written.segments, written.blocks, sources)
-        limit(building, [source.file for source in sources if source.file])
+        entries = [SourceEntry(source.name, source.consumed, source.digest) for source in sources]
+        manifest = seal(building, written.segments, written.blocks, entries)
+        limit(building, [source.file.path for source in sources if source.file])
         put(building, replaced)
         sync(replaced.parent)
         return manifest
@@ -196,11 +194,7 @@ def _merge_into(job: Job, found: SortedRuns, blocks: int) -> Written:
     with closing(_answers(job, write_segment, tasks)) as results:
         for task, result in zip(tasks, results, strict=True):
             if isinstance(result, Duplicate):
-                key, first, second = result
-                raise DuplicateKey(
-                    f"{found.places.of(second)}: key {key} stands {found.places.beside(first, second)} too;"
-                    " remove one, or choose with --on-duplicate=first|last"
-                )
+                raise found.places.twice(result)
             done.append(result)
             job.progress(size + size * task.last // partitions, 2 * size)
     entries = [
@@ -214,8 +208,7 @@ def _merge_into(job: Job, found: SortedRuns, blocks: int) -> Written:
 
 def _tasks(job: Job, found: SortedRuns, blocks: int) -> Iterator[SegmentTask]:
     """A task for each segment."""
-    rows, values = found.slots
-    sizes = rows * ROW + values
+    sizes = sizes_of(found.slots)
     partitions = partition_count(blocks)
     width = SLOTS // partitions
     wanted = job.segment_size or segment_size(int(sizes.sum()))

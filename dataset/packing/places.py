@@ -2,18 +2,20 @@
 
 from bisect import bisect_right
 
-from ringkv.dataset.source.protocol import Source, place
+from ringkv.cluster.errors import DuplicateKey
+from ringkv.dataset.packing.merge import Duplicate
+from ringkv.dataset.source.protocol import Named, place
 
 
 class Places:
     """The sources that have been read so far, and with which row of all each of them begins."""
 
     def __init__(self) -> None:
-        self._sources: list[Source] = []
+        self._sources: list[Named] = []
         self._begins: list[int] = []
         self.rows = 0
 
-    def add(self, source: Source, rows: int) -> None:
+    def add(self, source: Named, rows: int) -> None:
         """Go on by so many rows of the source."""
         if not self._sources or self._sources[-1] is not source:
             self._sources.append(source)
@@ -24,14 +26,22 @@ class Places:
         """Where a row is, counted through all sources from 0, as messages begin."""
         return place(*self._find(row))
 
-    def beside(self, row: int, other: int) -> str:
+    def twice(self, found: Duplicate) -> DuplicateKey:
+        """The error that names both rows of a key."""
+        key, first, second = found
+        return DuplicateKey(
+            f"{self.of(second)}: key {key} stands {self._beside(first, second)} too;"
+            " remove one, or choose with --on-duplicate=first|last"
+        )
+
+    def _beside(self, row: int, other: int) -> str:
         """Where a row is, in a message that has named the place of the other."""
         (source, at), (named, _) = self._find(row), self._find(other)
         if source is not named:
             return f"at {place(source, at)}"
         return f"on line {at}" if source.unit == "line" else f"in row {at}"
 
-    def _find(self, row: int) -> tuple[Source, int]:
+    def _find(self, row: int) -> tuple[Named, int]:
         # Of sources that begin with the same row all but the last are empty.
         number = bisect_right(self._begins, row) - 1
         return self._sources[number], row - self._begins[number] + 1

@@ -5,19 +5,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from ringkv.dataset.source.file import RegularFile
-
 ALL: Final = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 
 
-def limit(folder: Path, files: Iterable[RegularFile]) -> None:
+def limit(folder: Path, files: Iterable[Path]) -> None:
     """Take from group and others what one of the source's files does not give them; raises OSError.
 
     To be called before the dataset has its name. What was a stream has no rights to go by.
     """
     rights = ALL
     for file in files:
-        rights &= stat.S_IMODE(file.path.stat().st_mode)
+        rights &= stat.S_IMODE(file.stat().st_mode)
     readable = (rights & (stat.S_IRGRP | stat.S_IROTH)) | stat.S_IRWXU
     for path in folder.iterdir():
         path.chmod(stat.S_IMODE(path.stat().st_mode) & readable)

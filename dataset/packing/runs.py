@@ -5,6 +5,8 @@ that belongs to the same blocks.
 
     places │ positions │ keys │ lines │ lengths │ values
     └ where each slot begins: its first row, and the first byte of that row's value
+
+Cut into arcs of the ring, a chunk is a run for each: where machines that merge have no file in common, it is sent so.
 """
 
 import os
@@ -27,8 +29,6 @@ KEY: Final = np.dtype((np.void, 16))
 PLACE: Final = np.dtype([("row", np.int64), ("value", np.int64)])
 """A place in a run: a row, and where among the bytes of all values its own begin."""
 
-_PLACES: Final = PLACE.itemsize * (SLOTS + 1)
-
 
 class Rows(NamedTuple):
     """Pairs as columns: `values` are the bytes of all values, of `lengths` each."""
@@ -40,19 +40,25 @@ class Rows(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A run's file, its rows, and how many rows of all sources stand before its chunk."""
+    """A run's file, its rows, and how many rows of all sources stand before its chunk.
+
+    It begins at byte `at` of the file, and has the slots from `first_slot` up to `last_slot`, without it.
+    """
 
     path: Path
     rows: int
     rows_before: int
+    at: int = 0
+    first_slot: int = 0
+    last_slot: int = SLOTS
 
     def places(self, cuts: Sequence[int], blocks: int) -> NDArray[np.void]:
         """Where these blocks begin, of `blocks` on the whole ring; in ascending order, the last may be `blocks`."""
         slots = [cut * SLOTS // blocks for cut in cuts]
         first = slots[0]
         with self._open() as descriptor:
-            known = np.empty(min(slots[-1] + 1, SLOTS) - first + 1, PLACE)
-            _read(descriptor, known, first * PLACE.itemsize)
+            known = np.empty(min(slots[-1] + 1, self.last_slot) - first + 1, PLACE)
+            _read(descriptor, known, self.at + (first - self.first_slot) * PLACE.itemsize)
             places: NDArray[np.void] = known[np.array(slots) - first]
             for number, (cut, slot) in enumerate(zip(cuts, slots, strict=True)):
                 if cut * SLOTS % blocks:
@@ -64,8 +70,8 @@ class Run(NamedTuple):
         """Fill `rows`, which have room for just these, with those from one place up to another."""
         row, value = int(start["row"]), int(start["value"])
         with self._open() as descriptor:
-            _read(descriptor, rows.positions, _PLACES + 8 * row)
-            _read(descriptor, rows.keys, _PLACES + 8 * self.rows + 16 * row)
+            _read(descriptor, rows.positions, self._columns_at + 8 * row)
+            _read(descriptor, rows.keys, self._columns_at + 8 * self.rows + 16 * row)
             _read(descriptor, rows.lengths, self._lengths_at(row))
             _read(descriptor, rows.values, self._lengths_at(self.rows) + value)
         assert stop["row"] - start["row"] == len(rows.positions)
@@ -74,17 +80,21 @@ class Run(NamedTuple):
         """Which row of all sources, counted from 0, each of the rows from one place up to another was."""
         lines = np.empty(int(stop["row"] - start["row"]), np.uint32)
         with self._open() as descriptor:
-            _read(descriptor, lines, _PLACES + 24 * self.rows + 4 * int(start["row"]))
+            _read(descriptor, lines, self._columns_at + 24 * self.rows + 4 * int(start["row"]))
         return lines.astype(np.int64) + self.rows_before
 
+    @property
+    def _columns_at(self) -> int:
+        return self.at + PLACE.itemsize * (self.last_slot - self.first_slot + 1)
+
     def _lengths_at(self, row: int) -> int:
-        return _PLACES + 28 * self.rows + 4 * row
+        return self._columns_at + 28 * self.rows + 4 * row
 
     def _within(self, descriptor: int, position: int, low: np.void, high: np.void) -> tuple[int, int]:
         """The place of the first row at `position` or behind it, between two places."""
 
         def at(row: int) -> int:
-            return int.from_bytes(os.pread(descriptor, 8, _PLACES + 8 * row), "little")
+            return int.from_bytes(os.pread(descriptor, 8, self._columns_at + 8 * row), "little")
 
         start = int(low["row"])
         row = bisect_left(range(int(high["row"])), position, start, key=at)
@@ -131,13 +141,26 @@ def borders_of(lengths: NDArray[np.uint32]) -> NDArray[np.int64]:
 
 def write_run(path: Path, rows: Rows, lines: NDArray[np.uint32]) -> NDArray[np.int64]:
     """Spill the rows. Returns how many rows and how many bytes of values each slot has, of shape (2, SLOTS)."""
-    slots = np.arange(SLOTS, dtype=np.uint64) << np.uint64(shift_to(SLOTS))
-    places = np.empty(SLOTS + 1, PLACE)
+    columns = run_columns(rows, lines)
+    with path.open("wb") as file:
+        for column in columns:
+            file.write(column.view(np.uint8).data)
+    return counted(columns[0])
+
+
+def run_columns(
+    rows: Rows, lines: NDArray[np.uint32], first_slot: int = 0, last_slot: int = SLOTS
+) -> list[NDArray[Any]]:
+    """What a run consists of, one after the other; all rows are of these slots."""
+    slots = np.arange(first_slot, last_slot, dtype=np.uint64) << np.uint64(shift_to(SLOTS))
+    places = np.empty(len(slots) + 1, PLACE)
     places["row"] = np.append(np.searchsorted(rows.positions, slots), len(rows.positions))
     places["value"] = borders_of(rows.lengths)[places["row"]]
-    with path.open("wb") as file:
-        for column in (places, rows.positions, rows.keys, lines, rows.lengths, rows.values):
-            file.write(column.view(np.uint8).data)
+    return [places, rows.positions, rows.keys, lines, rows.lengths, rows.values]
+
+
+def counted(places: NDArray[np.void]) -> NDArray[np.int64]:
+    """How many rows and how many bytes of values each slot has, of shape (2, slots)."""
     return np.stack([np.diff(places["row"]), np.diff(places["value"])])
 
 

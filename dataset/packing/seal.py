@@ -23,14 +23,13 @@ from ringkv.dataset.format import (
 )
 from ringkv.dataset.manifest import Manifest, SegmentEntry, SourceEntry
 from ringkv.dataset.source.file import digest_of
-from ringkv.dataset.source.protocol import Source
 
 MAX_SOURCES: Final = 10_000
 """More are one entry of the manifest, which would be too large to be read."""
 
 
 def seal(
-    folder: Path, segments: Sequence[SegmentEntry], blocks: NDArray[np.void], sources: Sequence[Source]
+    folder: Path, segments: Sequence[SegmentEntry], blocks: NDArray[np.void], sources: Sequence[SourceEntry]
 ) -> Manifest:
     """Make the folder of these segments a dataset, with `blocks` as the rows of blocks.arrow.
 
@@ -65,8 +64,8 @@ def _write(path: Path, schema: pa.Schema, columns: list[pa.Array]) -> None:
         writer.write_batch(pa.record_batch(columns, schema=schema))
 
 
-def _entries(sources: Sequence[Source]) -> tuple[SourceEntry, ...]:
+def _entries(sources: Sequence[SourceEntry]) -> tuple[SourceEntry, ...]:
     if len(sources) <= MAX_SOURCES:
-        return tuple(SourceEntry(source.name, source.consumed, source.digest) for source in sources)
-    size = sum(source.consumed for source in sources)
+        return tuple(sources)
+    size = sum(source.size for source in sources)
     return (SourceEntry(f"{len(sources):,} sources", size, digest_of([source.digest for source in sources])),)

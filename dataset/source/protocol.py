@@ -26,16 +26,20 @@ class Piece(Protocol):
         """The pairs, or the first row that is none. Raises SourceError."""
 
 
-class Source(Protocol):
-    """Pairs in an order, read once from the first to the last."""
+class Named(Protocol):
+    """What messages tell of a source."""
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """What it is called."""
 
     @property
     def unit(self) -> Literal["line", "row"]:
         """What a pair of it is called."""
+
+
+class Source(Named, Protocol):
+    """Pairs in an order, read once from the first to the last."""
 
     @property
     def file(self) -> RegularFile | None:
@@ -57,6 +61,6 @@ class Source(Protocol):
         """
 
 
-def place(source: Source, row: int) -> str:
+def place(source: Named, row: int) -> str:
     """Where a row is, counted from 1, as messages begin."""
     return f"{source.name}:{row}" if source.unit == "line" else f"{source.name}: row {row}"

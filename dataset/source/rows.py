@@ -37,11 +37,16 @@ class SpooledRows(NamedTuple):
         batch = pa.ipc.open_file(pa.py_buffer(content)).get_batch(0)
         # The offsets are as somebody else wrote them, and must not lead out of the file.
         batch.validate(full=True)
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            if column.null_count:
-                return Malformed(column.is_valid().index(pa.scalar(value=False)).as_py(), f"the {name} is null")
-        keys, values = map(_Bytes.of, batch.columns)
-        return _pairs(keys, values)
+        return pairs_of(batch)
+
+
+def pairs_of(batch: pa.RecordBatch) -> Pairs | Malformed:
+    """The pairs of keys and values, both of them `large_binary`, or the first row that is none."""
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if column.null_count:
+            return Malformed(column.is_valid().index(pa.scalar(value=False)).as_py(), f"the {name} is null")
+    keys, values = map(_Bytes.of, batch.columns)
+    return _pairs(keys, values)
 
 
 def spool_rows(batch: pa.RecordBatch, spool: Path) -> SpooledRows:

@@ -103,9 +103,9 @@ class TextStream:
 
     def _parts(self, compression: str | None, size: int) -> Iterator[tuple[memoryview, bool]]:
         """The text in parts, and with each whether a piece ends after it."""
-        reader = _decompressed(self._tally, compression)
+        reader = decompressed(self._tally, compression)
         unfinished = 0
-        while block := self._read(reader, size, compression):
+        while block := read_text(reader, size, self.name, compression):
             newline = block.rfind(b"\n") + 1
             unfinished = len(block) - newline + (0 if newline else unfinished)
             view = memoryview(block)
@@ -115,13 +115,15 @@ class TextStream:
             if unfinished > MAX_LINE:
                 unfinished = 0
 
-    def _read(self, reader: IO[bytes], size: int, compression: str | None) -> bytes:
-        try:
-            return reader.read(size)
-        except (OSError, EOFError, lzma.LZMAError) as error:
-            if isinstance(error, OSError) and error.errno:
-                raise unreadable(self.name, error) from error
-            raise SourceError(f"{self.name}: its {compression} data are damaged or cut off: {error}") from error
+
+def read_text(reader: IO[bytes], size: int, name: str, compression: str | None) -> bytes:
+    """The next bytes, `size` of them unless it ends before. Raises SourceError."""
+    try:
+        return reader.read(size)
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise unreadable(name, error) from error
+        raise SourceError(f"{name}: its {compression} data are damaged or cut off: {error}") from error
 
 
 def _write(file: IO[bytes], parts: Iterator[tuple[memoryview, bool]]) -> bool:
@@ -133,7 +135,7 @@ def _write(file: IO[bytes], parts: Iterator[tuple[memoryview, bool]]) -> bool:
     return False
 
 
-def _decompressed(raw: "_Tally", compression: str | None) -> Any:
+def decompressed(raw: io.RawIOBase, compression: str | None) -> Any:
     """What reads the text, as binary files do."""
     if compression is None:
         return io.BufferedReader(raw)

@@ -52,9 +52,8 @@ class Table:
         with self._readable():
             batches = self._parquet(opened, size) if self._format == "Parquet" else self._arrow(opened)
             for done, total, batch in batches:
-                plain = pa.record_batch([_plain(batch.column(name)) for name in NAMES], schema=SCHEMA)
                 self.consumed = self.file.identity.size * done // max(1, total)
-                yield plain
+                yield plain_rows(batch)
 
     def _parquet(self, opened: pa.NativeFile, size: int) -> Iterator[tuple[int, int, pa.RecordBatch]]:
         """Batches, after how many of how many rows each of them is."""
@@ -111,6 +110,11 @@ class Table:
                 raise unreadable(self.name, error) from error
             (reason, *_) = str(error).splitlines()
             raise SourceError(f"{self.name}: its {self._format} data are damaged or cut off: {reason}") from error
+
+
+def plain_rows(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The columns `key` and `value` of a batch, both of them as `large_binary`."""
+    return pa.record_batch([_plain(batch.column(name)) for name in NAMES], schema=SCHEMA)
 
 
 def _storage(kind: pa.DataType) -> pa.DataType:
