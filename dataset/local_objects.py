@@ -61,6 +61,15 @@ class LocalObjects(Objects):
                     raise Conflict(f"{self.place(name)}: was written by somebody else meanwhile; try again")
                 replace_file(path, data)
 
+    def move(self, name: str, new: str) -> None:
+        with self._telling(name):
+            self._make_folder(new)
+            (self.path / name).rename(self.path / new)
+
+    def look(self, name: str) -> Listed:
+        with self._telling(name):
+            return _listed(name, (self.path / name).stat())
+
     def list(self, prefix: str = "") -> Iterator[Listed]:
         with self._telling(prefix):
             top = self.path / prefix
@@ -71,9 +80,7 @@ class LocalObjects(Objects):
                         continue
                     path = Path(folder, name)
                     with suppress(FileNotFoundError):
-                        status = path.stat()
-                        modified = datetime.fromtimestamp(status.st_mtime, UTC)
-                        yield Listed(str(path.relative_to(self.path)), status.st_size, modified)
+                        yield _listed(str(path.relative_to(self.path)), path.stat())
 
     def folders(self) -> Sequence[str]:
         with self._telling(""):
@@ -121,3 +128,7 @@ class LocalObjects(Objects):
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise StoreError(f"{self.place(name)}: {reason}") from error
+
+
+def _listed(name: str, status: os.stat_result) -> Listed:
+    return Listed(name, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))

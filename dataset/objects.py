@@ -136,6 +136,14 @@ class Objects(ABC):
         """Replace the object that had this tag when it was read; None: there must be none. Raises Conflict."""
 
     @abstractmethod
+    def move(self, name: str, new: str) -> None:
+        """Give an object another name, which is new. Raises NoSuchObject."""
+
+    @abstractmethod
+    def look(self, name: str) -> Listed:
+        """What a list would tell of this object. Raises NoSuchObject."""
+
+    @abstractmethod
     def list(self, prefix: str = "") -> Iterator[Listed]:
         """All objects in the folder, or in the folder `prefix` below it."""
 
@@ -194,6 +202,16 @@ class StoreObjects(Objects):
         self._check_writable(name)
         with self._telling(name):
             self._put(name, data, tag)
+
+    def move(self, name: str, new: str) -> None:
+        self._check_writable(name)
+        with self._telling(name):
+            obstore.rename(self._store, name, new)
+
+    def look(self, name: str) -> Listed:
+        with self._telling(name):
+            meta = obstore.head(self._store, name)
+        return Listed(name, meta["size"], meta["last_modified"])
 
     def list(self, prefix: str = "") -> Iterator[Listed]:
         self._check_listable()

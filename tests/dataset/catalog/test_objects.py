@@ -33,6 +33,20 @@ def test_what_is_written_is_read(objects: Objects, tmp_path: Path) -> None:
     assert {listed.modified.tzinfo is not None for listed in objects.list()} == {True}
 
 
+def test_what_is_moved_has_its_new_name_alone(objects: Objects) -> None:
+    objects.create("a/one", b"12345")
+    before = objects.look("a/one")
+    assert (before.name, before.size) == ("a/one", 5)
+    assert before == next(objects.list())
+    objects.move("a/one", "b/two")
+    assert [listed.name for listed in objects.list()] == ["b/two"]
+    assert objects.read("b/two") == b"12345"
+    with pytest.raises(NoSuchObject, match="a/one: no such"):
+        objects.look("a/one")
+    with pytest.raises(NoSuchObject):
+        objects.move("a/one", "c")
+
+
 def test_what_is_larger_than_a_request_is_written_whole(objects: Objects, tmp_path: Path) -> None:
     data = bytes(range(256)) * (PART // 256 * 5 // 2)
     (tmp_path / "large").write_bytes(data)
