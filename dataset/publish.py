@@ -15,12 +15,13 @@ from typing import Final, NamedTuple
 
 from ringkv.cluster.errors import CorruptBlock, NoSuchObject, PackedFileError, PublishRefused
 from ringkv.dataset.cache import packed_dataset
-from ringkv.dataset.catalog import Catalog, Version
+from ringkv.dataset.catalog import Catalog, Current, Version
 from ringkv.dataset.content import Content, opened, opened_in
 from ringkv.dataset.gate import gone
 from ringkv.dataset.packing.local import pack
 from ringkv.dataset.packing.memory import Budget
 from ringkv.dataset.packing.merge import DuplicatePolicy
+from ringkv.dataset.packing.parts import Parts, remove
 from ringkv.dataset.source.find import find, is_dataset
 from ringkv.dataset.upload import Progress, Tell, building_place, find_whole, move, upload
 from ringkv.process.words import counted
@@ -89,6 +90,36 @@ def publish(data: Sequence[Path], catalog: Catalog, order: Order, tell: Tell, pr
             folder = upload(new, packed.path, catalog, tell, progress)
         version = catalog.serve(before, folder, order.by, order.force_swap).version
     return Published(version, new.manifest.keys, changed=True, uploaded=not found, gone=share)
+
+
+def publish_parts(  # noqa: PLR0913, PLR0917  # what `publish` has, and in place of data what became of them
+    made: Parts, catalog: Catalog, before: Current | None, order: Order, tell: Tell, progress: Progress
+) -> Published:
+    """Let the dataset of these parts be served, which lie in the catalog already and were read back there.
+
+    `before` is what was served when packing began. Raises as `publish` does.
+    """
+    served = before.version if before else None
+    with made.sealed() as (manifest, tables):
+        dataset = manifest.dataset_id
+        tell(f"packed: {counted(manifest.keys, 'key')}, dataset {dataset}")
+        found = find_whole(catalog, dataset, served.folder if served else "", tell, progress)
+        folder = found or made.assemble(catalog.objects, manifest, tables)
+    share = None
+    if served and served.dataset != dataset:
+        try:
+            with opened_in(catalog.objects, folder) as new:
+                share = _pass_gate(catalog, served, new, order, tell)
+        except BaseException:
+            if not found:
+                remove(catalog.objects, folder)
+            raise
+    if not found:
+        tell(f"verified: each byte in {catalog.objects.place(folder)}")
+    elif served and found == served.folder:
+        return Published(served, manifest.keys, changed=False, uploaded=False, gone=share)
+    version = catalog.serve(before, folder, order.by, order.force_swap).version
+    return Published(version, manifest.keys, changed=True, uploaded=not found, gone=share)
 
 
 @contextmanager
