@@ -5,6 +5,7 @@ after they have swapped, so what was served within MIN_AGE stays; on this machin
 """
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -34,10 +35,7 @@ class Pruned:
 class _Folder:
     name: str
     objects: tuple[Listed, ...]
-
-    @property
-    def touched(self) -> datetime:
-        return max(listed.modified for listed in self.objects)
+    touched: datetime
 
     @property
     def whole(self) -> bool:
@@ -55,8 +53,9 @@ def prune(catalog: Catalog, keep: int, min_age: float, *, dry_run: bool) -> list
     folders = []
     for name in filter(is_folder_name, catalog.objects.folders()):
         objects = tuple(catalog.objects.list(name))
-        if objects:
-            folders.append(_Folder(name, objects))
+        times = [listed.modified for listed in objects] or _made(catalog, name)
+        if times:
+            folders.append(_Folder(name, objects, max(times)))
     kept = _in_use(current, since)
     served = {
         version.folder: version.at for version in reversed([current.version, *current.history] if current else [])
@@ -72,6 +71,14 @@ def prune(catalog: Catalog, keep: int, min_age: float, *, dry_run: bool) -> list
     if not dry_run:
         _remove_parts(catalog, since)
     return removed
+
+
+def _made(catalog: Catalog, folder: str) -> list[datetime]:
+    """When an empty folder was made, or what is hidden in it: it is one on this machine, or by now there is none."""
+    with suppress(FileNotFoundError):
+        if catalog.objects.path is not None:
+            return [datetime.fromtimestamp((catalog.objects.path / folder).stat().st_mtime, UTC)]
+    return []
 
 
 def _in_use(current: Current | None, since: datetime) -> set[str]:
