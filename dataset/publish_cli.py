@@ -1,12 +1,14 @@
 """`ringkv publish`: the command line of publishing, and of waiting until routers serve it."""
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ringkv.cluster.errors import StartupError
 from ringkv.dataset.catalog_cli import LOCATION, as_json_option, by_option, told, user
 from ringkv.dataset.cli import cache_dir, ended_by_sigterm, on_duplicate, pack_memory
 from ringkv.dataset.progress import progress_bar
@@ -15,7 +17,10 @@ from ringkv.process.forking import fork_server
 from ringkv.process.options import SHARE, OneLineCommand
 
 if TYPE_CHECKING:
+    from ringkv.dataset.catalog import Catalog
     from ringkv.dataset.packing.merge import DuplicatePolicy
+    from ringkv.dataset.publish import Order, Published
+    from ringkv.dataset.upload import Tell
 
 
 def _has_both(context: click.Context, argument: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -24,11 +29,26 @@ def _has_both(context: click.Context, argument: click.Parameter, value: tuple[st
     return value
 
 
+def _on_spark() -> "Callable[[str, Sequence[str], Catalog, Order, Tell], Published]":
+    """What publishes on Spark, which is a library that most do without. Raises StartupError."""
+    try:
+        from ringkv.dataset.packing.spark import publish_at
+    except ModuleNotFoundError as error:
+        raise StartupError("--spark needs Apache Spark; install it with `pip install 'ringkv[spark]'`") from error
+    return publish_at
+
+
 @click.command(cls=OneLineCommand)
 @click.argument("data", type=LOCATION, nargs=-1, required=True, metavar="DATA... CATALOG", callback=_has_both)
 @on_duplicate
 @pack_memory
 @cache_dir
+@click.option(
+    "--spark",
+    metavar="MASTER",
+    help="Pack on Apache Spark, as spark://host:7077; text alone, which all its executors must find at the same paths"
+    " or addresses. --memory is then for each task, and nothing is kept in --cache.",
+)
 @click.option(
     "--gate",
     type=SHARE,
@@ -73,6 +93,7 @@ def publish(
     on_duplicate: "DuplicatePolicy",
     memory: int | None,
     cache: Path | None,
+    spark: str | None,
     gate: float,
     force: bool,
     force_swap: bool,
@@ -91,6 +112,7 @@ def publish(
     \b
     ringkv publish example.data /srv/example
     ringkv publish 'part-*.parquet' s3://bucket/example --wait http://router:8000
+    ringkv publish --spark spark://host:7077 s3://bucket/text s3://bucket/example
     """
     from ringkv.dataset.packing.inflight import PRELOAD
 
@@ -107,8 +129,12 @@ def publish(
     catalog = Catalog.at(location)
     order = Order(by or user(), on_duplicate, budget_of(memory), cache, gate, force, force_swap)
     tell = (lambda _line: None) if as_json else click.echo
-    with ended_by_sigterm(), progress_bar(f"publishing to {catalog.location}") as progress:
-        done = publish_data([Path(source) for source in sources], catalog, order, tell, progress)
+    with ended_by_sigterm():
+        if spark is not None:
+            done = _on_spark()(spark, sources, catalog, order, tell)
+        else:
+            with progress_bar(f"publishing to {catalog.location}") as progress:
+                done = publish_data([Path(source) for source in sources], catalog, order, tell, progress)
     if done.changed:
         tell(f"published: {told(catalog.location, done.version)}")
     else:

@@ -100,4 +100,4 @@ def _limited(objects: Objects, folder: str, files: Sequence[Path]) -> None:
         (objects.path / folder).mkdir(parents=True, exist_ok=True)
         limit(objects.path / folder, files)
     except OSError as error:
-        raise StoreError(f"{objects.place(folder)}: cannot be written: {error.strerror}") from error
+        raise StoreError(f"{error.filename or objects.place(folder)}: {error.strerror}") from error

@@ -53,6 +53,12 @@ class Text:
     def size(self) -> int:
         return self.found.size
 
+    @property
+    def path(self) -> Path | None:
+        """Where it is on this machine, if it is a file of it."""
+        folder = _objects(self.folder).path
+        return folder and folder / self.found.name
+
     def read(self, start: int, end: int) -> bytes:
         """The bytes from `start` up to `end`, without it. Raises StoreError."""
         objects = _objects(self.folder)
