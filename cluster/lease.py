@@ -1,8 +1,8 @@
 """What a router asks of a shard: which versions it offers, and a lease of one; read and written in one place.
 
-    HEARTBEAT                                                   → +SERVING <checked bytes> <revision>, or +DRAINING …
-    INFO versions                                               → version_0:serial=…,dataset=…, the newest first
-    LEASE <dataset id> <ring id> <replicas> <name> <name> …     → +OK <keys> <bytes>
+    HEARTBEAT                                            → +SERVING <checked bytes> <revision> <direct>, or +DRAINING …
+    INFO versions                                        → version_0:serial=…,dataset=…, the newest first
+    LEASE <dataset id> <ring id> <replicas> <name> …     → +OK <keys> <bytes>
 
 The revision is another number whenever other versions are offered: then INFO is asked again. The names are all shards
 of the ring, in any order. The shard finds its own partitions from them, so that there is no list of partitions on the
@@ -105,23 +105,25 @@ class LeaseRequest:
 class Heartbeat:
     """What a shard tells of itself a few times a second.
 
-    `checked` are bytes of blocks that it has read and checked; `revision` counts the changes of what it offers.
+    `checked` are bytes of blocks that it has read and checked; `revision` counts the changes of what it offers, and
+    `direct` the requests of clients that came without a router.
     """
 
     draining: bool
     checked: int
     revision: int
+    direct: int
 
     def reply(self) -> str:
-        return f"{DRAINING if self.draining else SERVING} {self.checked} {self.revision}"
+        return f"{DRAINING if self.draining else SERVING} {self.checked} {self.revision} {self.direct}"
 
     @classmethod
     def parse(cls, reply: Any) -> "Heartbeat":
         """Read the reply to HEARTBEAT. Raises PeerError."""
         words = reply.decode("ascii", "replace").split() if isinstance(reply, bytes) else []
-        if len(words) != 3 or words[0] not in {SERVING, DRAINING} or not all(map(_is_count, words[1:])):
+        if len(words) != 4 or words[0] not in {SERVING, DRAINING} or not all(map(_is_count, words[1:])):
             raise PeerError(f"not a reply to HEARTBEAT: {reply!r}"[:100])
-        return cls(words[0] == DRAINING, int(words[1]), int(words[2]))
+        return cls(words[0] == DRAINING, int(words[1]), int(words[2]), int(words[3]))
 
 
 @dataclass(frozen=True, slots=True)

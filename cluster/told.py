@@ -15,6 +15,9 @@ is_name: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}").fullmatch
 is_id: Final = re.compile(r"[0-9a-f]{32}").fullmatch
 """The id of a dataset, a ring or a process."""
 
+is_host: Final = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9._:-]{0,252}").fullmatch
+"""A name or an IP address at which clients reach a process: it can stand in a reply and on a page."""
+
 _UNSHOWN: Final = re.compile(r"[^ -~]")
 
 MAX_LINE: Final = 300
@@ -38,6 +41,16 @@ def identifier(what: str, text: str) -> str:
     if not is_id(text):
         raise PeerError(f"it says that its {what} is {text[:60]!a}, which is no id")
     return text
+
+
+def endpoint(text: str) -> tuple[str, int]:
+    """Host and port, as `host:port`; an IPv6 address has no brackets. "" and 0 for "": there is none."""
+    host, _, port = text.rpartition(":")
+    if not text:
+        return "", 0
+    if not (is_host(host) and re.fullmatch(r"[1-9][0-9]{0,4}", port) and int(port) < 1 << 16):
+        raise PeerError(f"it announces {text[:60]!a}, which is no address")
+    return host, int(port)
 
 
 _VALUE: Final = frozenset({bytes, type(None)})

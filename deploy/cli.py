@@ -12,12 +12,13 @@ import click
 
 from ringkv.cluster.errors import PackedFileChanged
 from ringkv.dataset.cli import LOCATION, cache_dir, on_duplicate, packed
-from ringkv.process.address import Address, bind_shared
+from ringkv.process.address import Address, bind_shared, free_ports
 from ringkv.process.connections import ConnectionLimits
 from ringkv.process.forking import fork_server
 from ringkv.process.logs import LogStyle
 from ringkv.process.options import (
     ADDRESS,
+    DURATION,
     SHARE,
     SIZE,
     OneLineCommand,
@@ -109,6 +110,13 @@ gate = click.option(
     help="Speak the Redis protocol there too.  [default: no]",
 )
 @click.option(
+    "--cluster-port",
+    type=PORT,
+    envvar="RINGKV_CLUSTER_PORT",
+    show_envvar=True,
+    help="Let clients of a Redis Cluster ask the shards themselves, at 127.0.0.1 from this port on.  [default: no]",
+)
+@click.option(
     "--host",
     default="127.0.0.1",
     show_default=True,
@@ -138,6 +146,7 @@ def up(
     replicas: int,
     port: int,
     redis_port: int | None,
+    cluster_port: int | None,
     host: str,
     cors: str | None,
     workers: int,
@@ -164,6 +173,7 @@ def up(
     # Before anything that takes long: a port in use is the most frequent reason for a start to fail.
     http = bind_shared(Address(host, port), workers)
     redis = bind_shared(Address(host, redis_port), workers) if redis_port is not None else workers * [None]
+    nodes = free_ports(cluster_port, shards) if cluster_port is not None else ()
     fork_server("ringkv.deploy.local")
 
     from ringkv.dataset.cache import cache_folder
@@ -184,6 +194,7 @@ def up(
         limits=limits,
         gate=gate,
         cache=cache_folder(cache),
+        nodes=nodes,
     )
     processes = list(map(Worker, http, redis))
     if len(data) == 1 and is_catalog(data[0]):
@@ -215,6 +226,22 @@ def up(
     show_envvar=True,
     help="What places the shard on the ring.  [default: the reverse DNS name of its address, or the host name]",
 )
+@click.option(
+    "--announce",
+    metavar="HOST:PORT",
+    envvar="RINGKV_ANNOUNCE",
+    show_envvar=True,
+    help="Be a node of a Redis Cluster that clients reach there; a port alone: at this host's address.  [default: no]",
+)
+@click.option(
+    "--grace",
+    type=DURATION,
+    default="60s",
+    show_default=True,
+    envvar="RINGKV_GRACE",
+    show_envvar=True,
+    help="How long such clients are served without any router.",
+)
 @click.option("--leased", is_flag=True, help="Answer nothing until a router leases a ring, instead of everything.")
 @warm_rate
 @fetch_rate
@@ -230,6 +257,8 @@ def shard(
     listen: Address,
     http: Address | None,
     name: str | None,
+    announce: str | None,
+    grace: float,
     leased: bool,
     warm_rate: int,
     fetch_rate: int,
@@ -260,10 +289,11 @@ def shard(
     from ringkv.dataset.catalog import is_catalog
     from ringkv.dataset.dataset import Dataset
     from ringkv.process.run import run
-    from ringkv.shard.name import checked, default_name
-    from ringkv.shard.server import Followed, Pinned, ShardSettings, serve
+    from ringkv.shard.name import announced, checked, default_name
+    from ringkv.shard.server import Direct, Followed, Pinned, ShardSettings, serve
 
     shard_name = checked(name or default_name())
+    direct = Direct(announced(announce), grace=grace) if announce else None
     name_process(f"shard {shard_name}")
     with ExitStack() as stack:
         source: Pinned | Followed
@@ -274,7 +304,9 @@ def shard(
             source = Pinned(stack.enter_context(packed(paths, on_duplicate, cache)))
             with Dataset.open(source.path) as dataset:
                 _warn_of_emptiness(paths, dataset)
-        settings = ShardSettings(source, shard_name, listen, http, leased, secret, warm_rate, fetch_rate, limits)
+        settings = ShardSettings(
+            source, shard_name, listen, http, leased, secret, warm_rate, fetch_rate, limits, direct
+        )
         try:
             run(partial(serve, settings))
         except PackedFileChanged as error:

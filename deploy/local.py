@@ -39,7 +39,7 @@ from ringkv.router.members.controller import Cluster
 from ringkv.router.members.discovery import Discovery
 from ringkv.router.policy import GATE
 from ringkv.router.server import RouterSettings, Worker
-from ringkv.shard.server import WARM_RATE, Followed, ShardSettings
+from ringkv.shard.server import WARM_RATE, Direct, Followed, ShardSettings
 from ringkv.shard.watch import LOOK_SECONDS
 
 log = logging.getLogger("ringkv.deploy")
@@ -63,7 +63,8 @@ class LocalSettings:
     gate: float = GATE
     given: Given | None = None  # where the dataset came from; None: it stays what is served
     cache: Path | None = None
-    limits: ConnectionLimits = DEFAULT_LIMITS  # of the router: shards are asked by nobody else
+    nodes: tuple[Address, ...] = ()  # of the shards, for clients of a Redis Cluster, if they may come
+    limits: ConnectionLimits = DEFAULT_LIMITS
 
 
 async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asyncio.Event) -> None:
@@ -83,7 +84,7 @@ async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asynci
             source = Followed(own.location) if own else Followed(str(settings.served), settings.cache)
             _start(supervisor, settings, source, workers, Path(runtime))
             if await _ready(supervisor, http, stop):
-                print(f"ringkv: ready on {_where(workers[0])}", flush=True)  # noqa: T201 - the command's answer
+                print(f"ringkv: ready on {_where(workers[0], settings.nodes)}", flush=True)  # noqa: T201 - the command's answer
             lives: list[Coroutine[Any, Any, Any]] = [stop.wait()]
             if own is not None:
                 lives += [_cut_off(own), _follow(own, settings, http)]
@@ -102,13 +103,22 @@ def _start(
     supervisor: Supervisor, settings: LocalSettings, source: Followed, workers: Sequence[Worker], runtime: Path
 ) -> None:
     addresses = {f"shard-{n}": Address(f"{runtime}/shard-{n}.sock", None) for n in range(1, settings.shards + 1)}
+    nodes = settings.nodes or settings.shards * (None,)
     supervisor.keep(
         {
             name: partial(
                 _shard,
-                ShardSettings(source, name, address, leased=True, warm_rate=settings.warm_rate),
+                ShardSettings(
+                    source,
+                    name,
+                    address,
+                    leased=True,
+                    warm_rate=settings.warm_rate,
+                    limits=settings.limits,
+                    direct=Direct(node, node) if node else None,
+                ),
             )
-            for name, address in addresses.items()
+            for (name, address), node in zip(addresses.items(), nodes, strict=True)
         }
     )
     cluster = Cluster(Discovery(frozenset(addresses.values())), settings.replicas, gate=settings.gate)
@@ -147,9 +157,10 @@ async def _tell(http: Address, version: Version, keys: int) -> None:
     print(served, flush=True)  # noqa: T201 - the command's answer
 
 
-def _where(worker: Worker) -> str:
+def _where(worker: Worker, nodes: Sequence[Address]) -> str:
     redis = f", redis://{Address.of(worker.redis)}" if worker.redis else ""
-    return f"http://{Address.of(worker.http)}{redis}"
+    cluster = f", Redis Cluster {nodes[0]}" if nodes else ""  # any node tells the others
+    return f"http://{Address.of(worker.http)}{redis}{cluster}"
 
 
 async def _ready(supervisor: Supervisor, http: Address, stop: asyncio.Event) -> bool:

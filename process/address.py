@@ -107,6 +107,18 @@ def bind_shared(address: Address, count: int) -> list[socket.socket]:
     return [_bind(Address(address.host, port), shared=True) for _ in range(count)]
 
 
+def free_ports(first: int, count: int) -> tuple[Address, ...]:
+    """So many addresses of 127.0.0.1, from port `first` on, or any where it is 0. Raises StartupError.
+
+    They are free now: whoever listens there later, and shall be refused meanwhile, binds them himself.
+    """
+    if first + count > 1 << 16:
+        raise StartupError(f"cannot listen on {count} ports from {first} on: they end at 65535")
+    with contextlib.ExitStack() as stack:
+        ports = range(first, first + count) if first else count * [0]
+        return tuple(Address.of(stack.enter_context(bind(Address("127.0.0.1", port)))) for port in ports)
+
+
 def _bind(address: Address, *, shared: bool) -> socket.socket:
     family = socket.AF_INET
     target: str | tuple[str, int] = address.host

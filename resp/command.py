@@ -39,14 +39,19 @@ class Command(Generic[ClientT_contra]):
         return count == self.arity if self.arity >= 0 else count >= -self.arity
 
 
-def find(commands: Mapping[bytes, Command[ClientT_contra]], args: Args) -> Command[ClientT_contra] | bytes:
-    """The command that a request names in any case and gives the right number of arguments, or the error reply."""
+def find(
+    commands: Mapping[bytes, Command[ClientT_contra]], args: Args, immutable: str
+) -> Command[ClientT_contra] | bytes:
+    """The command that a request names in any case and gives the right number of arguments, or the error reply.
+
+    That begins with the word `immutable` where the request would write.
+    """
     name = args[0].upper()
     command = commands.get(name)
     shown = name[:40].decode("ascii", "backslashreplace")
     if command is None:
         if name in WRITES:
-            return codec.error("READONLY", "the dataset is immutable: a new version of the data is a new file")
+            return codec.error(immutable, "the dataset is immutable: a new version of the data is a new file")
         return codec.error("ERR", f"unknown command '{shown}'")
     if not command.accepts(len(args)):
         return codec.error("ERR", f"wrong number of arguments for '{shown.lower()}' command")
@@ -54,8 +59,8 @@ def find(commands: Mapping[bytes, Command[ClientT_contra]], args: Args) -> Comma
 
 
 def execute(
-    commands: Mapping[bytes, Command[ClientT_contra]], client: ClientT_contra, args: Args
+    commands: Mapping[bytes, Command[ClientT_contra]], client: ClientT_contra, args: Args, immutable: str
 ) -> bytes | Pending | None:
     """The reply to one request."""
-    command = find(commands, args)
+    command = find(commands, args, immutable)
     return command if isinstance(command, bytes) else command.handler(client, args)

@@ -10,7 +10,6 @@ from ringkv.resp.glob import matcher
 
 SETTINGS: Final[Mapping[bytes, bytes]] = {
     b"appendonly": b"no",
-    b"cluster-enabled": b"no",
     b"databases": b"1",
     b"maxmemory": b"0",
     b"maxmemory-policy": b"noeviction",
@@ -38,6 +37,7 @@ def _get(client: Connection, patterns: Args) -> bytes:
         return codec.error("ERR", "wrong number of arguments for 'config|get' command")
     matchers = [matcher(pattern) for pattern in patterns]
     own = {name: setting.value().encode() for name, setting in client.server.settings().items()}
+    own[b"cluster-enabled"] = b"no" if client.server.node is None else b"yes"
     found = [
         (codec.bulk(name), codec.bulk(value))
         for name, value in sorted({**SETTINGS, **own}.items())

@@ -36,8 +36,8 @@ MAX_UNSENT: Final = 4 << 20
 class Connection(Session, asyncio.Protocol):
     """`id` tells it apart from all others of the process; `closed` is done when it has ended.
 
-    `last` is the latest reply that is not known yet, for a command whose reply may become a part of it; with
-    `begun` a connection is told that no further request will join it for now.
+    `answered` counts requests. `last` is the latest reply that is not known yet, for a command whose reply may become
+    a part of it; with `begun` a connection is told that no further request will join it for now.
     """
 
     def __init__(self, server: Server, commands: Mapping[bytes, Command[Any]]) -> None:
@@ -54,7 +54,7 @@ class Connection(Session, asyncio.Protocol):
         self._paused = False  # whether the client is not read from
         self._ended = False  # whether it has said that it will send no more
         self._flushing = False
-        self._answered = 0  # requests
+        self.answered = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -127,11 +127,11 @@ class Connection(Session, asyncio.Protocol):
             return "send", self._transport.get_write_buffer_size()
         if self._pending or not self._free:
             return "nothing", 0
-        if self._requests.begun or not self._answered:
-            return "header", self._answered
+        if self._requests.begun or not self.answered:
+            return "header", self.answered
         if self.tracking is not None or self.listens:
             return "nothing", 0
-        return "idle", self._answered
+        return "idle", self.answered
 
     def drop(self, reason: str) -> None:
         """Close at once; a new client for whom there is no place is told so, in Redis's words."""
@@ -204,7 +204,7 @@ class Connection(Session, asyncio.Protocol):
 
     def _write(self, replies: list[bytes], answered: int) -> None:
         self.server.commands += answered
-        self._answered += answered
+        self.answered += answered
         if len(replies) == 1:
             self._transport.write(replies[0])
         elif replies:

@@ -4,10 +4,12 @@ import hmac
 
 from ringkv.resp import codec
 from ringkv.resp.client_commands import CLIENT, rename
+from ringkv.resp.cluster import CLUSTER
 from ringkv.resp.command import Args, Command
 from ringkv.resp.connection import Connection
 from ringkv.resp.information import INFORMATION
 from ringkv.resp.server import REDIS_VERSION
+from ringkv.resp.session import NO_AUTH
 from ringkv.resp.transaction import TRANSACTION
 
 NEEDLESS_AUTH = (
@@ -50,13 +52,15 @@ def hello(client: Connection, args: Args) -> bytes:
     refusal = _agree(client, args[2:])
     if refusal is not None:
         return refusal
+    if client.server.guards_reads and not client.authenticated:
+        return NO_AUTH
     client.null = codec.NULL if version == b"2" else codec.NULL3
     fields = [
         (codec.bulk("server"), codec.bulk("redis")),
         (codec.bulk("version"), codec.bulk(REDIS_VERSION)),
         (codec.bulk("proto"), codec.integer(int(version))),
         (codec.bulk("id"), codec.integer(client.id)),
-        (codec.bulk("mode"), codec.bulk("standalone")),
+        (codec.bulk("mode"), codec.bulk(client.server.mode)),
         (codec.bulk("role"), codec.bulk("master")),
         (codec.bulk("modules"), codec.array([])),
     ]
@@ -88,11 +92,6 @@ def select(_client: Connection, args: Args) -> bytes:
     return codec.simple("OK") if args[1] == b"0" else codec.error("ERR", "DB index is out of range: there is only 0")
 
 
-def no_cluster(_client: Connection, _args: Args) -> bytes:
-    """Redis's words: by them a client of Redis Cluster knows that it talks to a server of the ordinary kind."""
-    return codec.error("ERR", "This instance has cluster support disabled")
-
-
 def quit_(client: Connection, _args: Args) -> bytes:
     client.leave()
     return codec.simple("OK")
@@ -105,6 +104,7 @@ def reset(client: Connection, _args: Args) -> bytes:
 
 PROTOCOL: dict[bytes, Command[Connection]] = {
     **CLIENT,
+    **CLUSTER,
     **INFORMATION,
     **TRANSACTION,
     b"PING": Command(ping, -1),
@@ -114,7 +114,4 @@ PROTOCOL: dict[bytes, Command[Connection]] = {
     b"HELLO": Command(hello, -1),
     b"SELECT": Command(select, 2),
     b"QUIT": Command(quit_, -1),
-    b"CLUSTER": Command(no_cluster, -2),
-    b"READONLY": Command(no_cluster, 1),
-    b"READWRITE": Command(no_cluster, 1),
 }

@@ -19,14 +19,16 @@ _OBJECT: Final = 64
 class Queue:
     """`requests` in the order they came; `broken` once one of them could not be queued."""
 
-    def __init__(self) -> None:
+    def __init__(self, immutable: str) -> None:
+        """`immutable` begins the refusal of a write."""
         self.requests: list[tuple[Command[Any], Args]] = []
         self.broken = False
         self._bytes = 0
+        self._immutable = immutable
 
     def add(self, commands: Mapping[bytes, Command[Any]], args: Args) -> bytes:
         """The reply that a request gets instead of its own."""
-        command = find(commands, args)
+        command = find(commands, args, self._immutable)
         if isinstance(command, bytes):
             return self._break(command)
         if not command.queues:

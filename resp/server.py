@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from ringkv import __version__
 from ringkv.resp.memory import memory
+from ringkv.resp.view import ClusterView
 
 Info = dict[str, dict[str, str | int | float]]
 """Section → field → value, as the command INFO shows it."""
@@ -43,9 +44,13 @@ class Setting(NamedTuple):
 
 @dataclass(eq=False, kw_only=True)
 class Server:
-    """`commands` were answered so far, `clients` are connected, by their ids; `run_id` tells processes apart."""
+    """`commands` were answered so far, `clients` are connected, by their ids; `run_id` tells processes apart.
+
+    `node` is its name where it is a node of a Redis Cluster.
+    """
 
     secret: bytes | None = field(default=None, repr=False)
+    node: str | None = None
     commands: int = 0
     clients: dict[int, Client] = field(default_factory=dict)
     run_id: str = field(default_factory=lambda: uuid4().hex)
@@ -56,6 +61,26 @@ class Server:
     @property
     def connections(self) -> int:
         return len(self.clients)
+
+    @property
+    def mode(self) -> str:
+        """As Redis calls it."""
+        return "standalone" if self.node is None else "cluster"
+
+    @property
+    def view(self) -> ClusterView | None:
+        """What it can tell of a Redis Cluster now."""
+        return None
+
+    @property
+    def immutable(self) -> str:
+        """The word that a refused write begins with. READONLY makes clients of a cluster look for another master."""
+        return "READONLY" if self.node is None else "NOPERM"
+
+    @property
+    def guards_reads(self) -> bool:
+        """Whether all but AUTH needs the secret: clients reach a node without the front door that a router may have."""
+        return self.node is not None and self.secret is not None
 
     def join(self, client: Client) -> int:
         """A new connection's id, which no other one of this process ever has."""
@@ -76,7 +101,7 @@ class Server:
             "server": {
                 "redis_version": REDIS_VERSION,
                 "ringkv_version": __version__,
-                "redis_mode": "standalone",
+                "redis_mode": self.mode,
                 "process_id": os.getpid(),
                 "run_id": self.run_id,
                 "uptime_in_seconds": uptime,
@@ -88,7 +113,7 @@ class Server:
             "stats": {"total_connections_received": self.accepted, "total_commands_processed": self.commands},
             "replication": {"role": "master", "connected_slaves": 0},
             "cpu": {"used_cpu_sys": round(times.system, 6), "used_cpu_user": round(times.user, 6)},
-            "cluster": {"cluster_enabled": 0},  # of Redis Cluster's own protocol, which clients ask for here
+            "cluster": {"cluster_enabled": int(self.node is not None)},
         }
 
 

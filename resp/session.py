@@ -4,7 +4,7 @@ import enum
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ringkv.resp import codec
 from ringkv.resp.command import Args, Command, execute
@@ -12,6 +12,10 @@ from ringkv.resp.pending import Pending, Unheard
 from ringkv.resp.queue import AT_ONCE, Queue
 from ringkv.resp.requests import Requests
 from ringkv.resp.server import Server
+
+BEFORE_AUTH: Final = frozenset({b"AUTH", b"HELLO", b"QUIT", b"RESET"})
+NO_AUTH: Final = codec.error("NOAUTH", "Authentication required.")
+"""Redis's words, and what it answers before they are said."""
 
 Unchanged = Callable[[], bool]
 """Whether all that was read since is of one dataset."""
@@ -55,14 +59,13 @@ class Session:
     def reset(self) -> None:
         """Agree on nothing, as a new connection does."""
         self.null = codec.NULL
-        self.authenticated = self.server.secret is None
         self.name = ""
         self.library: dict[str, str] = {}
         self.silence = Silence.NONE
         self.tracking: Tracking | None = None
         self.queue: Queue | None = None
         self.watched: Unchanged | None = None
-        self._choose()
+        self.authenticated = self.server.secret is None
 
     @property
     def authenticated(self) -> bool:
@@ -72,6 +75,7 @@ class Session:
     @authenticated.setter
     def authenticated(self, value: bool) -> None:
         self._requests.authenticated = value
+        self._choose()
 
     @property
     def resp3(self) -> bool:
@@ -83,7 +87,7 @@ class Session:
 
     def begin_queue(self) -> None:
         """Queue what comes until `end_queue`."""
-        self.queue = Queue()
+        self.queue = Queue(self.server.immutable)
         self._choose()
 
     def end_queue(self) -> Queue | None:
@@ -119,19 +123,28 @@ class Session:
 
     def _choose(self) -> None:
         """Let requests be looked up at once, or each be looked at twice: so the usual ones cost nothing more."""
-        self._usual = self.commands if self.queue is None and self.silence is Silence.NONE else {}
+        usual = self.queue is None and self.silence is Silence.NONE and self._admitted
+        self._usual = self.commands if usual else {}
+
+    @property
+    def _admitted(self) -> bool:
+        """Whether the client may ask for more than to be let in."""
+        return self.authenticated or not self.server.guards_reads
 
     def _look_twice(self, args: Args) -> bytes | Pending | None:
         """The reply to a request that is not looked up at once."""
+        immutable = self.server.immutable
         if self._usual:
-            return execute(self.commands, self, args)
+            return execute(self.commands, self, args, immutable)
+        if not self._admitted and args[0].upper() not in BEFORE_AUTH:
+            return NO_AUTH
         silence = self.silence
         if silence is Silence.NEXT:
             self.hush(Silence.NONE)
         if self.queue is not None and args[0].upper() not in AT_ONCE:
             reply: bytes | Pending | None = self.queue.add(self.commands, args)
         else:
-            reply = execute(self.commands, self, args)
+            reply = execute(self.commands, self, args, immutable)
         if silence is Silence.NONE or (silence is Silence.ALL and self.silence is Silence.NONE):
             return reply
         return Unheard(reply) if isinstance(reply, Pending) else b""

@@ -55,7 +55,7 @@ async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -
     controller = Controller(settings.cluster, lookups, events)
     guard = ConnectionGuard(settings.limits)
     reporter = Reporter(lookups, controller, guard, worker.figures, worker.others)
-    redis = RedisPort(lookups, guard)
+    redis = RedisPort(lookups, guard, lambda: controller.teller.view)
     http = HttpPort(lookups, reporter, guard, HttpSettings(settings.cors, settings.proxied, settings.express))
     await http.setup()
     try:

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Final
 
 from ringkv.cluster.errors import DatasetError, InvalidKey
 from ringkv.cluster.lease import TOO_LARGE, Heartbeat, LeaseRequest
 from ringkv.cluster.limits import MAX_BATCH
+from ringkv.cluster.nodes import NodeTable, key_slot
 from ringkv.cluster.position import are_canonical, canonical, is_canonical
 from ringkv.resp import codec, config, protocol, strings
 from ringkv.resp.command import Args, Command
@@ -14,8 +16,15 @@ from ringkv.resp.pending import Pending
 from ringkv.shard import scan
 from ringkv.shard.body import NotInMemory
 from ringkv.shard.connection import ShardConnection
-from ringkv.shard.refusal import refusal
+from ringkv.shard.slots import cluster_
 from ringkv.shard.store import Store
+from ringkv.shard.version import Version
+
+Reply = Callable[[Iterator[bytes | None]], bytes]
+"""What makes a reply of the values of keys."""
+
+CROSS_SLOT: Final = codec.error("CROSSSLOT", "Keys in request don't hash to the same slot")
+"""Redis's words."""
 
 
 def value_of(store: Store, key: bytes) -> bytes | None:
@@ -33,25 +42,39 @@ def get(client: ShardConnection, args: Args) -> bytes | Pending:
     try:
         value = client.store.get(key) if is_canonical(key) else value_of(client.store, key)
     except NotInMemory as missing:
-        return client.read({missing.block}, partial(get, client, args))
+        return client.read(client.version, {missing.block}, partial(get, client, args))
     except DatasetError as error:
-        return refusal(error)
+        return _elsewhere(client, [key], partial(_one, client.null), error)
     return client.null if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
 
 
+def _one(null: bytes, values: Iterator[bytes | None]) -> bytes:
+    value = next(values)
+    return null if value is None else codec.bulk(value)
+
+
 def _values(
-    client: ShardConnection, keys: list[bytes], reply: Callable[[Iterator[bytes | None]], bytes]
+    client: ShardConnection, keys: list[bytes], reply: Reply, version: Version | None = None
 ) -> bytes | Pending:
-    """The reply made of the values of all keys, or the error of the first key that cannot be read here."""
-    store = client.store
+    """The reply made of the values of all keys, or the error of the first key that cannot be read here.
+
+    They are read in the connection's version, unless another one is given.
+    """
+    store = client.store if version is None else version.store
     get = store.get if are_canonical(keys) else partial(value_of, store)
     try:
         return reply(map(get, keys))
     except NotInMemory:
         missing = _missing(keys, get)
-        return client.read(missing, partial(_values, client, keys, reply))
+        return client.read(version or client.version, missing, partial(_values, client, keys, reply, version))
     except DatasetError as error:
-        return refusal(error)
+        return client.refusal(error, keys[0]) if version else _elsewhere(client, keys, reply, error)
+
+
+def _elsewhere(client: ShardConnection, keys: list[bytes], reply: Reply, error: DatasetError) -> bytes | Pending:
+    """The reply to keys that cannot be read in the connection's version, for this reason."""
+    other = client.other_version(error, keys[0])
+    return client.refusal(error, keys[0]) if other is None else _values(client, keys, reply, other)
 
 
 def _missing(keys: list[bytes], get: Callable[[bytes], bytes | None]) -> set[int]:
@@ -68,7 +91,14 @@ def _missing(keys: list[bytes], get: Callable[[bytes], bytes | None]) -> set[int
 
 
 def mget(client: ShardConnection, args: Args) -> bytes | Pending:
+    if client.direct and _crosses(args):
+        return CROSS_SLOT
     return _values(client, args[1:], lambda values: _bounded(values, client.null))
+
+
+def _crosses(args: Args) -> bool:
+    """Whether keys are of several slots: clients of a Redis Cluster have to ask for each by itself, wherever it is."""
+    return len(args) > 2 and len(set(map(key_slot, args[1:]))) > 1
 
 
 def _bounded(values: Iterator[bytes | None], null: bytes) -> bytes:
@@ -87,6 +117,8 @@ def _bounded(values: Iterator[bytes | None], null: bytes) -> bytes:
 
 
 def exists(client: ShardConnection, args: Args) -> bytes | Pending:
+    if client.direct and _crosses(args):
+        return CROSS_SLOT
     return _values(client, args[1:], lambda values: codec.integer(sum(value is not None for value in values)))
 
 
@@ -104,7 +136,7 @@ def explain(client: ShardConnection, args: Args) -> bytes | Pending:
     try:
         explanation = client.store.explain(key)
     except NotInMemory as missing:
-        return client.read({missing.block}, partial(explain, client, args))
+        return client.read(client.version, {missing.block}, partial(explain, client, args))
     about = {
         "name": client.state.name,
         "dataset": dataset.manifest.dataset_id,
@@ -118,10 +150,11 @@ def dbsize(client: ShardConnection, _args: Args) -> bytes:
 
 
 def heartbeat(client: ShardConnection, _args: Args) -> bytes:
-    """`HEARTBEAT`: for routers, which see by it that the shard lives, how warm it is, and what changes."""
-    versions = client.state.versions
+    """`HEARTBEAT`: for routers, which see by it that the shard lives, how warm it is, what changes, and who comes."""
+    client.be_router()
+    state, versions = client.state, client.state.versions
     checked = versions.told.store.blocks.checked_bytes
-    return codec.simple(Heartbeat(client.state.draining, checked, versions.revision).reply())
+    return codec.simple(Heartbeat(state.draining, checked, versions.revision, state.direct).reply())
 
 
 def lease(client: ShardConnection, args: Args) -> bytes | Pending:
@@ -129,10 +162,23 @@ def lease(client: ShardConnection, args: Args) -> bytes | Pending:
         return codec.error("NOAUTH", "LEASE needs AUTH first: this shard has a secret ($RINGKV_SECRET)")
     if client.lease is not None:
         return codec.error("ERR", "this connection holds a lease already: one connection, one lease")
+    client.be_router()
     try:
         return client.grant(LeaseRequest.parse(args[1:]))
     except ValueError as error:
         return codec.error("ERR", str(error))
+
+
+def topology(client: ShardConnection, args: Args) -> bytes:
+    """`TOPOLOGY …`: what a router has gone over to, for the clients that come directly."""
+    if client.lease is None:
+        return codec.error("ERR", "TOPOLOGY is for a router that holds a lease on this connection")
+    try:
+        table = NodeTable.parse(args[1:])
+    except ValueError as error:
+        return codec.error("ERR", str(error))
+    cluster = client.state.cluster
+    return cluster.hear(table) if cluster is not None else codec.simple(f"OK {table.epoch}")
 
 
 COMMANDS: dict[bytes, Command[ShardConnection]] = {
@@ -148,4 +194,6 @@ COMMANDS: dict[bytes, Command[ShardConnection]] = {
     b"DBSIZE": Command(dbsize, 1),
     b"HEARTBEAT": Command(heartbeat, 1),
     b"LEASE": Command(lease, -1, queues=False),
+    b"TOPOLOGY": Command(topology, -1, queues=False),
+    b"CLUSTER": Command(cluster_, -2),
 }

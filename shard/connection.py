@@ -1,6 +1,6 @@
 """A connection to a shard: any client's, and for a router also the lease that it holds.
 
-It reads one version, that of its lease, else the newest: `store` is what every request looks into.
+It reads one version, that of its lease, else the current one: `store` is what every request looks into.
 """
 
 import asyncio
@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Literal
 
-from ringkv.cluster.errors import RingkvError
+from ringkv.cluster.errors import BlockNotFetched, InvalidKey, PartitionNotLeased, RingkvError
 from ringkv.cluster.lease import WRONG_DATASET, WRONG_RING, LeaseRequest
+from ringkv.cluster.position import canonical, slot, slot_shift
 from ringkv.cluster.ring import build_ring, ring_id
 from ringkv.resp import codec
 from ringkv.resp.command import Command
@@ -19,6 +20,7 @@ from ringkv.resp.pending import Pending
 from ringkv.resp.session import Unchanged
 from ringkv.shard.leases import Lease
 from ringkv.shard.reading import Reading
+from ringkv.shard.refusal import refusal
 from ringkv.shard.state import ShardState
 from ringkv.shard.version import Version
 
@@ -34,17 +36,20 @@ class Granting(Pending):
 
 
 class ShardConnection(Connection):
+    """`direct`: of a client of a Redis Cluster, as far as is known: routers show that they are none."""
+
     def __init__(self, state: ShardState, commands: Mapping[bytes, Command[Any]]) -> None:
         super().__init__(state, commands)
         self.state = state
         self.lease: Lease | None = None
+        self.direct = state.cluster is not None
         self._granting: asyncio.Task[None] | None = None
-        self.go_over(state.versions.newest)
+        self.go_over(state.versions.current)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.state.guard.admit(self, transport.get_extra_info("peername"))
-        self.go_over(self.state.versions.newest)
+        self.go_over(self.state.versions.current)
         self.state.versions.readers.add(self)
 
     def waiting(self) -> tuple[Literal["header", "idle", "send", "nothing"], float]:
@@ -56,6 +61,7 @@ class ShardConnection(Connection):
         self.state.guard.leave(self)
         super().connection_lost(exc)
         self.state.versions.readers.discard(self)
+        self.state.gone(self)
         self._end_lease()
 
     def go_over(self, version: Version) -> None:
@@ -67,12 +73,35 @@ class ShardConnection(Connection):
         version = self.version
         return lambda: self.version is version
 
-    def read(self, blocks: AbstractSet[int], make: Callable[[], bytes | Pending]) -> Pending:
-        """The reply that `make` makes, once these blocks have been read."""
-        version = self.version
+    def be_router(self) -> None:
+        """What has come shows that this is a router's."""
+        self.direct = False
+        self.state.routers.add(self)
+
+    def read(self, version: Version, blocks: AbstractSet[int], make: Callable[[], bytes | Pending]) -> Pending:
+        """The reply that `make` makes, once these blocks of a version have been read."""
         for block in blocks:
             version.warmup.hurry(block // version.store.blocks.width)
         return Reading(self.notify, version.store.blocks, make).begin(version.reads, blocks)
+
+    def other_version(self, error: RingkvError, key: bytes) -> Version | None:
+        """Where a direct client's key may be read that cannot be read in the version of its connection.
+
+        While routers go over to another version and another ring at once, one shard has heard of it before the next
+        one: each would send the client to the other.
+        """
+        if not self.direct or isinstance(error, BlockNotFetched) or not isinstance(error, PartitionNotLeased):
+            return None
+        try:
+            place = slot(canonical(key))
+        except InvalidKey:
+            return None
+        return self.state.versions.other(self.version, lambda version: place >> slot_shift(version.about.partitions))
+
+    def refusal(self, error: RingkvError, key: bytes) -> bytes:
+        """The reply where a key cannot be read here."""
+        cluster = self.state.cluster
+        return cluster.redirect(error, key) if self.direct and cluster is not None else refusal(error)
 
     def grant(self, request: LeaseRequest) -> Pending:
         """Begin to grant a lease. The connection must not hold one yet."""
@@ -95,6 +124,8 @@ class ShardConnection(Connection):
         if self.lease is not None:
             self.version.leases.end(self.lease)
             self.lease = None
+            if self.state.cluster is not None:
+                self.state.cluster.left(self)
             self.state.versions.tidy()
 
     async def _granted(self, request: LeaseRequest) -> bytes:
@@ -115,6 +146,8 @@ class ShardConnection(Connection):
             version.leases.end(lease)
             return self._wrong_dataset()
         self.lease = lease
+        if self.state.cluster is not None:
+            self.state.cluster.joined(self)
         self.go_over(version)
         versions.joined()
         log.info("leased ring %s: %d keys", request.ring_id[:8], lease.leased.keys)

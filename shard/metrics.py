@@ -35,6 +35,11 @@ def shard_families(state: ShardState, loop_lag: float) -> Iterator[Metric]:
         value=versions.behind,
     )
     yield CounterMetricFamily("ringkv_commands", "Commands of the Redis protocol that came.", value=state.commands)
+    yield CounterMetricFamily(
+        "ringkv_direct_requests", "Of these, those of clients that came without a router.", value=state.direct
+    )
+    redirects = state.cluster.redirects if state.cluster else 0
+    yield CounterMetricFamily("ringkv_redirects", "Clients that were sent to the owner of their key.", value=redirects)
     yield GaugeMetricFamily("ringkv_connections", "Connections that are open.", value=len(state.guard))
     yield closed_connections(state.guard.closed)
     yield GaugeMetricFamily("ringkv_leases", "Rings that are leased here.", value=versions.leases)

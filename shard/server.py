@@ -24,6 +24,7 @@ from ringkv.shard.commands import COMMANDS
 from ringkv.shard.connection import ShardConnection
 from ringkv.shard.following import Following
 from ringkv.shard.http import runner
+from ringkv.shard.node import GRACE
 from ringkv.shard.state import ShardState
 from ringkv.shard.version import Version
 
@@ -56,6 +57,22 @@ class Followed:
     cache_size: int | None = None
 
 
+LEAVE_SECONDS: Final = 2.0
+"""How long a shard that others have replaced sends clients to them: most take less to learn where their keys are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """How clients of a Redis Cluster come: to the address `announce`, and to `listen` if it is not where all come.
+
+    For `grace` seconds they are served without any router.
+    """
+
+    announce: Address
+    listen: Address | None = None
+    grace: float = GRACE
+
+
 @dataclass(frozen=True, slots=True)
 class ShardSettings:
     source: Pinned | Followed
@@ -67,6 +84,7 @@ class ShardSettings:
     warm_rate: int = WARM_RATE  # bytes a second that are read before anybody asks for them
     fetch_rate: int = 0  # of those, what may come from a store; 0: no limit
     limits: ConnectionLimits = DEFAULT_LIMITS
+    direct: Direct | None = None
 
 
 async def serve(settings: ShardSettings, stop: asyncio.Event) -> None:
@@ -95,8 +113,10 @@ class Shard:
         guard = ConnectionGuard(settings.limits)
         fetches = Fetches(settings.fetch_rate)
         self.state = ShardState(settings.name, settings.leased, fetches=fetches, guard=guard, secret=secret)
+        if settings.direct is not None:
+            self.state.be_node(settings.direct.announce, settings.direct.grace)
         self._settings = settings
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._http: web.AppRunner | None = None
         self._mirror: Mirror | None = None
         self._following: Following | None = None
@@ -134,7 +154,8 @@ class Shard:
             log.warning(
                 "shard %s: whoever reaches %s can lease from it: set $RINGKV_SECRET", settings.name, settings.listen
             )
-        self._server = await settings.listen.listen(self.connection)
+        addresses = [settings.listen, settings.direct.listen if settings.direct else None]
+        self._servers = [await address.listen(self.connection) for address in addresses if address]
         newest = state.versions.newest
         log.info(
             "shard %s ready on %s: dataset %s, %d of %d keys leased",
@@ -168,14 +189,21 @@ class Shard:
         return ShardConnection(self.state, COMMANDS)
 
     async def drain(self) -> None:
-        """Announce the departure in the replies to heartbeats, and serve on until no router holds a lease."""
+        """Announce the departure in the replies to heartbeats, and serve on until no router holds a lease.
+
+        Clients that come directly are sent to others for a little longer, if there are others.
+        """
         self.state.draining = True
-        leases = counted(self.state.versions.leases, "lease")
+        leases = counted(sum(map(_holds_lease, self.state.clients.values())), "lease")
         log.info("shard %s is leaving: waiting for %s to move", self.state.name, leases)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 while leased := [client.closed for client in self.state.clients.values() if _holds_lease(client)]:
                     await asyncio.wait(leased)
+        cluster = self.state.cluster
+        if cluster is not None and cluster.replaced:
+            await cluster.settled()
+            await asyncio.sleep(LEAVE_SECONDS)
 
     def look_now(self) -> None:
         """Look at the catalog, if there is one."""
@@ -186,13 +214,16 @@ class Shard:
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
+        if self._servers:
             self._settings.listen.remove()
         for client in list(self.state.clients.values()):
             client.finish()
         if self._http is not None:
             await self._http.cleanup()
+        if self.state.cluster is not None:
+            await self.state.cluster.close()
         await self.state.versions.close()
         if self._mirror is not None:
             self._mirror.close()

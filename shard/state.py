@@ -5,10 +5,14 @@ from dataclasses import dataclass, field
 
 from ringkv.cluster.lease import versions_section
 from ringkv.dataset.fetches import Fetches
+from ringkv.process.address import Address
 from ringkv.process.connections import ConnectionGuard
 from ringkv.process.sizes import parse_size
 from ringkv.resp import tracking
+from ringkv.resp.connection import Connection
 from ringkv.resp.server import Info, Server, Setting, keyspace
+from ringkv.resp.view import ClusterView
+from ringkv.shard.node import ClusterNode
 from ringkv.shard.versions import Versions
 
 
@@ -16,7 +20,8 @@ from ringkv.shard.versions import Versions
 class ShardState(Server):
     """`leased`: it waits for the leases of routers, and reads nothing without one.
 
-    `fetches` are those of all versions, where they come from a store.
+    `fetches` are those of all versions, where they come from a store. `cluster` is there where it is a node of a Redis
+    Cluster, `routers` are the connections that turned out to be theirs.
     """
 
     name: str
@@ -26,22 +31,48 @@ class ShardState(Server):
     fetches: Fetches = field(default_factory=Fetches)
     guard: ConnectionGuard = field(default_factory=ConnectionGuard)
     versions: Versions = field(init=False)
+    cluster: ClusterNode | None = field(init=False, default=None)
+    routers: set[Connection] = field(init=False, default_factory=set)
+    _routed: int = field(init=False, default=0)  # requests of routers that have gone
 
     def __post_init__(self) -> None:
         self.versions = Versions(lambda: tracking.tell(self), alone=not self.leased)
+
+    def be_node(self, announce: Address, grace: float) -> None:
+        """Be a node of a Redis Cluster, reached at `announce`, and for `grace` seconds without any router."""
+        self.node = self.name
+        self.cluster = ClusterNode(self.name, announce, grace, self.versions, self.building)
+
+    @property
+    def view(self) -> ClusterView | None:
+        return self.cluster.view if self.cluster else None
+
+    @property
+    def direct(self) -> int:
+        """Requests of clients that are no routers."""
+        return self.commands - self._routed - sum(router.answered for router in self.routers)
+
+    def gone(self, client: Connection) -> None:
+        """A connection has ended."""
+        if client in self.routers:
+            self.routers.remove(client)
+            self._routed += client.answered
 
     def settings(self) -> dict[bytes, Setting]:
         return {b"fetch-rate": Setting(lambda: str(self.fetches.rate), self._set_rate)}
 
     def info(self) -> Info:
         """A router reads `name`, `run_id` and the versions; all but those and the leases is about the newest."""
-        newest = self.versions.newest
+        newest, cluster = self.versions.newest, self.cluster
         manifest = newest.dataset.manifest
         blocks = newest.store.blocks
         return super().info() | {
             "shard": {
                 "name": self.name,
+                **({"announce": f"{cluster.address.host}:{cluster.address.port}"} if cluster else {}),
                 "draining": int(self.draining),
+                "direct_requests": self.direct,
+                "redirects": cluster.redirects if cluster else 0,
                 "leases": self.versions.leases,
                 "leased_partitions": len(blocks.rows),
                 "leased_keys": blocks.keys,

@@ -3,7 +3,7 @@
     opened ──offer──► offered, the newest first ──others are offered──► held for its leases ──the last ends──► closed
 
 A router leases the next version while it serves the one before: so two are offered, and each connection reads one.
-Who has leased nothing reads the newest.
+Who has leased nothing reads the newest; where routers tell what they serve (`shard.node`), that.
 """
 
 import asyncio
@@ -36,19 +36,22 @@ class Versions:
     """`offered` has the newest first, and is empty only before the first; `revision` counts its changes.
 
     `alone`: there is no router, so all of the newest is leased, until a first lease comes.
+    `served` is what routers have gone over to, where they tell.
     `behind`: what the catalog says cannot be served, or it cannot be read.
     `damaged`: the places of datasets that were overwritten, and are not opened again; a mirror is: its origin is whole.
     `failed` raises when nothing is left that could be served.
     """
 
     def __init__(self, changed: Callable[[], None], *, alone: bool) -> None:
-        """`changed` is called when the newest has become another dataset."""
+        """`changed` is called when the current version has become another dataset."""
         self.alone = alone
         self.offered: tuple[Version, ...] = ()
         self.revision = 0
         self.behind = False
         self.readers: set[Reader] = set()
         self.damaged: set[Path] = set()
+        self.served: Version | None = None
+        self._read: Version | None = None  # what was current at the last change
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._changed = changed
         self._held: set[Version] = set()
@@ -63,6 +66,11 @@ class Versions:
     @property
     def newest(self) -> Version:
         return self.offered[0]
+
+    @property
+    def current(self) -> Version:
+        """What those read who have leased nothing: what routers serve, as far as that is known, else the newest."""
+        return self.newest if self.served is None or self.served.lost else self.served
 
     @property
     def told(self) -> Version:
@@ -97,6 +105,17 @@ class Versions:
                 self._coming.remove(version)
             self.tidy()
 
+    def other(self, version: Version, partition: Callable[[Version], int]) -> Version | None:
+        """Another version, the newest, that has its `partition` leased, for who finds it not leased in this one."""
+        held = sorted(self._held - {version}, key=lambda each: -each.about.serial)
+        leased = (each for each in held if not each.lost and each.store.blocks.is_leased(partition(each)))
+        return next(leased, None)
+
+    def serve(self, version: Version | None) -> None:
+        """Let those who have leased nothing read this version, or the newest."""
+        self.served = version
+        self._go_over()
+
     def joined(self) -> None:
         """A router has leased: what was leased without one can go."""
         self.alone = False
@@ -130,17 +149,23 @@ class Versions:
             return
         if self.alone and newest.everything is None:
             newest.everything = await newest.leases.grant(range(newest.about.partitions))
-        before, self.offered = self.offered, (newest, *others)
+        self.offered = (newest, *others)
         told = tuple(version.about for version in self.offered)
         if told != self._told:
             self._told = told
             self.revision += 1
-        if before[:1] == (newest,):
+        self._go_over()
+
+    def _go_over(self) -> None:
+        """Let those who have leased nothing read what is current, if that is not what it was."""
+        before, current = self._read, self.current
+        if current is before:
             return
+        self._read = current
         for reader in self.readers:
             if reader.lease is None:
-                reader.go_over(newest)
-        if before and before[0].about.dataset_id != newest.about.dataset_id:
+                reader.go_over(current)
+        if before is not None and before.about.dataset_id != current.about.dataset_id:
             self._changed()
 
     def _ended(self, version: Version, error: BaseException) -> None:

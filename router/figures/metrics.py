@@ -105,6 +105,11 @@ def _shards(figures: Figures) -> Iterator[Metric]:
     in_flight = GaugeMetricFamily(
         "ringkv_shard_requests_in_flight", "Requests that the shard has not replied to yet.", labels=["shard"]
     )
+    direct = CounterMetricFamily(
+        "ringkv_shard_direct_requests",
+        "Requests that came to the shard without a router, since its start.",
+        labels=["shard"],
+    )
     replies = HistogramMetricFamily(
         "ringkv_shard_reply_duration_seconds",
         "From a request's arrival to the shard's reply, of requests that were sent once.",
@@ -118,8 +123,9 @@ def _shards(figures: Figures) -> Iterator[Metric]:
         size.add_metric(label, shard.bytes)
         checked.add_metric(label, shard.checked)
         in_flight.add_metric(label, shard.in_flight)
+        direct.add_metric(label, shard.direct)
         _add(replies, label, shard.durations)
-    yield from (up, partitions, keys, size, checked, in_flight, replies)
+    yield from (up, partitions, keys, size, checked, in_flight, direct, replies)
 
 
 def _named(figures: Figures) -> list[ShardFigures]:

@@ -5,6 +5,7 @@ from dataclasses import fields
 
 from ringkv import __version__
 from ringkv.cluster.lease import Leased
+from ringkv.process.address import Address
 from ringkv.process.connections import ConnectionGuard
 from ringkv.router.figures.values import Figures, ShardFigures, State
 from ringkv.router.lookup.counters import Counters
@@ -72,9 +73,16 @@ def _shards(lookups: Lookups, controller: Controller) -> tuple[ShardFigures, ...
                 checked=min(member.checked, leased.bytes) if leased else 0,
                 in_flight=link.in_flight if link else 0,
                 durations=total([lookups.shard_durations[name]]) if name in lookups.shard_durations else Durations(),
+                announced=_announced(member),
+                direct=member.direct,
             )
         )
     return tuple(sorted(found, key=lambda shard: (shard.name, shard.address)))
+
+
+def _announced(member: Member) -> str:
+    host, port = member.identity.announced if member.identity else ("", 0)
+    return str(Address(host, port)) if host else ""
 
 
 def _each_once(controller: Controller) -> Iterator[Member]:

@@ -17,7 +17,8 @@ class ShardFigures:
 
     `serial` is that of the newest version that it offers, 0 where it is pinned to its dataset or cannot be asked.
     `bytes` are those of the blocks that it may read; of them it has read and checked `checked`: once that is all, no
-    request waits for its disk.
+    request waits for its disk. At `announced`, host:port, clients of a Redis Cluster reach it, if it is not empty;
+    `direct` requests have come without a router since the shard's start.
     """
 
     name: str
@@ -30,6 +31,8 @@ class ShardFigures:
     checked: int
     in_flight: int
     durations: Durations
+    announced: str = ""
+    direct: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class Figures:
 
     def cluster(self) -> dict[str, Any]:
         """The body of `GET /ring`: who owns what, without what was done."""
-        shown = ("name", "address", "state", "serial", "partitions", "keys")
+        shown = ("name", "address", "announced", "state", "serial", "partitions", "keys", "direct")
         return {
             **{name: getattr(self, name) for name in ("epoch", "serial", "dataset", "ring", "replicas", "partitions")},
             "shards": [{name: getattr(shard, name) for name in shown} for shard in self.shards],

@@ -83,9 +83,13 @@ class Link(asyncio.Protocol):
         """Send any command and wait. Raises PeerError for an error reply, ConnectionError for a lost link."""
         if not self.open:
             raise self.problem
+        return await self.ask(*args)
+
+    def ask(self, *args: bytes | str | int) -> asyncio.Future[Any]:
+        """Send any command; the future raises as `call`. Only on an open link, which waits for it to retire."""
         call = _Call()
         self._send(hiredis.pack_command(cast("Any", args)), call)
-        return await call.reply
+        return call.reply
 
     def retire(self) -> None:
         """Close as soon as nothing waits any more."""

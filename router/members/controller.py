@@ -26,6 +26,7 @@ from ringkv.router.members.gate import judge
 from ringkv.router.members.leasing import Leasing
 from ringkv.router.members.member import Member
 from ringkv.router.members.membership import Candidate, Membership, choose
+from ringkv.router.members.telling import Teller
 from ringkv.router.members.versions import Versions
 from ringkv.router.policy import (
     DISCOVERY_INTERVAL,
@@ -60,7 +61,8 @@ class Cluster:
 class Controller:
     """`members` are all known addresses; `kept_out` those that must not take part, with the reason.
 
-    `versions` is what it knows of the versions of the data, `events` where it tells what happens.
+    `versions` is what it knows of the versions of the data, `events` where it tells what happens, `teller` who tells
+    the shards of each other.
     """
 
     def __init__(self, cluster: Cluster, lookups: Lookups, events: EventLog) -> None:
@@ -76,6 +78,7 @@ class Controller:
         self._flapping = FlapGuard(self._clock)
         self._absences = Absences(self._clock, events)
         self.versions = Versions(self._clock, events)
+        self.teller = Teller()
         self._leasing = Leasing(
             cluster.secret, lookups.shard_durations, self.versions.leasing, self._refused, self._changed.set
         )
@@ -275,6 +278,8 @@ class Controller:
             name: self._serving.get(name) or _Serving(candidate.identity.run_id, now)
             for name, candidate in membership.shards.items()
         }
+        nodes = [candidate.identity.node for candidate in membership.shards.values()]
+        self.teller.tell(topology, nodes, self._leasing.links)
         self._lookups.swap(topology)
         if membership.version is not None:
             self.versions.serve(membership.version)

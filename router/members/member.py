@@ -37,7 +37,9 @@ def identify(info: Any) -> Identity:
     text = info.decode("utf-8", "replace") if isinstance(info, bytes) else ""
     fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     try:
-        return Identity(told.name(fields["name"]), told.identifier("run", fields["run_id"]), offered_in(fields))
+        announced = told.endpoint(fields.get("announce", ""))
+        name, run_id = told.name(fields["name"]), told.identifier("run", fields["run_id"])
+        return Identity(name, run_id, offered_in(fields), announced)
     except KeyError:
         raise PeerError("what answers there is not a ringkv shard") from None
 
@@ -73,6 +75,7 @@ class Member:
         self.name = ""
         self.draining = False
         self.checked = 0  # bytes that it has read and checked
+        self.direct = 0  # requests of clients that came there without a router
         self._revision: int | None = None  # of what it offers, None before the first heartbeat
         self._problem = ""
         self._level = logging.INFO  # at which the problem was told
@@ -131,6 +134,7 @@ class Member:
             async with asyncio.timeout(HEARTBEAT_TIMEOUT):
                 heartbeat = Heartbeat.parse(await link.call("HEARTBEAT"))
             self.checked = heartbeat.checked
+            self.direct = heartbeat.direct
             if self._revision != heartbeat.revision:
                 # Asked behind the heartbeat, so that what it tells is at least as new as the revision.
                 await self._look_again(link, heartbeat.revision)

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from ringkv.cluster.lease import Offered
+from ringkv.cluster.nodes import Node
 from ringkv.process.address import Address
 
 Key = tuple[int, str]
@@ -26,12 +27,18 @@ def key_of(version: Offered) -> Key:
 class Identity:
     """Who answers at an address. `run_id` tells one process from the next of the same name.
 
-    `versions` are those that can be leased there, the newest first, each of another dataset.
+    `versions` are those that can be leased there, the newest first, each of another dataset. At `announced`
+    clients of a Redis Cluster reach it: host and port, "" and 0 where it announces nothing.
     """
 
     name: str
     run_id: str
     versions: tuple[Offered, ...]
+    announced: tuple[str, int] = ("", 0)
+
+    @property
+    def node(self) -> Node:
+        return Node(self.name, *self.announced)
 
     def offers(self, dataset_id: str) -> bool:
         return any(version.dataset_id == dataset_id for version in self.versions)

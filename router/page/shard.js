@@ -76,6 +76,8 @@ function showNow() {
   say("shard-p50", row?.p50 ?? "–");
   say("shard-p99", row?.p99 ?? "–");
   say("shard-in-flight", row ? number(row.shard.in_flight) : "–");
+  // From clients of a Redis Cluster, which come without the router: it knows how many, and not how long they took.
+  say("shard-direct", row?.shard.announced ? number(row.shard.direct) : "–");
   say("shard-keys", row ? number(row.shard.keys) : "–");
   say("shard-bytes", row ? held(row.shard) : "–");
   say("shard-address", row?.shard.address ?? "–");

@@ -19,17 +19,26 @@ from ringkv.resp.pending import Awaited, Pending
 from ringkv.resp.scan import Keys, Page
 from ringkv.resp.server import Info, Server, keyspace
 from ringkv.resp.session import Unchanged
+from ringkv.resp.view import ClusterView
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.policy import FEW_KEYS
 from ringkv.router.redis import scan
 from ringkv.router.redis.pipeline import Pipeline
 from ringkv.router.redis.replies import Encode, FewKeys, key_of, many_keys, unavailable
 
+View = Callable[[], ClusterView | None]
+"""Tells the shards as nodes of a Redis Cluster, if they are."""
+
 
 @dataclass(eq=False)
 class RedisServer(Server):
     lookups: Lookups
     guard: ConnectionGuard
+    told: View
+
+    @property
+    def view(self) -> ClusterView | None:
+        return self.told()
 
     def info(self) -> Info:
         lookups, topology = self.lookups, self.lookups.topology
@@ -97,8 +106,8 @@ class RedisConnection(Connection):
 class RedisPort:
     """All connections of the port; `connection` makes one, for the server that listens."""
 
-    def __init__(self, lookups: Lookups, guard: ConnectionGuard) -> None:
-        self.server = RedisServer(lookups, guard)
+    def __init__(self, lookups: Lookups, guard: ConnectionGuard, view: View = lambda: None) -> None:
+        self.server = RedisServer(lookups, guard, view)
         lookups.on_replaced = partial(tracking.tell, self.server)
 
     def connection(self) -> RedisConnection:

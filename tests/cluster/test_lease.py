@@ -79,7 +79,7 @@ def test_what_is_no_lease_is_refused(args: list[bytes], reason: str) -> None:
         LeaseRequest.parse(args)
 
 
-@given(st.builds(Heartbeat, st.booleans(), COUNTS, COUNTS))
+@given(st.builds(Heartbeat, st.booleans(), COUNTS, COUNTS, COUNTS))
 def test_a_heartbeat_reads_as_it_was_written(heartbeat: Heartbeat) -> None:
     assert Heartbeat.parse(heartbeat.reply().encode()) == heartbeat
 
@@ -89,13 +89,13 @@ def test_a_heartbeat_reads_as_it_was_written(heartbeat: Heartbeat) -> None:
     [
         b"PONG",
         b"SERVING",
-        b"SERVING 1",
-        b"SERVING 1 2 3",
-        b"serving 1 2",
-        b"SERVING -1 2",
-        b"SERVING 1 2.0",
-        b"SERVING 1 " + b"9" * 5000,
-        "SERVING 1 ²".encode(),
+        b"SERVING 1 2",
+        b"SERVING 1 2 3 4",
+        b"serving 1 2 3",
+        b"SERVING -1 2 3",
+        b"SERVING 1 2 3.0",
+        b"SERVING 1 2 " + b"9" * 5000,
+        "SERVING 1 2 ²".encode(),
         None,
         7,
         [b"SERVING", 1, 2],

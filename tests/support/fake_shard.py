@@ -108,7 +108,7 @@ class FakeShard:
         self.of: dict[str, Answer] = {}
         self.leases: list[LeaseRequest] = []
         self.held: list[str] = []
-        self.heartbeat = Heartbeat(draining=False, checked=0, revision=0)
+        self.heartbeat = Heartbeat(draining=False, checked=0, revision=0, direct=0)
         self.offered: tuple[Offered, ...] = ()
         self._changed = asyncio.Event()
         self._transports: list[asyncio.Transport] = []

@@ -160,9 +160,9 @@ class Spawner:
         return self.cluster(self("up", data, "--port", "0", *args))
 
     def cluster(self, spawned: Spawned) -> "SpawnedCluster":
-        ready = r"(?m)^ringkv: ready on http://([\d.]+):(\d+)(?:, redis://[\d.]+:(\d+))?$"
-        match = spawned.wait_for_line(ready, "out")
-        return SpawnedCluster(spawned, match[1], int(match[2]), int(match[3] or 0))
+        also = r"(?:, redis://[\d.]+:(\d+))?(?:, Redis Cluster 127.0.0.1:(\d+))?"
+        match = spawned.wait_for_line(rf"(?m)^ringkv: ready on http://([\d.]+):(\d+){also}$", "out")
+        return SpawnedCluster(spawned, match[1], int(match[2]), int(match[3] or 0), int(match[4] or 0))
 
     def close(self) -> None:
         self._stack.close()
@@ -179,11 +179,12 @@ class SpawnedShard:
 
 
 class SpawnedCluster:
-    def __init__(self, spawned: Spawned, host: str, port: int, redis_port: int = 0) -> None:
+    def __init__(self, spawned: Spawned, host: str, port: int, redis_port: int = 0, node_port: int = 0) -> None:
         self.spawned = spawned
         self.host = host
         self.port = port
         self.redis_port = redis_port  # 0 where it was not asked for
+        self.node_port = node_port  # of the first node of the Redis Cluster; the same
 
 
 def one_line(spawned: Spawned, code: int = 1) -> str:

@@ -11,7 +11,7 @@ from ringkv.dataset.segment import Segment
 from ringkv.process.address import Address
 from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
 from ringkv.resp import codec
-from ringkv.shard.server import Followed, Pinned, Shard, ShardSettings
+from ringkv.shard.server import Direct, Followed, Pinned, Shard, ShardSettings
 from ringkv.shard.store import Store
 from ringkv.shard.version import Version
 from tests.support.processes import short_directory
@@ -71,6 +71,8 @@ async def serving(
     leased: bool = False,
     fetch_rate: int = 0,
     limits: ConnectionLimits = DEFAULT_LIMITS,
+    secret: str | None = None,
+    direct: Direct | None = None,
 ) -> AsyncIterator[Served]:
     """A shard of the dataset, or of a catalog, which reads nothing ahead unless it is told to."""
     pinned = Pinned(source) if isinstance(source, Path) else source
@@ -78,7 +80,15 @@ async def serving(
         address = Address(f"{folder}/s", None)
         shard = Shard(
             ShardSettings(
-                pinned, "one", address, leased=leased, warm_rate=warm_rate, fetch_rate=fetch_rate, limits=limits
+                pinned,
+                "one",
+                address,
+                leased=leased,
+                secret=secret,
+                warm_rate=warm_rate,
+                fetch_rate=fetch_rate,
+                limits=limits,
+                direct=direct,
             )
         )
         try:

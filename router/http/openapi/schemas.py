@@ -77,7 +77,10 @@ _RING: Final = record(
     {
         **_picked(_FIGURES, "epoch", "serial", "dataset", "ring", "replicas", "partitions"),
         "shards": _list(
-            record("One shard.", _picked(_SHARD, "name", "address", "state", "serial", "partitions", "keys")),
+            record(
+                "One shard.",
+                _picked(_SHARD, "name", "address", "announced", "state", "serial", "partitions", "keys", "direct"),
+            ),
             "By name.",
         ),
         "kept_out": _named(_STRING, "Addresses whose shards take no part, each with the reason."),

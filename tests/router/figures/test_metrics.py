@@ -40,8 +40,11 @@ def shard(name: str, state: State = "serving", **others: int) -> ShardFigures:
         "bytes": 300_000,
         "checked": 200_000,
         "in_flight": 3,
+        "direct": 40,
     } | others
-    return ShardFigures(name=name, address=f"{name}:7379", state=state, durations=durations(b4=10), **amounts)
+    return ShardFigures(
+        name=name, address=f"{name}:7379", state=state, durations=durations(b4=10), announced="", **amounts
+    )
 
 
 FIGURES = Figures(

@@ -1,0 +1,90 @@
+"""CLUSTER and what goes with it: by these a client of Redis Cluster learns who owns which slots."""
+
+from typing import Final
+
+from ringkv.cluster.nodes import Node, key_slot
+from ringkv.cluster.position import SLOTS
+from ringkv.resp import codec
+from ringkv.resp.codec import parse_integer
+from ringkv.resp.command import Args, Command
+from ringkv.resp.connection import Connection
+
+DISABLED: Final = codec.error("ERR", "This instance has cluster support disabled")
+"""Redis's words: by them a client of Redis Cluster knows that it talks to a server of the ordinary kind."""
+
+DOWN: Final = codec.error("CLUSTERDOWN", "no router has told this shard yet, or lately, who owns which slots")
+
+
+def _keyslot(_client: Connection, args: Args) -> bytes:
+    return codec.integer(key_slot(args[2]))
+
+
+def _myid(client: Connection, _args: Args) -> bytes:
+    node = client.server.node
+    return codec.error("ERR", "this is a router, and no node") if node is None else codec.bulk(Node(node).node_id)
+
+
+def _slots(client: Connection, _args: Args) -> bytes:
+    view = client.server.view
+    return view.slots(resp3=client.resp3) if view else codec.array([])
+
+
+def _shards(client: Connection, _args: Args) -> bytes:
+    view = client.server.view
+    return view.shards(resp3=client.resp3) if view else codec.array([])
+
+
+def _nodes(client: Connection, _args: Args) -> bytes:
+    view = client.server.view
+    return view.nodes if view else codec.bulk("")
+
+
+def _info(client: Connection, _args: Args) -> bytes:
+    view = client.server.view
+    return view.info if view else codec.bulk("cluster_enabled:1\r\ncluster_state:fail\r\n")
+
+
+SUBCOMMANDS: Final = {
+    b"INFO": (_info, 2),
+    b"KEYSLOT": (_keyslot, 3),
+    b"MYID": (_myid, 2),
+    b"NODES": (_nodes, 2),
+    b"SHARDS": (_shards, 2),
+    b"SLOTS": (_slots, 2),
+}
+"""What answers a subcommand, and how many arguments it has with both names."""
+
+
+def cluster(client: Connection, args: Args) -> bytes:
+    """`CLUSTER INFO | KEYSLOT | MYID | NODES | SHARDS | SLOTS`"""
+    if client.server.node is None and client.server.view is None:
+        return DISABLED
+    shown = args[1][:40].decode("ascii", "backslashreplace")
+    handler, count = SUBCOMMANDS.get(args[1].upper(), (None, 0))
+    if handler is None:
+        return codec.error("ERR", f"unknown subcommand '{shown}' of CLUSTER: it only tells, and changes nothing")
+    if len(args) != count:
+        return codec.error("ERR", f"wrong number of arguments for 'cluster|{shown.lower()}' command")
+    return handler(client, args)
+
+
+def slot_of(arg: bytes) -> int:
+    """Raises ValueError."""
+    slot = parse_integer(arg)
+    if not 0 <= slot < SLOTS:
+        raise ValueError("Invalid slot")
+    return slot
+
+
+def mode(client: Connection, _args: Args) -> bytes:
+    """READONLY, READWRITE and ASKING: all owners of a slot answer reads, and no slot is on its way anywhere."""
+    clustered = client.server.node is not None or client.server.view is not None
+    return codec.simple("OK") if clustered else DISABLED
+
+
+CLUSTER: dict[bytes, Command[Connection]] = {
+    b"CLUSTER": Command(cluster, -2),
+    b"READONLY": Command(mode, 1),
+    b"READWRITE": Command(mode, 1),
+    b"ASKING": Command(mode, 1),
+}
