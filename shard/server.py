@@ -1,7 +1,6 @@
 """The life of a shard process: open what it serves, listen, serve, and leave without hurting a reader."""
 
 import asyncio
-import contextlib
 import logging
 import signal
 from dataclasses import dataclass, field
@@ -196,10 +195,12 @@ class Shard:
         self.state.draining = True
         leases = counted(sum(map(_holds_lease, self.state.clients.values())), "lease")
         log.info("shard %s is leaving: waiting for %s to move", self.state.name, leases)
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 while leased := [client.closed for client in self.state.clients.values() if _holds_lease(client)]:
                     await asyncio.wait(leased)
+        except TimeoutError:
+            return
         cluster = self.state.cluster
         if cluster is not None and cluster.replaced:
             await cluster.settled()

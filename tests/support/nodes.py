@@ -24,7 +24,7 @@ class Nodes:
         for name in start:
             self.start(name)
         self.redis = Address(f"{spawn.directory()}/redis", None)
-        self.start_router(*options)
+        self.router = self.start_router(self.redis, NAMES, *options)
         self.wait()
 
     def start(self, name: str, *options: str) -> None:
@@ -33,11 +33,13 @@ class Nodes:
         self.shards[name] = self._spawn.run(sys.executable, "-m", "ringkv", "shard", self._data, *args)
         self.shards[name].wait_for_line(r"shard .* ready on")
 
-    def start_router(self, *options: str) -> None:
-        listed = ",".join(map(str, self.addresses.values()))
-        args = ["--listen", "127.0.0.1:0", "--redis-listen", str(self.redis), *options]
-        self.router = self._spawn("router", "--shards", listed, *args)
-        self.port = int(self.router.wait_for_line(r"router listens on 127\.0\.0\.1:(\d+)")[1])
+    def start_router(self, redis: Address, names: Iterable[str], *options: str) -> Spawned:
+        """A router that knows the addresses of these names."""
+        listed = ",".join(str(self.addresses[name]) for name in names)
+        args = ["--listen", "127.0.0.1:0", "--redis-listen", str(redis), *options]
+        router = self._spawn("router", "--shards", listed, *args)
+        router.wait_for_line(r"topology \d+ in")
+        return router
 
     def ask(self, address: Address, *args: str) -> Any:
         """The reply to one command."""
