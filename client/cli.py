@@ -4,7 +4,13 @@ import sys
 
 import click
 
-from ringkv.client.get import DEFAULT_URL, EXAMPLES, SUMMARY, URL_VARIABLE, print_values, wrong_usage
+from ringkv.client.get import DEFAULT_URL, EXAMPLES, SUMMARY, TOKEN_VARIABLE, URL_VARIABLE, print_values, wrong_usage
+
+token_file = click.option(
+    "--token-file",
+    type=click.Path(),
+    help=f"A file whose first line is a token, where the router wants one.  [default: ${TOKEN_VARIABLE}]",
+)
 
 
 class _OneLineUsage(click.Command):
@@ -20,5 +26,6 @@ class _OneLineUsage(click.Command):
 @click.command(cls=_OneLineUsage, help=f"{SUMMARY}\n\n\b\n{EXAMPLES % {'prog': 'ringkv get'}}")
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True)
 @click.option("--url", envvar=URL_VARIABLE, default=DEFAULT_URL, help="The router.")
-def get(keys: tuple[str, ...], url: str) -> None:
-    sys.exit(print_values(keys, url))
+@token_file
+def get(keys: tuple[str, ...], url: str, token_file: str | None) -> None:
+    sys.exit(print_values(keys, url, token_file=token_file))

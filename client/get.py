@@ -13,11 +13,13 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection, IncompleteRead
+from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, NoReturn, TextIO
 from urllib.parse import quote, urlsplit
 
 DEFAULT_URL: Final = "http://localhost:8000"
 URL_VARIABLE: Final = "RINGKV_URL"
+TOKEN_VARIABLE: Final = "RINGKV_TOKEN"  # noqa: S105 - its name, which is no secret
 
 TIMEOUT: Final = 10.0
 """Seconds without a byte from the router. It answers within 5, if only with 503."""
@@ -37,7 +39,8 @@ Print the value of each KEY: its bytes, unchanged, and a newline.
 
 A value cannot contain a newline, so each line is one value. A KEY of "-" reads
 keys from standard input, one a line, and prints each value as soon as it comes.
-The router is --url, else ${URL_VARIABLE}, else {DEFAULT_URL}.
+The router is --url, else ${URL_VARIABLE}, else {DEFAULT_URL}. To one that
+wants a token goes the first of --token-file, else ${TOKEN_VARIABLE}.
 
 Exit code 0: all keys were found. 1: a key is not in the dataset; it is named on
 stderr, the others are printed. 2: anything else; one line on stderr says what."""
@@ -60,12 +63,20 @@ class InvalidURL(ClientError):
     """Not http(s)://host[:port][/prefix]."""
 
 
+class InvalidToken(ClientError):
+    """Not a token, or there is none where it should be."""
+
+
 class Unreachable(ClientError):
     """No answer: refused, cut off, timed out, an untrusted certificate."""
 
 
 class Unavailable(ClientError):
     """The router said 503, and still did after the retries."""
+
+
+class Unauthorized(ClientError):
+    """The router wants a token, or another one."""
 
 
 class UnexpectedAnswer(ClientError):
@@ -78,22 +89,27 @@ class Client(contextlib.AbstractContextManager["Client"]):
         with Client("http://localhost:8000") as client:
             value = client.get("f8a24bb8-eff8-41dc-929b-10b4c3e49e05")
 
-    `url` may be https and may have a path prefix; `timeout` is in seconds without a byte. Raises InvalidURL.
+    `url` may be https and may have a path prefix; `timeout` is in seconds without a byte. `token` is said to a router
+    that wants one. Raises InvalidURL, InvalidToken.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, url: str = DEFAULT_URL, *, timeout: float = TIMEOUT, token: str | None = None) -> None:
         self._url = url
         self._connection, self._prefix = _open(url, timeout)
+        self._headers = {"Authorization": f"Bearer {_checked(token)}"} if token else {}
 
     def get(self, key: str) -> bytes | None:
         """The value of `key`, or None when the dataset has no such key.
 
-        Raises InvalidKey, Unreachable, Unavailable, UnexpectedAnswer.
+        Raises InvalidKey, Unreachable, Unavailable, Unauthorized, UnexpectedAnswer.
         """
         return self._answer(canonical(key)).value(self._url)
 
     def page(self, path: str) -> bytes:
-        """The body of another page, such as `stats`. Raises Unreachable, Unavailable, UnexpectedAnswer."""
+        """The body of another page, such as `stats`.
+
+        Raises Unreachable, Unavailable, Unauthorized, UnexpectedAnswer.
+        """
         return self._answer(path).content(self._url)
 
     def close(self) -> None:
@@ -130,7 +146,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
 
     def _exchange(self, path: str) -> "_Answer":
         try:
-            self._connection.request("GET", path)
+            self._connection.request("GET", path, headers=self._headers)
             response = self._connection.getresponse()
             return _Answer(response.status, response.reason, response.headers, response.read())
         except BaseException:
@@ -152,14 +168,14 @@ class _Answer(NamedTuple):
         return int(seconds) if told and int(seconds) <= RETRY_AFTER_MAX else None
 
     def value(self, url: str) -> bytes | None:
-        """The value, or None. Raises Unavailable, UnexpectedAnswer."""
+        """The value, or None. Raises Unavailable, Unauthorized, UnexpectedAnswer."""
         # Any web server says 404 to a wrong path; that a key is absent, only ringkv can say.
         if self.status == 404 and "Ringkv-Missing" in self.headers:
             return None
         return self.content(url)
 
     def content(self, url: str) -> bytes:
-        """The body, if there is one. Raises Unavailable, UnexpectedAnswer."""
+        """The body, if there is one. Raises Unavailable, Unauthorized, UnexpectedAnswer."""
         if self.status == 200:
             return self.body
         said = f"{self.status} {self.reason}"
@@ -167,6 +183,8 @@ class _Answer(NamedTuple):
             said = f"{said}: {self.body[:200].decode(errors='replace')}"
         if self.status == 503:
             raise Unavailable(f"{url} is unavailable: {one_line(said)}")
+        if self.status == 401:
+            raise Unauthorized(f"{url} wants a token, in ${TOKEN_VARIABLE} or --token-file: {one_line(said)}")
         raise UnexpectedAnswer(f"{url} does not answer as a ringkv router: {one_line(said)}")
 
 
@@ -182,6 +200,30 @@ def canonical(key: str) -> str:
     if not _is_uuid4(lowered):
         raise InvalidKey(f"not a UUID version 4: {key[:60]!r} (want xxxxxxxx-xxxx-4xxx-[89ab]xxx-xxxxxxxxxxxx)")
     return lowered
+
+
+_is_token = re.compile(r"[A-Za-z0-9._~+/-]+=*").fullmatch
+
+
+def _checked(token: str) -> str:
+    """`token` without what surrounds it. Raises InvalidToken."""
+    if not _is_token(stripped := token.strip()):
+        raise InvalidToken(f"not a token: want letters, digits and -._~+/; look into ${TOKEN_VARIABLE} or --token-file")
+    return stripped
+
+
+def find_token(path: str | None) -> str | None:
+    """The first token of a file of one a line; without a file that of $RINGKV_TOKEN, if any. Raises InvalidToken."""
+    if path is None:
+        return os.environ.get(TOKEN_VARIABLE) or None
+    try:
+        lines = [line.strip() for line in Path(path).read_text("utf-8", "replace").splitlines()]
+    except OSError as error:
+        raise InvalidToken(f"no token can be read: {path}: {error.strerror or error}") from error
+    tokens = [line for line in lines if line and not line.startswith("#")]
+    if not tokens:
+        raise InvalidToken(f"there is no token in {path}")
+    return tokens[0]
 
 
 def _open(url: str, timeout: float) -> tuple[HTTPConnection, str]:
@@ -204,10 +246,10 @@ def _open(url: str, timeout: float) -> tuple[HTTPConnection, str]:
     return connection, prefix
 
 
-def print_values(arguments: Iterable[str], url: str, *, timeout: float = TIMEOUT) -> int:
+def print_values(arguments: Iterable[str], url: str, *, timeout: float = TIMEOUT, token_file: str | None = None) -> int:
     """Print the value of each key; "-" stands for the keys on standard input. Returns the exit code."""
     try:
-        with Client(url, timeout=timeout) as client:
+        with Client(url, timeout=timeout, token=find_token(token_file)) as client:
             return _print_values(client, _keys(arguments), _binary(sys.stdout, "output"))
     except ClientError as error:
         return _fail(str(error))
@@ -292,8 +334,9 @@ def main() -> int:
     parser = _Parser(f"python {sys.argv[0]}", description=SUMMARY, epilog=EXAMPLES, formatter_class=raw)
     parser.add_argument("keys", nargs="+", metavar="KEY", help='a UUID version 4, or "-"')
     parser.add_argument("--url", default=os.environ.get(URL_VARIABLE) or DEFAULT_URL, help="the router")
+    parser.add_argument("--token-file", metavar="FILE", help="a file whose first line is a token, for readers")
     arguments = parser.parse_intermixed_args()
-    return print_values(arguments.keys, arguments.url)
+    return print_values(arguments.keys, arguments.url, token_file=arguments.token_file)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from ringkv.cluster.errors import PackedFileChanged
+from ringkv.cluster.errors import PackedFileChanged, StartupError
 from ringkv.dataset.cli import LOCATION, cache_dir, on_duplicate, packed
+from ringkv.process.access import AccessFiles
 from ringkv.process.address import Address, bind_shared, free_ports
 from ringkv.process.connections import ConnectionLimits
 from ringkv.process.forking import fork_server
@@ -27,6 +28,7 @@ from ringkv.process.options import (
     listen,
     log_format,
     log_level,
+    read_token_file,
     replicas,
     secret,
     workers,
@@ -127,6 +129,7 @@ gate = click.option(
 @cors
 @workers
 @connection_limits
+@read_token_file
 @warm_rate
 @gate
 @click.option(
@@ -151,6 +154,7 @@ def up(
     cors: str | None,
     workers: int,
     limits: ConnectionLimits,
+    read_token_file: Path | None,
     warm_rate: int,
     gate: float,
     no_follow: bool,
@@ -170,6 +174,8 @@ def up(
     start("up", log_style)
     if replicas > shards:
         log.warning("--replicas %d is more than there are shards: each of the %d holds every key", replicas, shards)
+    access = AccessFiles(read_token_file)
+    access.open()
     # Before anything that takes long: a port in use is the most frequent reason for a start to fail.
     http = bind_shared(Address(host, port), workers)
     redis = bind_shared(Address(host, redis_port), workers) if redis_port is not None else workers * [None]
@@ -192,6 +198,7 @@ def up(
         cors=cors,
         warm_rate=warm_rate,
         limits=limits,
+        access=access,
         gate=gate,
         cache=cache_folder(cache),
         nodes=nodes,
@@ -246,6 +253,7 @@ def up(
 @warm_rate
 @fetch_rate
 @connection_limits
+@read_token_file
 @on_duplicate
 @cache_dir
 @cache_size
@@ -263,6 +271,7 @@ def shard(
     warm_rate: int,
     fetch_rate: int,
     limits: ConnectionLimits,
+    read_token_file: Path | None,
     on_duplicate: "DuplicatePolicy",
     cache: Path | None,
     cache_size: int | None,
@@ -292,6 +301,10 @@ def shard(
     from ringkv.shard.name import announced, checked, default_name
     from ringkv.shard.server import Direct, Followed, Pinned, ShardSettings, serve
 
+    if read_token_file is not None and secret is None:
+        raise StartupError("--read-token-file needs $RINGKV_SECRET too, by which routers read here")
+    access = AccessFiles(read_token_file)
+    access.open()
     shard_name = checked(name or default_name())
     direct = Direct(announced(announce), grace=grace) if announce else None
     name_process(f"shard {shard_name}")
@@ -305,7 +318,7 @@ def shard(
             with Dataset.open(source.path) as dataset:
                 _warn_of_emptiness(paths, dataset)
         settings = ShardSettings(
-            source, shard_name, listen, http, leased, secret, warm_rate, fetch_rate, limits, direct
+            source, shard_name, listen, http, leased, secret, warm_rate, fetch_rate, limits, direct, access
         )
         try:
             run(partial(serve, settings))

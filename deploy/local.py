@@ -28,6 +28,7 @@ from ringkv.dataset.catalog import Version
 from ringkv.dataset.dataset import Dataset
 from ringkv.deploy.following import Following, Given
 from ringkv.deploy.versions import OwnVersions
+from ringkv.process.access import EVERYBODY, AccessFiles
 from ringkv.process.address import Address
 from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
 from ringkv.process.forking import fork_server
@@ -65,6 +66,7 @@ class LocalSettings:
     cache: Path | None = None
     nodes: tuple[Address, ...] = ()  # of the shards, for clients of a Redis Cluster, if they may come
     limits: ConnectionLimits = DEFAULT_LIMITS
+    access: AccessFiles = EVERYBODY  # to the router
 
 
 async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asyncio.Event) -> None:
@@ -79,6 +81,7 @@ async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asynci
             own = OwnVersions(Path(runtime), settings.served)
             open_datasets.callback(own.close)
         http = Address.of(workers[0].http)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, supervisor.hang_up)
         try:
             # Its own catalog goes with it: nothing of that is to be kept for the next start.
             source = Followed(own.location) if own else Followed(str(settings.served), settings.cache)
@@ -87,7 +90,7 @@ async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asynci
                 print(f"ringkv: ready on {_where(workers[0], settings.nodes)}", flush=True)  # noqa: T201 - the command's answer
             lives: list[Coroutine[Any, Any, Any]] = [stop.wait()]
             if own is not None:
-                lives += [_cut_off(own), _follow(own, settings, http)]
+                lives += [_cut_off(own), _follow(own, settings, http, supervisor)]
             await _first(supervisor.failed, *lives)
         except PackedFileChanged as error:
             if own is None:
@@ -122,11 +125,11 @@ def _start(
         }
     )
     cluster = Cluster(Discovery(frozenset(addresses.values())), settings.replicas, gate=settings.gate)
-    router = RouterSettings(cluster, cors=settings.cors, limits=settings.limits)
+    router = RouterSettings(cluster, cors=settings.cors, limits=settings.limits, access=settings.access)
     supervisor.keep(ringkv.router.workers.parts(router, workers, runtime))
 
 
-async def _follow(own: OwnVersions, settings: LocalSettings, http: Address) -> None:
+async def _follow(own: OwnVersions, settings: LocalSettings, http: Address, supervisor: Supervisor) -> None:
     """Make versions of what the data become, if they are to be followed. Runs until cancelled."""
     if settings.given is None:
         await asyncio.Event().wait()
@@ -137,13 +140,13 @@ async def _follow(own: OwnVersions, settings: LocalSettings, http: Address) -> N
         if version is not None:
             await _tell(http, version, dataset.manifest.keys)
 
+    def hang_up() -> None:
+        supervisor.hang_up()
+        following.ask()
+
     following = Following(settings.given, take)
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, following.ask)
-    try:
-        await following.run()
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
+    await following.run()
 
 
 async def _tell(http: Address, version: Version, keys: int) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -44,6 +45,11 @@ class Child:
     def pid(self) -> int:
         assert self._process.pid is not None
         return self._process.pid
+
+    def hang_up(self) -> None:
+        """Send SIGHUP: files are to be read again."""
+        if not self.ended.done():
+            os.kill(self.pid, signal.SIGHUP)
 
     async def stop(self) -> None:
         """Send SIGTERM, and SIGKILL if the child has not ended STOP_SECONDS later."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -197,6 +198,16 @@ secret = click.option(
     envvar="RINGKV_SECRET",
     show_envvar=True,
     help="What routers must prove to lease. Better in the environment: arguments can be read by all users.",
+)
+
+FILE: Final = click.Path(path_type=Path)
+
+read_token_file = click.option(
+    "--read-token-file",
+    type=FILE,
+    envvar="RINGKV_READ_TOKEN_FILE",
+    show_envvar=True,
+    help="Let only those read who say a token of this file, one a line; read again on SIGHUP.  [default: everybody]",
 )
 
 _LIMITS: Final = {

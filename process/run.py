@@ -14,26 +14,31 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Serve = Callable[[asyncio.Event], Awaitable[None]]
 """A process's life as one coroutine: start, wait for the event, stop in good order."""
 
+MayBeginAnew = Callable[[], bool]
+"""Asked on SIGHUP: whether the process could start again as things are now."""
 
-def run(serve: Serve, *, may_begin_anew: bool = False) -> bool:
+
+def run(serve: Serve, may_begin_anew: MayBeginAnew | None = None) -> bool:
     """Run `serve` to its end; the event is set by the first signal to stop. True if it is to begin anew."""
     # What the imports have made stays for ever: without this the collector visits all of it again and again, and
     # by its visits makes a forked process copy the pages that it shares with the fork server.
     gc.freeze()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve_until_signalled(serve, may_begin_anew=may_begin_anew))
+        return runner.run(_serve_until_signalled(serve, may_begin_anew))
 
 
-async def _serve_until_signalled(serve: Serve, *, may_begin_anew: bool) -> bool:
+async def _serve_until_signalled(serve: Serve, may_begin_anew: MayBeginAnew | None) -> bool:
     stop = asyncio.Event()
     signals = set[int]()
     loop = asyncio.get_running_loop()
 
     def told(number: int) -> None:
+        if number == signal.SIGHUP and may_begin_anew is not None and not may_begin_anew():
+            return
         signals.add(number)
         stop.set()
 
-    for number in (*SIGNALS, signal.SIGHUP) if may_begin_anew else SIGNALS:
+    for number in (*SIGNALS, signal.SIGHUP) if may_begin_anew is not None else SIGNALS:
         loop.add_signal_handler(number, told, number)
     watching = loop.create_task(watch_files())
     try:

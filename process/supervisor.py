@@ -39,6 +39,11 @@ class Supervisor:
         for name, start in parts.items():
             self._keeping.add(asyncio.create_task(self._keep(name, start)))
 
+    def hang_up(self) -> None:
+        """Have all processes read again what may have changed."""
+        for child in self._children.values():
+            child.hang_up()
+
     async def stop(self) -> None:
         """End the groups one after the other, the latest first: routers before the shards that they ask."""
         for task in self._keeping:

@@ -103,6 +103,11 @@ class Connection(Session, asyncio.Protocol):
         """Close at once."""
         self._transport.abort()
 
+    def recheck(self) -> None:
+        """Finish, if the client's token does not count any more."""
+        if not self.token_counts:
+            self.finish()
+
     def notify(self) -> None:
         """A pending reply is known now. All replies that become known in one turn of the loop leave together."""
         if not self._flushing:

@@ -1,7 +1,5 @@
 """The commands that are about the connection and the server, and not about data: the same for every RESP server."""
 
-import hmac
-
 from ringkv.resp import codec
 from ringkv.resp.client_commands import CLIENT, rename
 from ringkv.resp.cluster import CLUSTER
@@ -9,7 +7,6 @@ from ringkv.resp.command import Args, Command
 from ringkv.resp.connection import Connection
 from ringkv.resp.information import INFORMATION
 from ringkv.resp.server import REDIS_VERSION
-from ringkv.resp.session import NO_AUTH
 from ringkv.resp.transaction import TRANSACTION
 
 NEEDLESS_AUTH = (
@@ -28,20 +25,22 @@ def echo(_client: Connection, args: Args) -> bytes:
 
 
 def auth(client: Connection, args: Args) -> bytes:
-    """`AUTH secret`, or with a user name before it. A server without a secret answers as Redis without a password."""
+    """`AUTH secret`, or a token; or with a user name before it. A server without either answers as Redis would."""
     if len(args) > 3:
         return codec.error("ERR", "wrong number of arguments for 'auth' command")
-    secret = client.server.secret
-    if secret is None:
+    server = client.server
+    if server.secret is None and server.tokens is None:
         if args[1:-1] == [b"default"]:
             return codec.simple("OK")
         if len(args) == 3:
             return codec.error("WRONGPASS", "there is only the user default here, and no secret")
         return codec.error("ERR", NEEDLESS_AUTH)
-    if not hmac.compare_digest(args[-1], secret):
-        return codec.error("WRONGPASS", "the secret does not match this server's $RINGKV_SECRET")
-    client.authenticated = True
-    return codec.simple("OK")
+    if client.prove(args[-1]):
+        return codec.simple("OK")
+    wrong = (
+        "the secret does not match this server's $RINGKV_SECRET" if server.tokens is None else "no token of this server"
+    )
+    return codec.error("WRONGPASS", wrong)
 
 
 def hello(client: Connection, args: Args) -> bytes:
@@ -52,8 +51,8 @@ def hello(client: Connection, args: Args) -> bytes:
     refusal = _agree(client, args[2:])
     if refusal is not None:
         return refusal
-    if client.server.guards_reads and not client.authenticated:
-        return NO_AUTH
+    if not client.may_read:
+        return codec.error("NOAUTH", "HELLO needs AUTH first: HELLO <version> AUTH default <token>")
     client.null = codec.NULL if version == b"2" else codec.NULL3
     fields = [
         (codec.bulk("server"), codec.bulk("redis")),

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, Protocol
 from uuid import uuid4
 
 from ringkv import __version__
+from ringkv.process.tokens import TokenFile
 from ringkv.resp.memory import memory
 from ringkv.resp.view import ClusterView
 
@@ -31,6 +32,9 @@ class Client(Protocol):
     def abort(self) -> None:
         """Close at once."""
 
+    def recheck(self) -> None:
+        """Finish, if what the client has proved does not count any more."""
+
     def description(self) -> str:
         """As one line of CLIENT LIST."""
 
@@ -46,10 +50,12 @@ class Setting(NamedTuple):
 class Server:
     """`commands` were answered so far, `clients` are connected, by their ids; `run_id` tells processes apart.
 
+    Who has said the `secret` may do all that there is; with `tokens` nobody reads who has not said that or one of them.
     `node` is its name where it is a node of a Redis Cluster.
     """
 
     secret: bytes | None = field(default=None, repr=False)
+    tokens: TokenFile | None = field(default=None, repr=False)
     node: str | None = None
     commands: int = 0
     clients: dict[int, Client] = field(default_factory=dict)
@@ -79,8 +85,8 @@ class Server:
 
     @property
     def guards_reads(self) -> bool:
-        """Whether all but AUTH needs the secret: clients reach a node without the front door that a router may have."""
-        return self.node is not None and self.secret is not None
+        """Whether all but AUTH needs a token or the secret: clients reach a node without a front door."""
+        return self.tokens is not None or (self.node is not None and self.secret is not None)
 
     def join(self, client: Client) -> int:
         """A new connection's id, which no other one of this process ever has."""
@@ -88,6 +94,11 @@ class Server:
         self.clients[number] = client
         self.accepted += 1
         return number
+
+    def recheck(self) -> None:
+        """Let go of clients whose token does not count any more."""
+        for client in list(self.clients.values()):
+            client.recheck()
 
     def settings(self) -> Mapping[bytes, Setting]:
         """By their names, in lower case; most servers have none."""

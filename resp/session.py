@@ -1,6 +1,7 @@
 """What a client has agreed on with its server, from the dialect of the protocol to which replies it wants to hear."""
 
 import enum
+import hmac
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,12 +14,14 @@ from ringkv.resp.queue import AT_ONCE, Queue
 from ringkv.resp.requests import Requests
 from ringkv.resp.server import Server
 
-BEFORE_AUTH: Final = frozenset({b"AUTH", b"HELLO", b"QUIT", b"RESET"})
-NO_AUTH: Final = codec.error("NOAUTH", "Authentication required.")
-"""Redis's words, and what it answers before they are said."""
-
 Unchanged = Callable[[], bool]
 """Whether all that was read since is of one dataset."""
+
+BEFORE_AUTH: Final = frozenset({b"AUTH", b"HELLO", b"QUIT", b"RESET"})
+"""What a client may ask for that has to prove first that it may read: as in Redis."""
+
+NOAUTH: Final = codec.error("NOAUTH", "Authentication required.")
+"""Redis's own words, which clients recognise."""
 
 
 class Silence(enum.Enum):
@@ -40,6 +43,7 @@ class Tracking:
 class Session:
     """`null`, `authenticated`, `name`, `library`, `silence` and `tracking` are what client and server have agreed on.
 
+    It is `authenticated` once it has said the server's secret, or where there is none; `may_read`, if it may read.
     Of a transaction: `queue` is there between MULTI and EXEC, `executing` is true while EXEC begins what was queued,
     `watched` is there after WATCH. `listens` says that what others are told of is pushed here.
     `id` and `addresses`, the client's and the server's, are those of the connection.
@@ -59,23 +63,33 @@ class Session:
     def reset(self) -> None:
         """Agree on nothing, as a new connection does."""
         self.null = codec.NULL
+        self.authenticated = self.server.secret is None
+        self._token: bytes | None = None  # the digest of the one that the client has said
         self.name = ""
         self.library: dict[str, str] = {}
         self.silence = Silence.NONE
         self.tracking: Tracking | None = None
         self.queue: Queue | None = None
         self.watched: Unchanged | None = None
-        self.authenticated = self.server.secret is None
+        self._choose()
+
+    def prove(self, said: bytes) -> bool:
+        """Let the client do more, if this is the server's secret or one of its tokens."""
+        secret, tokens = self.server.secret, self.server.tokens
+        if secret is not None and hmac.compare_digest(said, secret):
+            self.authenticated = True
+        elif tokens is not None and (token := tokens.find(said)) is not None:
+            self._token = token
+        else:
+            return False
+        self._choose()
+        return True
 
     @property
-    def authenticated(self) -> bool:
-        """Whether the client has said the server's secret; always, where there is none."""
-        return self._requests.authenticated
-
-    @authenticated.setter
-    def authenticated(self, value: bool) -> None:
-        self._requests.authenticated = value
-        self._choose()
+    def token_counts(self) -> bool:
+        """Whether the token that the client has said still counts; also where it has said none."""
+        tokens = self.server.tokens
+        return self._token is None or tokens is None or self._token in tokens.digests
 
     @property
     def resp3(self) -> bool:
@@ -123,21 +137,19 @@ class Session:
 
     def _choose(self) -> None:
         """Let requests be looked up at once, or each be looked at twice: so the usual ones cost nothing more."""
-        usual = self.queue is None and self.silence is Silence.NONE and self._admitted
-        self._usual = self.commands if usual else {}
-
-    @property
-    def _admitted(self) -> bool:
-        """Whether the client may ask for more than to be let in."""
-        return self.authenticated or not self.server.guards_reads
+        server = self.server
+        proved = self._token is not None or (server.secret is not None and self.authenticated)
+        self.may_read = proved or not server.guards_reads
+        self._requests.authenticated = proved or (server.tokens is None and self.authenticated)
+        self._usual = self.commands if self.may_read and self.queue is None and self.silence is Silence.NONE else {}
 
     def _look_twice(self, args: Args) -> bytes | Pending | None:
         """The reply to a request that is not looked up at once."""
         immutable = self.server.immutable
         if self._usual:
             return execute(self.commands, self, args, immutable)
-        if not self._admitted and args[0].upper() not in BEFORE_AUTH:
-            return NO_AUTH
+        if not self.may_read and args[0].upper() not in BEFORE_AUTH:
+            return NOAUTH
         silence = self.silence
         if silence is Silence.NEXT:
             self.hush(Silence.NONE)

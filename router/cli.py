@@ -1,6 +1,7 @@
 """`ringkv router`: the router's command line."""
 
 from functools import partial
+from pathlib import Path
 
 import click
 
@@ -16,6 +17,7 @@ from ringkv.process.options import (
     listen,
     log_format,
     log_level,
+    read_token_file,
     replicas,
     secret,
     workers,
@@ -59,6 +61,7 @@ from ringkv.process.start import start
 )
 @workers
 @connection_limits
+@read_token_file
 @secret
 @log_level("info")
 @log_format
@@ -72,6 +75,7 @@ def router(
     proxy_protocol: bool,
     workers: int,
     limits: ConnectionLimits,
+    read_token_file: Path | None,
     secret: str | None,
     log_level: str,
     log_format: str,
@@ -87,6 +91,7 @@ def router(
     log_style = LogStyle(log_level, log_format)
     start("router", log_style)
 
+    from ringkv.process.access import AccessFiles
     from ringkv.process.handover import begin_anew, taken_over
     from ringkv.process.run import run
     from ringkv.router.members.controller import Cluster
@@ -95,12 +100,14 @@ def router(
     from ringkv.router.workers import bind_workers, duplicates, serve_workers
 
     cluster = Cluster(Discovery.parse(shards), replicas, secret, gate)
-    settings = RouterSettings(cluster, cors=cors, limits=limits, proxied=proxy_protocol)
+    access = AccessFiles(read_token_file)
+    access.open()
+    settings = RouterSettings(cluster, cors=cors, limits=limits, proxied=proxy_protocol, access=access)
     processes = bind_workers(workers, listen, redis_listen, taken_over())
     kept = duplicates(processes)
     if workers == 1:
-        anew = run(partial(serve, settings, processes[0]), may_begin_anew=True)
+        life = partial(serve, settings, processes[0])
     else:
-        anew = run(partial(serve_workers, settings, processes, log_style), may_begin_anew=True)
-    if anew:
+        life = partial(serve_workers, settings, processes, log_style)
+    if run(life, access.are_right):
         begin_anew(kept)

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import multiprocessing
+import signal
 import socket
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +12,7 @@ from pathlib import Path
 from aiohttp import web
 
 from ringkv import __version__
+from ringkv.process.access import EVERYBODY, AccessFiles
 from ringkv.process.address import Address, listen
 from ringkv.process.connections import DEFAULT_LIMITS, ConnectionGuard, ConnectionLimits
 from ringkv.process.proxied import Proxied
@@ -32,6 +35,7 @@ class RouterSettings:
     cors: str | None = None
     limits: ConnectionLimits = DEFAULT_LIMITS
     proxied: bool = False  # connections begin with a header of the PROXY protocol
+    access: AccessFiles = EVERYBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +52,26 @@ class Worker:
 
 
 async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -> None:
-    """Serve until `stop`, then until what is in flight is answered."""
+    """Serve until `stop`, then until what is in flight is answered. Raises StartupError."""
+    access = settings.access.open()
     lookups = Lookups()
     events = EventLog(worker.figures.stem if worker.figures else "router")
     events.note(Kind.START, f"the router has started, ringkv {__version__}")
     controller = Controller(settings.cluster, lookups, events)
     guard = ConnectionGuard(settings.limits)
     reporter = Reporter(lookups, controller, guard, worker.figures, worker.others)
-    redis = RedisPort(lookups, guard, lambda: controller.teller.view)
-    http = HttpPort(lookups, reporter, guard, HttpSettings(settings.cors, settings.proxied, settings.express))
+    redis = RedisPort(lookups, guard, lambda: controller.teller.view, access.tokens)
+    http_settings = HttpSettings(settings.cors, settings.proxied, settings.express, tokens=access.tokens)
+    http = HttpPort(lookups, reporter, guard, http_settings)
     await http.setup()
+
+    def reload() -> None:
+        access.reload()
+        redis.server.recheck()
+
+    if multiprocessing.parent_process() is not None:
+        # One that is no child begins anew instead.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
     try:
         async with reporter.telling(), asyncio.TaskGroup() as tasks:
             reconciling = tasks.create_task(controller.run())

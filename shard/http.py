@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ringkv.cluster.errors import DatasetError, InvalidKey
 from ringkv.cluster.position import canonical
@@ -71,7 +71,11 @@ async def metrics(request: web.Request) -> web.Response:
 
 async def value(request: web.Request) -> web.Response:
     """One value of the newest version, if its partition is leased here."""
-    versions = request.app[STATE].versions
+    state = request.app[STATE]
+    if state.tokens is not None and not state.tokens.admits(request.headers.get(hdrs.AUTHORIZATION, "")):
+        headers = {hdrs.WWW_AUTHENTICATE: "Bearer"}
+        return web.Response(status=401, text="a token is needed: Authorization: Bearer <token>\n", headers=headers)
+    versions = state.versions
     if not versions.offered:
         return web.Response(status=503, text="no version of the data yet\n")
     try:

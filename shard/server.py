@@ -15,6 +15,7 @@ from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.fetches import Fetches
 from ringkv.dataset.mirror import MIRRORS, Mirror
 from ringkv.dataset.remembered import Remembered
+from ringkv.process.access import EVERYBODY, AccessFiles
 from ringkv.process.address import Address, bind
 from ringkv.process.connections import DEFAULT_LIMITS, ConnectionGuard, ConnectionLimits
 from ringkv.process.words import counted
@@ -84,6 +85,7 @@ class ShardSettings:
     fetch_rate: int = 0  # of those, what may come from a store; 0: no limit
     limits: ConnectionLimits = DEFAULT_LIMITS
     direct: Direct | None = None
+    access: AccessFiles = EVERYBODY
 
 
 async def serve(settings: ShardSettings, stop: asyncio.Event) -> None:
@@ -92,7 +94,7 @@ async def serve(settings: ShardSettings, stop: asyncio.Event) -> None:
     Raises StartupError, PackedFileError, and PackedFileChanged when a segment is overwritten and nothing else is left.
     """
     shard = Shard(settings)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, shard.look_now)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, shard.hang_up)
     lives: list[asyncio.Future[None]] = [asyncio.create_task(shard.live(stop)), shard.state.versions.failed]
     try:
         await asyncio.wait(lives, return_when=asyncio.FIRST_COMPLETED)
@@ -108,10 +110,15 @@ async def serve(settings: ShardSettings, stop: asyncio.Event) -> None:
 
 class Shard:
     def __init__(self, settings: ShardSettings) -> None:
+        """Raises StartupError."""
         secret = settings.secret.encode() if settings.secret else None
         guard = ConnectionGuard(settings.limits)
         fetches = Fetches(settings.fetch_rate)
-        self.state = ShardState(settings.name, settings.leased, fetches=fetches, guard=guard, secret=secret)
+        self._access = settings.access.open()
+        tokens = self._access.tokens
+        self.state = ShardState(
+            settings.name, settings.leased, fetches=fetches, guard=guard, secret=secret, tokens=tokens
+        )
         if settings.direct is not None:
             self.state.be_node(settings.direct.announce, settings.direct.grace)
         self._settings = settings
@@ -205,6 +212,12 @@ class Shard:
         if cluster is not None and cluster.replaced:
             await cluster.settled()
             await asyncio.sleep(LEAVE_SECONDS)
+
+    def hang_up(self) -> None:
+        """Look who may read now, and at the catalog."""
+        self._access.reload()
+        self.state.recheck()
+        self.look_now()
 
     def look_now(self) -> None:
         """Look at the catalog, if there is one."""

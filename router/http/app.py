@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from aiohttp import hdrs, web
 
+from ringkv.process.tokens import TokenFile
 from ringkv.router.figures.reporter import Reporter
 from ringkv.router.http.endpoint import READ, Endpoint, add_routes, one_line_errors
 from ringkv.router.http.explain import Explanations
@@ -16,8 +17,10 @@ from ringkv.router.http.value import Values
 from ringkv.router.lookup.lookup import Lookups
 
 
-def endpoints(lookups: Lookups, reporter: Reporter, *, cors: bool = False) -> list[Endpoint]:
-    """All that the router answers, with `cors` also to pages of other origins."""
+def endpoints(
+    lookups: Lookups, reporter: Reporter, *, cors: bool = False, tokens: TokenFile | None = None
+) -> list[Endpoint]:
+    """All that the router answers, with `cors` also to pages of other origins; keys want one of `tokens`."""
     pages = Pages()
     health = Health(lookups, reporter)
     found = [
@@ -32,14 +35,16 @@ def endpoints(lookups: Lookups, reporter: Reporter, *, cors: bool = False) -> li
         Endpoint("/history", READ, health.history, cors),
         Endpoint("/events", READ, health.events, cors),
         Endpoint("/metrics", READ, health.metrics, cors),
-        Endpoint("/explain/{key}", READ, Explanations(lookups, reporter).answer, cors),
-        Endpoint("/mget", ("POST",), Mget(lookups).answer, cors),
-        Endpoint("/{key}", READ, Values(lookups).answer, cors),
+        Endpoint("/explain/{key}", READ, Explanations(lookups, reporter).answer, cors, tokens),
+        Endpoint("/mget", ("POST",), Mget(lookups).answer, cors, tokens),
+        Endpoint("/{key}", READ, Values(lookups).answer, cors, tokens),
     ]
     return [described(found, cors=cors), *found]
 
 
-def build_app(lookups: Lookups, reporter: Reporter, common: Mapping[str, str]) -> web.Application:
+def build_app(
+    lookups: Lookups, reporter: Reporter, common: Mapping[str, str], tokens: TokenFile | None = None
+) -> web.Application:
     """The application; `common` are the headers that every response has."""
     cors = hdrs.ACCESS_CONTROL_ALLOW_ORIGIN in common
 
@@ -48,5 +53,5 @@ def build_app(lookups: Lookups, reporter: Reporter, common: Mapping[str, str]) -
 
     app = web.Application(middlewares=[one_line_errors])
     app.on_response_prepare.append(add_common_headers)
-    add_routes(app, endpoints(lookups, reporter, cors=cors))
+    add_routes(app, endpoints(lookups, reporter, cors=cors, tokens=tokens))
     return app

@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11
 
 from ringkv.cluster.errors import InvalidKey, ShardUnavailable
+from ringkv.process.tokens import TokenFile
 from ringkv.router.http.answers import Refusal, allowed, answer, bare, preflight, response
 from ringkv.router.http.host import HOST
 
@@ -32,16 +33,22 @@ _NAMED: Final = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What answers the requests for a path, in aiohttp's form; with `cors`, also those of pages of other origins."""
+    """What answers the requests for a path, in aiohttp's form; with `cors`, also those of pages of other origins.
+
+    With `tokens` it answers only those who say one of them.
+    """
 
     path: str
     methods: tuple[str, ...]
     handler: Handler
     cors: bool = False
+    tokens: TokenFile | None = None
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Raises Refusal for a method that the path does not take."""
+        """Raises Refusal for a method that the path does not take, and where a token is missing."""
         if request.method in self.methods:
+            if self.tokens is not None:
+                check_token(self.tokens, request)
             return await self.handler(request)
         if request.method == hdrs.METH_OPTIONS:
             return self.options()
@@ -56,6 +63,15 @@ def add_routes(app: web.Application, endpoints: Iterable[Endpoint]) -> None:
     for endpoint in endpoints:
         app.router.add_route("*", _NAMED.sub(r"{\1:[^/]+}", endpoint.path), endpoint.answer, expect_handler=_not_yet)
     app.router.add_route("*", "/{path:.*}", nowhere, expect_handler=_not_yet)
+
+
+def check_token(tokens: TokenFile, request: web.BaseRequest) -> None:
+    """Raises Refusal for a request that names no token that counts. Source: RFC 6750, section 3."""
+    said = request.headers.getall(hdrs.AUTHORIZATION, [])
+    if not said:
+        raise Refusal(401, "a token is needed: Authorization: Bearer <token>", {hdrs.WWW_AUTHENTICATE: "Bearer"})
+    if len(said) > 1 or not tokens.admits(said[0]):
+        raise Refusal(401, "not a token that counts here", {hdrs.WWW_AUTHENTICATE: 'Bearer error="invalid_token"'})
 
 
 async def nowhere(request: web.Request) -> web.StreamResponse:

@@ -21,6 +21,7 @@ from aiohttp.helpers import rfc822_formatted_time
 
 from ringkv.cluster.position import is_canonical
 from ringkv.process.connections import ConnectionGuard
+from ringkv.process.tokens import TokenFile
 from ringkv.router.http.answers import CONTENT_TYPE, Answer, answer
 from ringkv.router.http.connection import HttpConnection
 from ringkv.router.http.host import HOST
@@ -34,11 +35,12 @@ KEY: Final = slice(5, 41)
 _UNREMARKABLE: Final = re.compile(
     rb" HTTP/1\.1\r\n"
     rb"(?:(?i:Host): ?%b\r\n"
-    rb"|(?i:User-Agent|Accept|Accept-Encoding|Accept-Language|Referer|Origin):"
+    rb"|(?i:User-Agent|Accept|Accept-Encoding|Accept-Language|Referer|Origin|Authorization):"
     rb" ?[\x21-\x7e][\x20-\x7e]{0,2000}\r\n"
     rb"|(?i:Connection): ?(?i:keep-alive)\r\n)*\r\n" % HOST.encode()
 )
 _NAMES: Final = re.compile(rb"\r\n([A-Za-z-]+):")
+_AUTHORIZATION: Final = re.compile(rb"\r\n(?i:Authorization): ?([^\r]+)\r\n")
 _ONE_PLAIN_HEAD: Final = re.compile(rb"[A-Z]+ [^\r\n]+ HTTP/1\.1\r\n(?:[^\r\n]+\r\n)*\r\n")
 _MAY_GO_ON: Final = re.compile(
     rb"\r\n(?:content-length|transfer-encoding|upgrade|connection|expect)[ \t]*:", re.IGNORECASE
@@ -58,11 +60,22 @@ def leaves_nothing_behind(data: bytes) -> bool:
     return _ONE_PLAIN_HEAD.fullmatch(data) is not None and _MAY_GO_ON.search(data) is None
 
 
-class Lane:
-    """What all connections of a router share: the lookups, and the parts of a response that stay the same."""
+def authorization(tail: bytes) -> str:
+    """The value of this header in an unremarkable tail, or "" where there is none."""
+    found = _AUTHORIZATION.search(tail)
+    return found[1].strip().decode("ascii") if found else ""
 
-    def __init__(self, lookups: Lookups, common: Mapping[str, str]) -> None:
+
+class Lane:
+    """What all connections of a router share: the lookups, and the parts of a response that stay the same.
+
+    With `tokens` a request takes it that names one of them; all others are refused on aiohttp's way.
+    """
+
+    def __init__(self, lookups: Lookups, common: Mapping[str, str], tokens: TokenFile | None = None) -> None:
         self.lookups = lookups
+        self.tokens = tokens
+        self._digests = tokens.digests if tokens else ()  # those by which the remembered tails were admitted
         self._common = "".join(f"{name}: {value}\r\n" for name, value in common.items())
         self.tails: set[bytes] = set()
         self._heads: dict[int, bytes] = {}  # by the size of the value: of this second, and of this dataset
@@ -72,9 +85,13 @@ class Lane:
 
     def knows(self, tail: bytes) -> bool:
         """Whether a request that ends like this may take the lane; the verdict is remembered."""
+        tokens = self.tokens
+        if tokens is not None and tokens.digests is not self._digests:
+            self._digests = tokens.digests
+            self.tails.clear()
         if tail in self.tails:
             return True
-        if not unremarkable(tail):
+        if not unremarkable(tail) or not (tokens is None or tokens.admits(authorization(tail))):
             return False
         if len(self.tails) < MAX_TAILS:
             self.tails.add(tail)
@@ -133,8 +150,7 @@ class ExpressConnection(HttpConnection):
         lane, waiter = self._lane, self._waiter
         if lane is not None and waiter is not None and not waiter.done() and self._between_requests:
             key, tail = data[KEY], data[41:]
-            if data[:5] == b"GET /" and is_canonical(key) and (tail == self._tail or lane.knows(tail)):
-                self._tail = tail
+            if data[:5] == b"GET /" and is_canonical(key) and (tail == self._tail or self._take(lane, tail)):
                 if self._paused:
                     self._keep(data)
                 else:
@@ -166,6 +182,17 @@ class ExpressConnection(HttpConnection):
             self._lane_idle = self._loop.create_future()
             await asyncio.wait([self._lane_idle], timeout=timeout)
         await super().shutdown(timeout)
+
+    def _take(self, lane: Lane, tail: bytes) -> bool:
+        """Whether a request that ends like this may take the lane.
+
+        One with a token is not kept to be compared with: how long that takes tells how much of a token is right.
+        """
+        if not lane.knows(tail):
+            return False
+        if lane.tokens is None:
+            self._tail = tail
+        return True
 
     def _start_lookup(self, lane: Lane, key: bytes) -> None:
         lookup = lane.lookups.start(key, self._answer)

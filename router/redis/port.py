@@ -12,6 +12,7 @@ from functools import partial
 
 from ringkv.cluster.errors import ShardUnavailable
 from ringkv.process.connections import ConnectionGuard
+from ringkv.process.tokens import TokenFile
 from ringkv.resp import codec, config, protocol, strings, tracking
 from ringkv.resp.command import Args, Command
 from ringkv.resp.connection import Connection
@@ -106,8 +107,14 @@ class RedisConnection(Connection):
 class RedisPort:
     """All connections of the port; `connection` makes one, for the server that listens."""
 
-    def __init__(self, lookups: Lookups, guard: ConnectionGuard, view: View = lambda: None) -> None:
-        self.server = RedisServer(lookups, guard, view)
+    def __init__(
+        self,
+        lookups: Lookups,
+        guard: ConnectionGuard,
+        view: View = lambda: None,
+        tokens: TokenFile | None = None,
+    ) -> None:
+        self.server = RedisServer(lookups, guard, view, tokens=tokens)
         lookups.on_replaced = partial(tracking.tell, self.server)
 
     def connection(self) -> RedisConnection:

@@ -34,6 +34,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.paths.append(self.path)
+        self.server.said.append(self.headers.get("Authorization"))
         fault = self.server.faults.pop(0) if self.server.faults else Handler.answer
         fault(self)
 
@@ -91,6 +92,7 @@ class Router(socketserver.ThreadingTCPServer):
         self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
         self.faults: list[Fault] = []
         self.paths: list[str] = []
+        self.said: list[str | None] = []
         self.connections = 0
         self.asked = threading.Event()
         self.stopping = threading.Event()

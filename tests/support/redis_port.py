@@ -8,6 +8,7 @@ import hiredis
 
 from ringkv.process.address import Address
 from ringkv.process.connections import DEFAULT_LIMITS, ConnectionGuard, ConnectionLimits
+from ringkv.process.tokens import TokenFile
 from ringkv.resp import codec
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.redis.port import RedisPort
@@ -63,9 +64,10 @@ class ServedPort:
         lookups: Lookups,
         address: Address,
         limits: ConnectionLimits = DEFAULT_LIMITS,
+        tokens: TokenFile | None = None,
     ) -> None:
         self.lookups = lookups
-        self.port = RedisPort(lookups, ConnectionGuard(limits))
+        self.port = RedisPort(lookups, ConnectionGuard(limits), tokens=tokens)
         self.address = address
         self._clients: list[AsyncClient] = []
 

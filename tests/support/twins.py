@@ -10,6 +10,7 @@ from aiohttp import web
 
 from ringkv.process.address import Address, bind
 from ringkv.process.connections import DEFAULT_LIMITS, ConnectionGuard, ConnectionLimits
+from ringkv.process.tokens import TokenFile
 from ringkv.router.figures.reporter import Reporter
 from ringkv.router.http.port import HttpPort, HttpSettings
 from ringkv.router.lookup.lookup import Lookups
@@ -42,9 +43,14 @@ Twins = tuple[Twin, Twin]
 
 
 @asynccontextmanager
-async def twins_of(shards: list[FakeShard], cors: str | None = None) -> AsyncIterator[Twins]:
+async def twins_of(
+    shards: list[FakeShard], cors: str | None = None, tokens: TokenFile | None = None
+) -> AsyncIterator[Twins]:
     """Two routers in front of the same shards: with the lane, and without."""
-    async with twin_of(shards, express=True, cors=cors) as fast, twin_of(shards, express=False, cors=cors) as slow:
+    async with (
+        twin_of(shards, express=True, cors=cors, tokens=tokens) as fast,
+        twin_of(shards, express=False, cors=cors, tokens=tokens) as slow,
+    ):
         yield fast, slow
 
 
@@ -56,6 +62,7 @@ async def twin_of(
     cors: str | None = None,
     proxied: bool = False,
     limits: ConnectionLimits = DEFAULT_LIMITS,
+    tokens: TokenFile | None = None,
 ) -> AsyncIterator[Twin]:
     lookups = Lookups()
     lookups.swap(await topology_of(shards, 1))
@@ -65,7 +72,7 @@ async def twin_of(
         lookups,
         Reporter(lookups, controller, guard),
         guard,
-        HttpSettings(shutdown_timeout=5, cors=cors, proxied=proxied, express=express),
+        HttpSettings(shutdown_timeout=5, cors=cors, proxied=proxied, express=express, tokens=tokens),
     )
     await runner.setup()
     try:

@@ -16,10 +16,11 @@ from ringkv.router.http.answers import fresh_json
 from ringkv.router.http.endpoint import READ, Endpoint
 from ringkv.router.http.openapi.derived import Schema
 from ringkv.router.http.openapi.operations import OPERATIONS, Operation
-from ringkv.router.http.openapi.responses import EVERYWHERE, HEADERS, OPTIONS, REFUSALS
+from ringkv.router.http.openapi.responses import EVERYWHERE, HEADERS, OPTIONS, REFUSALS, UNAUTHORIZED
 from ringkv.router.http.openapi.schemas import SCHEMAS
 
 PATH: Final = "/openapi.json"
+_TOKEN: Final = "token"  # noqa: S105 - the name of the scheme
 
 _ABOUT: Final = (
     "A router of ringkv, which serves an immutable key-value file from a sharded cluster. Any other method of a path is"
@@ -51,7 +52,14 @@ def document(methods: Mapping[str, Iterable[str]]) -> dict[str, Any]:
         },
         "servers": [{"url": ".", "description": "This router, also where a proxy serves it below a path."}],
         "paths": {path: _path(OPERATIONS[path], taken) for path, taken in methods.items()},
-        "components": {"schemas": SCHEMAS, "headers": HEADERS, "responses": REFUSALS},
+        "components": {
+            "schemas": SCHEMAS,
+            "headers": HEADERS,
+            "responses": REFUSALS,
+            "securitySchemes": {
+                _TOKEN: {"type": "http", "scheme": "bearer", "description": "With `--read-token-file`."}
+            },
+        },
     }
 
 
@@ -74,10 +82,12 @@ def _operation(operation: Operation, method: str) -> Schema:
         parameters += operation.get_parameters
         responses |= operation.get_responses
     body = {} if operation.body is None else {"requestBody": operation.body}
+    security: Schema = {"security": [{}, {_TOKEN: []}]} if UNAUTHORIZED.items() <= responses.items() else {}
     return {
         "operationId": f"{method.lower()}{operation.name}",
         "summary": operation.summary,
         "parameters": parameters,
         **body,
+        **security,
         "responses": dict(sorted(responses.items())),
     }

@@ -17,6 +17,7 @@ from ringkv.router.http.openapi.responses import (
     MGET,
     PART,
     TEXT,
+    UNAUTHORIZED,
     VALUE,
     json_of,
     line,
@@ -114,7 +115,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "/explain/{key}": Operation(
         "Explanation",
         "The way of a key, with the time of each step",
-        {
+        UNAUTHORIZED
+        | {
             "200": json_of("Explanation"),
             "400": line("The key is not a UUID version 4, or the request is no HTTP."),
             "503": unavailable("There is no ring, or no owner of the key can tell in time."),

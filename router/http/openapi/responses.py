@@ -41,6 +41,7 @@ HEADERS: Final[Mapping[str, Schema]] = {
     hdrs.ACCEPT_ENCODING: _header("The encoding that a body may have.", {"const": "identity"}),
     hdrs.RETRY_AFTER: _header("Seconds after which to come again.", {"type": "integer", "minimum": 1}),
     hdrs.CACHE_CONTROL: _header("Whether a cache may keep it.", {"enum": ["no-store", "no-cache"]}),
+    hdrs.WWW_AUTHENTICATE: _header("How to say a token.", {"type": "string", "pattern": "^Bearer( |$)"}),
     hdrs.VARY: _header("The page goes to clients whose `Accept` names `text/html`.", {"const": hdrs.ACCEPT}),
     "Content-Security-Policy": _header("The page loads nothing from elsewhere.", {"type": "string"}),
     "X-Content-Type-Options": _header("A file is what it is said to be.", {"const": "nosniff"}),
@@ -78,7 +79,12 @@ def unavailable(description: str) -> Schema:
     return line(description, (hdrs.RETRY_AFTER,))
 
 
-VALUE: Final = {
+UNAUTHORIZED: Final = {
+    "401": line("With `--read-token-file`: no token was said, or none that counts.", (hdrs.WWW_AUTHENTICATE,))
+}
+"""What who asks for keys may be answered."""
+
+VALUE: Final = UNAUTHORIZED | {
     "200": response(
         "The value's exact bytes.",
         {TEXT: {"type": "string", "description": "Any bytes without a line feed, in nearly all data UTF-8."}},
@@ -100,7 +106,7 @@ PART: Final = {
 }
 """What a GET alone is answered, as HEAD knows no parts."""
 
-MGET: Final = {
+MGET: Final = UNAUTHORIZED | {
     "200": response(
         f"The values, all of one dataset, streamed. The trailer `{MISSING}` says how many keys are missing, in HTTP/1.0"
         " a header does, where that is known in time. An answer that cannot be finished is cut off.",

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from ringkv.process.address import Address
+from ringkv.process.tokens import TokenFile
 from ringkv.router.lookup.lookup import Lookups
 from tests.support.fake_shard import (
     FakeShard,
@@ -21,11 +22,11 @@ async def serve() -> AsyncIterator[Serve]:
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(short_directory())
 
-        async def served(*shards: FakeShard, replicas: int = 1) -> ServedPort:
+        async def served(*shards: FakeShard, replicas: int = 1, tokens: TokenFile | None = None) -> ServedPort:
             lookups = Lookups()
             if shards:
                 lookups.swap(await topology_of(list(shards), replicas))
-            port = ServedPort(lookups, Address(f"{folder}/redis", None))
+            port = ServedPort(lookups, Address(f"{folder}/redis", None), tokens=tokens)
             await port.start()
             stack.push_async_callback(port.end)
             return port
