@@ -23,6 +23,7 @@ from ringkv.process.options import (
     SHARE,
     SIZE,
     OneLineCommand,
+    access,
     connection_limits,
     cors,
     listen,
@@ -174,8 +175,8 @@ def up(
     start("up", log_style)
     if replicas > shards:
         log.warning("--replicas %d is more than there are shards: each of the %d holds every key", replicas, shards)
-    access = AccessFiles(read_token_file)
-    access.open()
+    readers = AccessFiles(read_token_file)
+    readers.open()
     # Before anything that takes long: a port in use is the most frequent reason for a start to fail.
     http = bind_shared(Address(host, port), workers)
     redis = bind_shared(Address(host, redis_port), workers) if redis_port is not None else workers * [None]
@@ -198,7 +199,7 @@ def up(
         cors=cors,
         warm_rate=warm_rate,
         limits=limits,
-        access=access,
+        access=readers,
         gate=gate,
         cache=cache_folder(cache),
         nodes=nodes,
@@ -253,7 +254,7 @@ def up(
 @warm_rate
 @fetch_rate
 @connection_limits
-@read_token_file
+@access
 @on_duplicate
 @cache_dir
 @cache_size
@@ -271,7 +272,7 @@ def shard(
     warm_rate: int,
     fetch_rate: int,
     limits: ConnectionLimits,
-    read_token_file: Path | None,
+    access: AccessFiles,
     on_duplicate: "DuplicatePolicy",
     cache: Path | None,
     cache_size: int | None,
@@ -301,10 +302,8 @@ def shard(
     from ringkv.shard.name import announced, checked, default_name
     from ringkv.shard.server import Direct, Followed, Pinned, ShardSettings, serve
 
-    if read_token_file is not None and secret is None:
+    if access.tokens is not None and secret is None:
         raise StartupError("--read-token-file needs $RINGKV_SECRET too, by which routers read here")
-    access = AccessFiles(read_token_file)
-    access.open()
     shard_name = checked(name or default_name())
     direct = Direct(announced(announce), grace=grace) if announce else None
     name_process(f"shard {shard_name}")

@@ -1,10 +1,16 @@
-"""Who may read at the ports of a process: what its options name, and what was read from there."""
+"""Who may read at the ports of a process, and how they are encrypted: the files of its options, and what they say."""
 
+import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ringkv.cluster.errors import StartupError
+from ringkv.process.connections import ConnectionGuard
+from ringkv.process.secured import Secured
+from ringkv.process.tls import ServerFiles, ServerTls
 from ringkv.process.tokens import TokenFile
 
 log = logging.getLogger("ringkv.process")
@@ -12,22 +18,14 @@ log = logging.getLogger("ringkv.process")
 
 @dataclass(frozen=True, slots=True)
 class AccessFiles:
-    """The files that the options name; None where everybody may read."""
+    """The files that the options name; without tokens everybody may read, without TLS nothing is encrypted."""
 
     tokens: Path | None = None
+    tls: ServerFiles | None = None
 
     def open(self) -> "Access":
         """Read them. Raises StartupError."""
-        return Access(TokenFile(self.tokens) if self.tokens else None)
-
-    def are_right(self) -> bool:
-        """Whether they can be read as they are now; what is wrong is logged."""
-        try:
-            self.open()
-        except StartupError as error:
-            _log_kept(error)
-            return False
-        return True
+        return Access(TokenFile(self.tokens) if self.tokens else None, ServerTls(self.tls) if self.tls else None)
 
 
 EVERYBODY = AccessFiles()
@@ -36,14 +34,37 @@ EVERYBODY = AccessFiles()
 @dataclass(frozen=True, slots=True)
 class Access:
     tokens: TokenFile | None = None
+    tls: ServerTls | None = None
 
     def reload(self) -> None:
         """Read the files again. What cannot be read stays as it was, which is logged."""
-        for file in filter(None, (self.tokens,)):
+        for files in (self.tokens, self.tls):
             try:
-                file.reload()
+                if files is not None:
+                    files.reload()
             except StartupError as error:
                 _log_kept(error)
+
+    def secured(
+        self, protocol: Callable[[], asyncio.Protocol], guard: ConnectionGuard
+    ) -> Callable[[], asyncio.Protocol]:
+        """What makes the protocol of a new connection, with a TLS handshake in front of it where there is to be one."""
+        return partial(Secured, self.tls, guard, protocol) if self.tls is not None else protocol
+
+
+OPEN = Access()
+
+
+def are_right(*openings: Callable[[], object]) -> bool:
+    """Whether all files can be read as they are now; what is wrong is logged."""
+    right = True
+    for opening in openings:
+        try:
+            opening()
+        except StartupError as error:
+            _log_kept(error)
+            right = False
+    return right
 
 
 def _log_kept(error: StartupError) -> None:

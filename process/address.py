@@ -5,9 +5,10 @@ import contextlib
 import errno
 import ipaddress
 import socket
+import ssl
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,10 +19,14 @@ ProtocolT = TypeVar("ProtocolT", bound=asyncio.Protocol)
 
 @dataclass(frozen=True, slots=True, order=True)
 class Address:
-    """A TCP address, or the path of a Unix socket when `port` is None."""
+    """A TCP address, or the path of a Unix socket when `port` is None.
+
+    `name` is the one that the host was found by, if any, which a certificate has to name.
+    """
 
     host: str
     port: int | None
+    name: str = field(default="", compare=False, repr=False)
 
     @classmethod
     def parse(cls, text: str) -> "Address":
@@ -58,13 +63,14 @@ class Address:
         except ValueError:
             return False  # a name: of whom, a name server says
 
-    async def connect(self, protocol: Callable[[], ProtocolT]) -> ProtocolT:
-        """Connect `protocol()`. Raises OSError."""
+    async def connect(self, protocol: Callable[[], ProtocolT], tls: ssl.SSLContext | None = None) -> ProtocolT:
+        """Connect `protocol()`, with `tls` through it unless that is a Unix socket. Raises OSError."""
         loop = asyncio.get_running_loop()
         if self.port is None:
             _, connected = await loop.create_unix_connection(protocol, self.host)
         else:
-            _, connected = await loop.create_connection(protocol, self.host, self.port)
+            named = None if tls is None else self.name or self.host
+            _, connected = await loop.create_connection(protocol, self.host, self.port, ssl=tls, server_hostname=named)
         return connected
 
     async def listen(self, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:

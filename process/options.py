@@ -8,11 +8,13 @@ from typing import Any, Final
 
 import click
 
-from ringkv.cluster.errors import InvalidAddress, RingkvError
+from ringkv.cluster.errors import InvalidAddress, RingkvError, StartupError
 from ringkv.cluster.limits import MAX_REPLICAS
+from ringkv.process.access import AccessFiles
 from ringkv.process.address import Address
 from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
 from ringkv.process.sizes import parse_size
+from ringkv.process.tls import ServerFiles
 
 
 class OneLineCommand(click.Command):
@@ -209,6 +211,41 @@ read_token_file = click.option(
     show_envvar=True,
     help="Let only those read who say a token of this file, one a line; read again on SIGHUP.  [default: everybody]",
 )
+
+_TLS: Final = {
+    "certificate": (
+        "--tls-cert",
+        "Encrypt with this certificate and what leads to its root, in PEM.  [default: nothing]",
+    ),
+    "key": ("--tls-key", "Its key, in PEM.  [default: in the same file]"),
+    "client_ca": ("--tls-client-ca", "Refuse who has no certificate of these roots, in PEM.  [default: nobody]"),
+}
+"""Field of ServerFiles → its option."""
+
+
+def access(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of a process that say who may read and how its ports are encrypted, handed on as `access`."""
+
+    @wraps(command)
+    def opened(**given: Any) -> None:
+        files = {field: given.pop(option[2:].replace("-", "_")) for field, (option, _) in _TLS.items()}
+        if files["certificate"] is None and any(files.values()):
+            raise StartupError("--tls-key and --tls-client-ca need --tls-cert")
+        tls = ServerFiles(**files) if files["certificate"] else None
+        found = AccessFiles(given.pop("read_token_file"), tls)
+        found.open()
+        command(**given, access=found)
+
+    for option, told in reversed(_TLS.values()):
+        opened = click.option(
+            option,
+            type=FILE,
+            envvar=f"RINGKV_{option[2:].replace('-', '_').upper()}",
+            show_envvar=True,
+            help=f"{told}",
+        )(opened)
+    return read_token_file(opened)
+
 
 _LIMITS: Final = {
     "header": ("--header-timeout", "Seconds in which a request must come whole, and the first one begin."),

@@ -114,7 +114,7 @@ class Proxied(asyncio.Protocol):
             peer, length = found
             protocol = self._protocol()
             self._transport.set_protocol(protocol)
-            protocol.connection_made(_Told(self._transport, peer) if peer else self._transport)
+            protocol.connection_made(as_told(self._transport, peer))
             if rest := self._data[length:]:
                 protocol.data_received(rest)
 
@@ -124,19 +124,31 @@ class Proxied(asyncio.Protocol):
         self._transport.abort()
 
 
+def as_told(transport: asyncio.Transport, peer: Peer | None) -> asyncio.Transport:
+    """The transport as one of this peer, if a header has told one."""
+    return _Told(transport, peer) if peer else transport
+
+
+def told(transport: asyncio.BaseTransport) -> tuple[asyncio.Transport, Peer | None]:
+    """The transport itself, and the peer that a header has told."""
+    if type(transport) is _Told:
+        return transport.transport, transport.peer
+    return cast("asyncio.Transport", transport), None
+
+
 class _Told(asyncio.Transport):
     """A transport whose peer is the one that the header told; all else is the connection's own."""
 
     def __init__(self, transport: asyncio.Transport, peer: Peer) -> None:
         super().__init__()
-        self._transport = transport
-        self._peer = peer
+        self.transport = transport
+        self.peer = peer
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return self._peer if name == "peername" else self._transport.get_extra_info(name, default)
+        return self.peer if name == "peername" else self.transport.get_extra_info(name, default)
 
     def __getattribute__(self, name: str) -> Any:
         # The base class has every method of a transport, and each only raises: pass them by.
-        if name in {"get_extra_info", "_transport", "_peer", "__class__"}:
+        if name in {"get_extra_info", "transport", "peer", "__class__"}:
             return super().__getattribute__(name)
-        return getattr(self._transport, name)
+        return getattr(self.transport, name)

@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import ssl
 
 
 def counted(number: int, noun: str) -> str:
@@ -15,6 +16,10 @@ def in_words(error: OSError) -> str:
 
     An address that is several, as localhost may be, fails in as many ways; asyncio tells their numbers in its text.
     """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS: {(error.reason or str(error)).lower().replace('_', ' ')}"
     if isinstance(error, socket.gaierror):
         return str(error.strerror).lower()
     numbers = [error.errno] if error.errno else map(int, re.findall(r"\[Errno (\d+)]", str(error)))

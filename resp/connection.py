@@ -75,11 +75,11 @@ class Connection(Session, asyncio.Protocol):
             self._go_on()
 
     def eof_received(self) -> bool:
-        """Answer what was asked before the client closed its half, then close."""
+        """Answer what was asked before the client closed its half, then close; TLS knows no half."""
         self._ended = True
         if self._free or self._finishing:
             self.finish()
-        return True
+        return self._transport.can_write_eof()
 
     def pause_writing(self) -> None:
         self._writable = self._free = False

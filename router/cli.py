@@ -5,24 +5,28 @@ from pathlib import Path
 
 import click
 
+from ringkv.cluster.errors import StartupError
+from ringkv.process.access import AccessFiles
 from ringkv.process.address import Address
 from ringkv.process.connections import ConnectionLimits
 from ringkv.process.logs import LogStyle
 from ringkv.process.options import (
     ADDRESS,
+    FILE,
     SHARE,
     OneLineCommand,
+    access,
     connection_limits,
     cors,
     listen,
     log_format,
     log_level,
-    read_token_file,
     replicas,
     secret,
     workers,
 )
 from ringkv.process.start import start
+from ringkv.process.tls import ClientFiles
 
 
 @click.command(cls=OneLineCommand)
@@ -61,7 +65,28 @@ from ringkv.process.start import start
 )
 @workers
 @connection_limits
-@read_token_file
+@access
+@click.option(
+    "--shard-ca",
+    type=FILE,
+    envvar="RINGKV_SHARD_CA",
+    show_envvar=True,
+    help="Speak TLS with shards, whose certificates have to be of these roots, in PEM.  [default: no TLS]",
+)
+@click.option(
+    "--shard-cert",
+    type=FILE,
+    envvar="RINGKV_SHARD_CERT",
+    show_envvar=True,
+    help="The router's certificate for shards that want one, in PEM.  [default: none]",
+)
+@click.option(
+    "--shard-key",
+    type=FILE,
+    envvar="RINGKV_SHARD_KEY",
+    show_envvar=True,
+    help="Its key, in PEM.  [default: in the same file]",
+)
 @secret
 @log_level("info")
 @log_format
@@ -75,7 +100,10 @@ def router(
     proxy_protocol: bool,
     workers: int,
     limits: ConnectionLimits,
-    read_token_file: Path | None,
+    access: AccessFiles,
+    shard_ca: Path | None,
+    shard_cert: Path | None,
+    shard_key: Path | None,
     secret: str | None,
     log_level: str,
     log_format: str,
@@ -91,7 +119,7 @@ def router(
     log_style = LogStyle(log_level, log_format)
     start("router", log_style)
 
-    from ringkv.process.access import AccessFiles
+    from ringkv.process.access import are_right
     from ringkv.process.handover import begin_anew, taken_over
     from ringkv.process.run import run
     from ringkv.router.members.controller import Cluster
@@ -99,9 +127,13 @@ def router(
     from ringkv.router.server import RouterSettings, serve
     from ringkv.router.workers import bind_workers, duplicates, serve_workers
 
-    cluster = Cluster(Discovery.parse(shards), replicas, secret, gate)
-    access = AccessFiles(read_token_file)
-    access.open()
+    tls = None
+    if shard_ca is not None:
+        tls = ClientFiles(shard_ca, shard_cert, shard_key)
+        tls.context()
+    elif shard_cert is not None or shard_key is not None:
+        raise StartupError("--shard-cert and --shard-key need --shard-ca")
+    cluster = Cluster(Discovery.parse(shards), replicas, secret, gate, tls)
     settings = RouterSettings(cluster, cors=cors, limits=limits, proxied=proxy_protocol, access=access)
     processes = bind_workers(workers, listen, redis_listen, taken_over())
     kept = duplicates(processes)
@@ -109,5 +141,6 @@ def router(
         life = partial(serve, settings, processes[0])
     else:
         life = partial(serve_workers, settings, processes, log_style)
-    if run(life, access.are_right):
+    files = [access.open, tls.context] if tls is not None else [access.open]
+    if run(life, partial(are_right, *files)):
         begin_anew(kept)

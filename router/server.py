@@ -61,7 +61,7 @@ async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -
     guard = ConnectionGuard(settings.limits)
     reporter = Reporter(lookups, controller, guard, worker.figures, worker.others)
     redis = RedisPort(lookups, guard, lambda: controller.teller.view, access.tokens)
-    http_settings = HttpSettings(settings.cors, settings.proxied, settings.express, tokens=access.tokens)
+    http_settings = HttpSettings(settings.cors, settings.proxied, settings.express, access=access)
     http = HttpPort(lookups, reporter, guard, http_settings)
     await http.setup()
 
@@ -80,9 +80,8 @@ async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -
             log.info("router listens on %s", Address.of(worker.http))
             listening = None
             if worker.redis is not None:
-                listening = await listen(
-                    worker.redis, partial(Proxied, redis.connection) if settings.proxied else redis.connection
-                )
+                secured = access.secured(redis.connection, guard)
+                listening = await listen(worker.redis, partial(Proxied, secured) if settings.proxied else secured)
                 log.info("router speaks Redis on %s", Address.of(worker.redis))
             await stop.wait()
             log.info("router is leaving: %s in flight", counted(lookups.in_flight, "request"))

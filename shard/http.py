@@ -10,6 +10,7 @@ from aiohttp import hdrs, web
 
 from ringkv.cluster.errors import DatasetError, InvalidKey
 from ringkv.cluster.position import canonical
+from ringkv.process.access import OPEN, Access
 from ringkv.process.exposition import exposition
 from ringkv.process.http import GuardedConnection, HttpRunner
 from ringkv.process.lag import LoopLag
@@ -21,11 +22,11 @@ STATE = web.AppKey("state", ShardState)
 LAG = web.AppKey("lag", LoopLag)
 
 
-def runner(state: ShardState) -> web.AppRunner:
+def runner(state: ShardState, access: Access = OPEN) -> web.AppRunner:
     """The port."""
 
-    def connect(server: web.Server, **kwargs: Any) -> GuardedConnection:
-        return GuardedConnection(server, state.guard, **kwargs)
+    def connect(server: web.Server, **kwargs: Any) -> asyncio.Protocol:
+        return access.secured(partial(GuardedConnection, server, state.guard, **kwargs), state.guard)()
 
     return HttpRunner(build_app(state), connect)
 

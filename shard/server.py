@@ -150,7 +150,7 @@ class Shard:
         """
         state, settings = self.state, self._settings
         if settings.http is not None:
-            self._http = runner(state)
+            self._http = runner(state, self._access)
             await self._http.setup()
             listening = bind(settings.http)
             await web.SockSite(self._http, listening).start()
@@ -161,12 +161,13 @@ class Shard:
                 "shard %s: whoever reaches %s can lease from it: set $RINGKV_SECRET", settings.name, settings.listen
             )
         addresses = [settings.listen, settings.direct.listen if settings.direct else None]
-        self._servers = [await address.listen(self.connection) for address in addresses if address]
+        connection = self._access.secured(self.connection, state.guard)
+        self._servers = [await address.listen(connection) for address in addresses if address]
         newest = state.versions.newest
         log.info(
             "shard %s ready on %s: dataset %s, %d of %d keys leased",
             settings.name,
-            settings.listen,
+            Address.of(self._servers[0].sockets[0]),
             newest.about.dataset_id,
             newest.store.blocks.keys,
             newest.dataset.manifest.keys,

@@ -46,11 +46,11 @@ class HttpConnection(GuardedConnection):
                 return  # what is behind it is nothing any more
 
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp narrows asyncio's
-        """Keep the connection, if something is still to be answered; the client sends nothing more."""
+        """Keep the connection, if something is still to be answered. TLS knows no half that could be closed."""
         if self._body is not None and not self._body.is_eof():
             self._body.set_exception(web.RequestPayloadError("the client has closed before the end of the body"))
             self._body.feed_eof()
-        if not self._answering():
+        if not self._answering() or self.transport is None or not self.transport.can_write_eof():
             return False
         self._half_closed = True
         self._close_after_last()

@@ -7,10 +7,10 @@ from typing import Any
 
 from aiohttp import web
 
+from ringkv.process.access import OPEN, Access
 from ringkv.process.connections import ConnectionGuard
 from ringkv.process.http import HttpRunner
 from ringkv.process.proxied import Proxied
-from ringkv.process.tokens import TokenFile
 from ringkv.router.figures.reporter import Reporter
 from ringkv.router.http.answers import common_headers
 from ringkv.router.http.app import build_app
@@ -23,7 +23,7 @@ from ringkv.router.policy import DRAIN_SECONDS
 class HttpSettings:
     """`cors` is the origin whose pages may read, or `*`; `proxied` connections begin with a PROXY protocol's header.
 
-    With `tokens` only those read who say one of them.
+    Of `access` come who may read, and TLS.
     Without `express` aiohttp answers everything, which tests compare with the lane.
     """
 
@@ -31,7 +31,7 @@ class HttpSettings:
     proxied: bool = False
     express: bool = True
     shutdown_timeout: float = DRAIN_SECONDS
-    tokens: TokenFile | None = None
+    access: Access = OPEN
 
 
 class HttpPort(HttpRunner):
@@ -40,16 +40,18 @@ class HttpPort(HttpRunner):
     def __init__(self, lookups: Lookups, reporter: Reporter, guard: ConnectionGuard, settings: HttpSettings) -> None:
         common = common_headers(settings.cors)
         super().__init__(
-            build_app(lookups, reporter, common, settings.tokens),
+            build_app(lookups, reporter, common, settings.access.tokens),
             self._connect,
             handler_cancellation=True,  # when a client has gone, its request is dropped
             shutdown_timeout=settings.shutdown_timeout,
         )
         self._guard = guard
         self._common = common
-        self._lane = Lane(lookups, common, settings.tokens) if settings.express else None
+        self._lane = Lane(lookups, common, settings.access.tokens) if settings.express else None
         self._proxied = settings.proxied
+        self._access = settings.access
 
     def _connect(self, server: web.Server, **kwargs: Any) -> asyncio.Protocol:
         connection = partial(ExpressConnection, server, self._guard, self._common, self._lane, **kwargs)
-        return Proxied(connection) if self._proxied else connection()
+        secured = self._access.secured(connection, self._guard)
+        return Proxied(secured) if self._proxied else secured()

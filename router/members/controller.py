@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from ringkv.cluster.errors import ClusterError, NotOffered, SwapRefused
 from ringkv.cluster.ring import moved_partitions
 from ringkv.process.address import Address
+from ringkv.process.tls import ClientFiles
 from ringkv.process.words import counted
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.lookup.topology import Topology
@@ -24,7 +25,7 @@ from ringkv.router.members.events import EventLog, Kind
 from ringkv.router.members.flapping import FlapGuard
 from ringkv.router.members.gate import judge
 from ringkv.router.members.leasing import Leasing
-from ringkv.router.members.member import Member
+from ringkv.router.members.member import Member, Opening
 from ringkv.router.members.membership import Candidate, Membership, choose
 from ringkv.router.members.telling import Teller
 from ringkv.router.members.versions import Versions
@@ -50,12 +51,16 @@ class _Serving:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What a router is told of its cluster; `gate` is the share of keys asked for lately that a version may lack."""
+    """What a router is told of its cluster; `gate` is the share of keys asked for lately that a version may lack.
+
+    With `tls` links to shards are encrypted.
+    """
 
     shards: Discovery
     replicas: int = 1
     secret: str | None = field(default=None, repr=False)
     gate: float = GATE
+    tls: ClientFiles | None = None
 
 
 class Controller:
@@ -66,9 +71,11 @@ class Controller:
     """
 
     def __init__(self, cluster: Cluster, lookups: Lookups, events: EventLog) -> None:
+        """Raises StartupError."""
         self.members: dict[Address, Member] = {}
         self.kept_out: dict[Address, str] = {}
         self._cluster = cluster
+        self._opening = Opening(cluster.secret, cluster.tls.context() if cluster.tls else None)
         self._lookups = lookups
         self.events = events
         self._clock = asyncio.get_running_loop().time
@@ -80,7 +87,7 @@ class Controller:
         self.versions = Versions(self._clock, events)
         self.teller = Teller()
         self._leasing = Leasing(
-            cluster.secret, lookups.shard_durations, self.versions.leasing, self._refused, self._changed.set
+            self._opening, lookups.shard_durations, self.versions.leasing, self._refused, self._changed.set
         )
         self._serving: dict[str, _Serving] = {}
         self._arrived: dict[str, float] = {}  # when those that do not serve yet were first seen
@@ -101,7 +108,7 @@ class Controller:
         while True:
             found = await lookout.look(frozenset(self.members))
             for address in found - self.members.keys():
-                member = Member(address, self._cluster.secret, self._changed.set, self.events)
+                member = Member(address, self._opening, self._changed.set, self.events)
                 self.members[address] = member
                 self._watching[address] = tasks.create_task(member.watch())
             for address in self.members.keys() - found:

@@ -62,4 +62,4 @@ class Lookout:
 async def _resolve(name: Address) -> set[Address]:
     loop = asyncio.get_running_loop()
     answers = await loop.getaddrinfo(name.host, name.port, type=socket.SOCK_STREAM)
-    return {Address(str(sockaddr[0]), int(sockaddr[1])) for *_, sockaddr in answers}
+    return {Address(str(sockaddr[0]), int(sockaddr[1]), name.host) for *_, sockaddr in answers}

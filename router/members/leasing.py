@@ -11,7 +11,7 @@ from ringkv.cluster.ring import build_ring
 from ringkv.router.lookup.durations import Durations
 from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.topology import Topology
-from ringkv.router.members.member import TROUBLE, open_link, problem_of
+from ringkv.router.members.member import TROUBLE, Opening, problem_of
 from ringkv.router.members.membership import Candidate, Membership
 
 Noted = Callable[[Offered, str, str | None], None]
@@ -26,14 +26,14 @@ class Leasing:
 
     def __init__(
         self,
-        secret: str | None,
+        opening: Opening,
         durations: defaultdict[str, Durations],
         noted: Noted,
         refused: Callable[[str, str], None],
         closed: Callable[[], None],
     ) -> None:
         self.links: dict[Link, str] = {}
-        self._secret = secret
+        self._opening = opening
         self._durations = durations
         self._noted = noted
         self._refused = refused
@@ -74,7 +74,7 @@ class Leasing:
         """Lease the ring on one shard."""
         self._noted(version, name, "has not leased it yet")
         try:
-            links[name] = await open_link(shard.address, self._secret, self._durations[name])
+            links[name] = await self._opening.link(shard.address, self._durations[name])
             leased = Leased.parse(await links[name].call(*request.command()))
         except TROUBLE as error:
             problem = f"{name} at {shard.address} gave no lease: {problem_of(error)}"

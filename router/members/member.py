@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -44,17 +46,24 @@ def identify(info: Any) -> Identity:
         raise PeerError("what answers there is not a ringkv shard") from None
 
 
-async def open_link(address: Address, secret: str | None, durations: Durations | None = None) -> Link:
-    """Connect, and prove the secret where there is one. Raises OSError, PeerError, TimeoutError."""
-    async with asyncio.timeout(HEARTBEAT_TIMEOUT):
-        link = await address.connect(partial(Link, durations))
-        try:
-            if secret is not None:
-                await link.call("AUTH", secret)
-        except BaseException:
-            link.close()
-            raise
-        return link
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How links to shards are opened: with the secret that is proved to them, and the context of TLS."""
+
+    secret: str | None = field(default=None, repr=False)
+    tls: ssl.SSLContext | None = None
+
+    async def link(self, address: Address, durations: Durations | None = None) -> Link:
+        """Connect, and prove the secret where there is one. Raises OSError, PeerError, TimeoutError."""
+        async with asyncio.timeout(HEARTBEAT_TIMEOUT):
+            link = await address.connect(partial(Link, durations), self.tls)
+            try:
+                if self.secret is not None:
+                    await link.call("AUTH", self.secret)
+            except BaseException:
+                link.close()
+                raise
+            return link
 
 
 async def _ask(link: Link) -> Identity:
@@ -69,7 +78,7 @@ class Member:
     `name` is the latest that was heard from there, "" before the first.
     """
 
-    def __init__(self, address: Address, secret: str | None, changed: Callable[[], None], events: EventLog) -> None:
+    def __init__(self, address: Address, opening: Opening, changed: Callable[[], None], events: EventLog) -> None:
         self.address = address
         self.identity: Identity | None = None
         self.name = ""
@@ -79,7 +88,7 @@ class Member:
         self._revision: int | None = None  # of what it offers, None before the first heartbeat
         self._problem = ""
         self._level = logging.INFO  # at which the problem was told
-        self._secret = secret
+        self._opening = opening
         self._changed = changed
         self._events = events
         self._link: Link | None = None
@@ -114,7 +123,7 @@ class Member:
             self._link.close()
 
     async def _meet(self) -> Link:
-        link = await open_link(self.address, self._secret)
+        link = await self._opening.link(self.address)
         try:
             self.identity = await _ask(link)
         except BaseException:
@@ -158,7 +167,9 @@ class Member:
     def _lost(self, error: BaseException | None) -> None:
         problem = problem_of(error)
         if problem != self._problem:
-            not_there_yet = not self.name and isinstance(error, OSError) and not isinstance(error, TimeoutError)
+            not_there_yet = (
+                not self.name and isinstance(error, OSError) and not isinstance(error, TimeoutError | ssl.SSLError)
+            )
             self._level = logging.INFO if not_there_yet else logging.WARNING
             log.log(self._level, "shard at %s: %s; trying again", self.address, problem)
             self._note(problem, error)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ringkv.cluster.errors import StartupError
-from ringkv.process.access import AccessFiles
+from ringkv.process.access import AccessFiles, are_right
 from ringkv.process.tokens import MAX_FILE, TokenFile
 
 
@@ -70,11 +70,11 @@ def test_a_bad_file_is_logged_and_what_counted_before_counts_on(
     assert access.tokens is not None
     path.write_bytes(b"two words")
     access.reload()
-    assert not files.are_right()
+    assert not are_right(files.open)
     assert access.tokens.find(b"old")
     assert len(caplog.records) == 2
     assert all("what was read before goes on to count" in record.getMessage() for record in caplog.records)
     path.write_bytes(b"both\nnew\n")
     access.reload()
-    assert files.are_right()
+    assert are_right(files.open)
     assert [bool(access.tokens.find(token)) for token in (b"old", b"both", b"new")] == [False, True, True]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from ringkv.process.access import Access
 from ringkv.process.address import Address, bind
 from ringkv.process.connections import DEFAULT_LIMITS, ConnectionGuard, ConnectionLimits
 from ringkv.process.tokens import TokenFile
@@ -72,7 +73,7 @@ async def twin_of(
         lookups,
         Reporter(lookups, controller, guard),
         guard,
-        HttpSettings(shutdown_timeout=5, cors=cors, proxied=proxied, express=express, tokens=tokens),
+        HttpSettings(shutdown_timeout=5, cors=cors, proxied=proxied, express=express, access=Access(tokens)),
     )
     await runner.setup()
     try:

@@ -1,0 +1,90 @@
+"""A handshake is guarded as a request is: it takes a place, and who does not end it is let go."""
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from ringkv.process.access import Access
+from ringkv.process.address import Address, bind, listen
+from ringkv.process.connections import ConnectionGuard, ConnectionLimits
+from ringkv.process.tls import ServerFiles, ServerTls
+from tests.support.certificates import Authority
+from tests.support.processes import eventually
+
+
+class Echo(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(data)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "ours")
+
+
+async def served(authority: Authority, limits: ConnectionLimits) -> tuple[asyncio.Server, ConnectionGuard, int]:
+    issued = authority.issue("server")
+    guard = ConnectionGuard(limits)
+    access = Access(tls=ServerTls(ServerFiles(issued.certificate, issued.key)))
+    server = await listen(bind(Address("127.0.0.1", 0)), access.secured(Echo, guard))
+    return server, guard, int(server.sockets[0].getsockname()[1])
+
+
+async def test_who_does_not_end_the_handshake_is_let_go(authority: Authority) -> None:
+    server, guard, port = await served(authority, ConnectionLimits(header=0.3))
+    async with server:
+        for sent in (b"", b"\x16\x03\x01\x02\x00"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(sent)
+            assert await reader.read() == b""
+            writer.close()
+        assert guard.closed["header"] == 2
+        assert len(guard) == 0
+
+
+async def test_a_handshake_takes_a_place(authority: Authority) -> None:
+    server, guard, port = await served(authority, ConnectionLimits(most=2))
+    async with server:
+        writers = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(2)]
+        await eventually(lambda: len(guard) == 2)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=authority.trusting())
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        assert guard.closed["evicted"] == 1
+        for each in (*writers, writer):
+            each.transport.abort()
+
+
+@pytest.mark.parametrize(
+    "sent", [b"GET / HTTP/1.1\r\n\r\n", b"*1\r\n$4\r\nPING\r\n", b"\x16\x03\x01\xff\xff" + bytes(70_000)]
+)
+async def test_what_is_no_handshake_is_closed_without_a_line(
+    authority: Authority, caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    server, guard, port = await served(authority, ConnectionLimits())
+    async with server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.transport.abort()
+        await eventually(lambda: len(guard) == 0)
+    assert [record for record in caplog.records if record.levelname not in {"DEBUG", "INFO"}] == []
+
+
+async def test_a_unix_socket_is_not_encrypted(authority: Authority, tmp_path: Path) -> None:
+    issued = authority.issue("server")
+    access = Access(tls=ServerTls(ServerFiles(issued.certificate, issued.key)))
+    path = str(tmp_path / "s")
+    server = await listen(bind(Address(path, None)), access.secured(Echo, ConnectionGuard()))
+    async with server:
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        writer.transport.abort()
