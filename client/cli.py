@@ -13,6 +13,13 @@ token_file = click.option(
 )
 
 
+ca = click.option(
+    "--ca",
+    type=click.Path(),
+    help="The roots of the certificate of a router of https, in PEM.  [default: the system's]",
+)
+
+
 class _OneLineUsage(click.Command):
     """A wrong usage is one line on stderr, as every other error of this command."""
 
@@ -27,5 +34,6 @@ class _OneLineUsage(click.Command):
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True)
 @click.option("--url", envvar=URL_VARIABLE, default=DEFAULT_URL, help="The router.")
 @token_file
-def get(keys: tuple[str, ...], url: str, token_file: str | None) -> None:
-    sys.exit(print_values(keys, url, token_file=token_file))
+@ca
+def get(keys: tuple[str, ...], url: str, token_file: str | None, ca: str | None) -> None:
+    sys.exit(print_values(keys, url, token_file=token_file, ca=ca))

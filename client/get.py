@@ -9,12 +9,13 @@ import argparse
 import contextlib
 import os
 import re
+import ssl
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection, IncompleteRead
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, NoReturn, TextIO
+from typing import Any, BinaryIO, Final, NamedTuple, NoReturn, TextIO
 from urllib.parse import quote, urlsplit
 
 DEFAULT_URL: Final = "http://localhost:8000"
@@ -67,6 +68,10 @@ class InvalidToken(ClientError):
     """Not a token, or there is none where it should be."""
 
 
+class InvalidRoots(ClientError):
+    """No file of certificates that could be trusted."""
+
+
 class Unreachable(ClientError):
     """No answer: refused, cut off, timed out, an untrusted certificate."""
 
@@ -90,12 +95,15 @@ class Client(contextlib.AbstractContextManager["Client"]):
             value = client.get("f8a24bb8-eff8-41dc-929b-10b4c3e49e05")
 
     `url` may be https and may have a path prefix; `timeout` is in seconds without a byte. `token` is said to a router
-    that wants one. Raises InvalidURL, InvalidToken.
+    that wants one. A router of https needs a certificate of the roots in the file `ca`, else of those of the system.
+    Raises InvalidURL, InvalidToken, InvalidRoots.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout: float = TIMEOUT, token: str | None = None) -> None:
+    def __init__(
+        self, url: str = DEFAULT_URL, *, timeout: float = TIMEOUT, token: str | None = None, ca: str | None = None
+    ) -> None:
         self._url = url
-        self._connection, self._prefix = _open(url, timeout)
+        self._connection, self._prefix = _open(url, timeout, ca)
         self._headers = {"Authorization": f"Bearer {_checked(token)}"} if token else {}
 
     def get(self, key: str) -> bytes | None:
@@ -226,8 +234,18 @@ def find_token(path: str | None) -> str | None:
     return tokens[0]
 
 
-def _open(url: str, timeout: float) -> tuple[HTTPConnection, str]:
-    """A connection that is not yet made, and the prefix of all paths. Raises InvalidURL."""
+def _trusting(ca: str) -> ssl.SSLContext:
+    """What trusts the roots of this file alone. Raises InvalidRoots."""
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except ssl.SSLError as error:
+        raise InvalidRoots(f"no certificates in PEM: {ca}") from error
+    except OSError as error:
+        raise InvalidRoots(f"no certificates can be read: {ca}: {error.strerror or error}") from error
+
+
+def _open(url: str, timeout: float, ca: str | None) -> tuple[HTTPConnection, str]:
+    """A connection that is not yet made, and the prefix of all paths. Raises InvalidURL, InvalidRoots."""
     invalid = InvalidURL(f"not the URL of a router: {url!r} (want http://host:port or https://host/prefix)")
     try:
         parts = urlsplit(url)
@@ -237,7 +255,8 @@ def _open(url: str, timeout: float) -> tuple[HTTPConnection, str]:
         kinds: dict[str, type[HTTPConnection]] = {"http": HTTPConnection, "https": HTTPSConnection}
         kind = kinds[parts.scheme]
         # The port must be given: http.client would look for it in the last group of an IPv6 address.
-        connection = kind(host, parts.port or kind.default_port, timeout=timeout)
+        secured: dict[str, Any] = {"context": _trusting(ca)} if ca and kind is HTTPSConnection else {}
+        connection = kind(host, parts.port or kind.default_port, timeout=timeout, **secured)
         prefix = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=")
     except (KeyError, ValueError, HTTPException) as error:
         raise invalid from error
@@ -246,10 +265,17 @@ def _open(url: str, timeout: float) -> tuple[HTTPConnection, str]:
     return connection, prefix
 
 
-def print_values(arguments: Iterable[str], url: str, *, timeout: float = TIMEOUT, token_file: str | None = None) -> int:
+def print_values(
+    arguments: Iterable[str],
+    url: str,
+    *,
+    timeout: float = TIMEOUT,
+    token_file: str | None = None,
+    ca: str | None = None,
+) -> int:
     """Print the value of each key; "-" stands for the keys on standard input. Returns the exit code."""
     try:
-        with Client(url, timeout=timeout, token=find_token(token_file)) as client:
+        with Client(url, timeout=timeout, token=find_token(token_file), ca=ca) as client:
             return _print_values(client, _keys(arguments), _binary(sys.stdout, "output"))
     except ClientError as error:
         return _fail(str(error))
@@ -335,8 +361,9 @@ def main() -> int:
     parser.add_argument("keys", nargs="+", metavar="KEY", help='a UUID version 4, or "-"')
     parser.add_argument("--url", default=os.environ.get(URL_VARIABLE) or DEFAULT_URL, help="the router")
     parser.add_argument("--token-file", metavar="FILE", help="a file whose first line is a token, for readers")
+    parser.add_argument("--ca", metavar="FILE", help="the roots of the router's certificate, in PEM")
     arguments = parser.parse_intermixed_args()
-    return print_values(arguments.keys, arguments.url, token_file=arguments.token_file)
+    return print_values(arguments.keys, arguments.url, token_file=arguments.token_file, ca=arguments.ca)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ INTERVAL: Final = 0.2
 """Seconds between two looks at a router: a swap takes about one, and a look costs it a request."""
 
 
-def wait_until_served(url: str, version: Version, seconds: float, *, if_up: bool) -> bool:
+def wait_until_served(url: str, version: Version, seconds: float, *, if_up: bool, ca: str | None = None) -> bool:
     """Wait until the router serves this version or a later one; False if it cannot be reached and need not be `if_up`.
 
     Raises NotServed if it refuses to, or does not in so many seconds.
@@ -22,7 +22,7 @@ def wait_until_served(url: str, version: Version, seconds: float, *, if_up: bool
     why = "it has not answered"
     while time.monotonic() < until:
         try:
-            with Client(url, timeout=max(1.0, seconds)) as client:
+            with Client(url, timeout=max(1.0, seconds), ca=ca) as client:
                 said = json.loads(client.page("versions"))
             if said["served"] and said["served"]["serial"] >= version.serial:
                 return True

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ringkv.client.cli import ca
 from ringkv.cluster.errors import StartupError
 from ringkv.dataset.catalog_cli import LOCATION, as_json_option, by_option, told, user
 from ringkv.dataset.cli import cache_dir, ended_by_sigterm, on_duplicate, pack_memory
@@ -86,6 +87,7 @@ def _on_spark() -> "Callable[[str, Sequence[str], Catalog, Order, Tell], Publish
     show_default=True,
     help="How long to wait for each router.",
 )
+@ca
 @as_json_option
 def publish(
     *,
@@ -101,6 +103,7 @@ def publish(
     wait: tuple[str, ...],
     if_served: tuple[str, ...],
     wait_seconds: float,
+    ca: str | None,
     as_json: bool,
 ) -> None:
     """Let DATA be served by all that follow CATALOG, a folder or an address like s3://bucket/prefix.
@@ -140,7 +143,7 @@ def publish(
     else:
         tell(f"unchanged: {told(catalog.location, done.version)}, and has this dataset already")
     waited = [(url, False) for url in wait] + [(url, True) for url in if_served]
-    serving = {url: wait_until_served(url, done.version, wait_seconds, if_up=if_up) for url, if_up in waited}
+    serving = {url: wait_until_served(url, done.version, wait_seconds, if_up=if_up, ca=ca) for url, if_up in waited}
     for url, serves in serving.items():
         tell(f"{'served' if serves else 'not reached'}: {url}")
     if as_json:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 from ringkv.cluster.errors import InvalidAddress, RingkvError, StartupError
 from ringkv.cluster.limits import MAX_REPLICAS
@@ -119,6 +120,8 @@ class OriginType(click.ParamType[str]):
         return str(value)
 
 
+FILE: Final = click.Path(path_type=Path)
+
 cors = click.option(
     "--cors",
     type=OriginType(),
@@ -194,15 +197,45 @@ def _as_bytes(_context: click.Context, _option: click.Parameter, value: str | No
     return value
 
 
-secret = click.option(
-    "--secret",
-    callback=_as_bytes,
-    envvar="RINGKV_SECRET",
-    show_envvar=True,
-    help="What routers must prove to lease. Better in the environment: arguments can be read by all users.",
-)
+def secret(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that name what routers prove to shards, handed on as `secret`."""
 
-FILE: Final = click.Path(path_type=Path)
+    @wraps(command)
+    def kept(*, secret: str | None, secret_file: Path | None, **given: Any) -> None:
+        if click.get_current_context().get_parameter_source("secret") is ParameterSource.COMMANDLINE:
+            click.echo("Warning: all users can read --secret in the list of processes: use --secret-file", err=True)
+        if secret and secret_file:
+            raise StartupError("there are two secrets: leave out --secret-file, or --secret and $RINGKV_SECRET")
+        command(**given, secret=_read_secret(secret_file) if secret_file else secret)
+
+    kept = click.option(
+        "--secret-file",
+        type=FILE,
+        envvar="RINGKV_SECRET_FILE",
+        show_envvar=True,
+        help="A file with what routers must prove to lease, and nothing else.  [default: none]",
+    )(kept)
+    return click.option(
+        "--secret",
+        callback=_as_bytes,
+        envvar="RINGKV_SECRET",
+        show_envvar=True,
+        help="The same in the environment. Deprecated as an argument, which all users of the machine can read.",
+    )(kept)
+
+
+def _read_secret(path: Path) -> str:
+    """Raises StartupError, which does not tell what the file holds."""
+    try:
+        found = path.read_text("utf-8").strip()
+    except UnicodeDecodeError:
+        raise StartupError(f"no secret can be read: {path}: is not UTF-8") from None
+    except OSError as error:
+        raise StartupError(f"no secret can be read: {path}: {error.strerror or error}") from error
+    if not found:
+        raise StartupError(f"no secret can be read: {path} is empty")
+    return found
+
 
 read_token_file = click.option(
     "--read-token-file",

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ringkv.client.cli import token_file
+from ringkv.client.cli import ca, token_file
 from ringkv.client.get import (
     DEFAULT_URL,
     FAILED,
@@ -35,8 +35,9 @@ from ringkv.process.options import OneLineCommand
     "--url", envvar=URL_VARIABLE, show_envvar=True, default=DEFAULT_URL, show_default=True, help="The router."
 )
 @token_file
+@ca
 @click.option("--json", "as_json", is_flag=True, help="Print what the router says, as it is.")
-def explain(*, key: str, url: str, token_file: str | None, as_json: bool) -> None:
+def explain(*, key: str, url: str, token_file: str | None, ca: str | None, as_json: bool) -> None:
     """Show the way of KEY: its position, partition, owners, place in the dataset, and the time of each step.
 
     Exit code 0: the key was found. 1: it is not in the dataset. 2: anything else; one line on stderr says what.
@@ -45,7 +46,7 @@ def explain(*, key: str, url: str, token_file: str | None, as_json: bool) -> Non
     ringkv explain f8a24bb8-eff8-41dc-929b-10b4c3e49e05
     """  # noqa: D301 - click takes backslash-b for "leave this paragraph as it is"
     try:
-        with Client(url, token=find_token(token_file)) as client:
+        with Client(url, token=find_token(token_file), ca=ca) as client:
             body = client.page(f"explain/{canonical(key)}")
         told, account = _read(body, url)
         sys.stdout.write(f"{body.decode()}\n" if as_json else account)

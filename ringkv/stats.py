@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ringkv.activity import OTHERS, RESULTS, Activity
+from ringkv.client.cli import ca
 from ringkv.client.get import (
     DEFAULT_URL,
     INTERRUPTED,
@@ -42,6 +43,7 @@ PLAIN_WIDTH: Final = 120
 @click.option(
     "--url", envvar=URL_VARIABLE, show_envvar=True, default=DEFAULT_URL, show_default=True, help="The router."
 )
+@ca
 @click.option(
     "--interval",
     type=click.FloatRange(0.1, 3600),
@@ -51,7 +53,7 @@ PLAIN_WIDTH: Final = 120
 )
 @click.option("--once", is_flag=True, help="Print one account after one interval, as when no terminal is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print that account as JSON; times in seconds, rates a second.")
-def stats(*, url: str, interval: float, once: bool, as_json: bool) -> None:
+def stats(*, url: str, ca: str | None, interval: float, once: bool, as_json: bool) -> None:
     """Show the state of a running cluster, live: its dataset, its shards, requests a second, p50 and p99.
 
     Ctrl-C ends it. p50 and p99 are measured in the router, from a request's arrival to its answer.
@@ -62,7 +64,7 @@ def stats(*, url: str, interval: float, once: bool, as_json: bool) -> None:
     """  # noqa: D301 - click takes backslash-b for "leave this paragraph as it is"
     console = Console(highlight=False)
     try:
-        with Client(url) as client:
+        with Client(url, ca=ca) as client:
             activities = _activities(client, url, interval)
             if as_json:
                 click.echo(json.dumps(asdict(next(activities))))
