@@ -12,7 +12,7 @@ places, and not know what a proxy sends in front of it.
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
 from ringkv.process.connections import ConnectionGuard, Reason, Waiting
@@ -65,12 +65,16 @@ class Secured(asyncio.Protocol):
         try:
             if self._transport.is_closing():
                 return
-            if self._data:
-                loop.call_soon(loop.call_soon, self._feed, self._data)  # when the handshake has begun
-                self._data = b""
-            secured = await loop.start_tls(
+            handshake: Awaitable[asyncio.Transport | None] = loop.start_tls(
                 self._transport, self, self._tls.context, server_side=True, ssl_shutdown_timeout=CLOSE_SECONDS
             )
+            if self._data:
+                # To be read when the handshake has begun, which takes a turn of the loop, and before anything else is.
+                self._transport.pause_reading()
+                handshake = asyncio.ensure_future(handshake)
+                loop.call_soon(loop.call_soon, self._feed, self._data)
+                self._data = b""
+            secured = await handshake
         except OSError as error:
             log.debug("no TLS with %s: %s", self._peer, error)
             self._transport.abort()

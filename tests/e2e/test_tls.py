@@ -193,7 +193,7 @@ def test_a_shard_of_another_name_is_not_trusted(spawn: Spawner, authority: Autho
         router.wait_for_line(r"shard at .*(IP address|Hostname) mismatch")
 
 
-@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize("pieces", [1, 2, 3])
 def test_the_header_of_a_proxy_comes_before_the_handshake(spawn: Spawner, authority: Authority, pieces: int) -> None:
     shard = spawn.shard(EXAMPLE)
     router, port, _ = start(spawn, str(shard.address), *authority.issue("router").options, "--proxy-protocol")
@@ -218,8 +218,10 @@ def test_the_header_of_a_proxy_comes_before_the_handshake(spawn: Spawner, author
                 if b"1234" in answer:
                     break
             except ssl.SSLWantReadError:
-                plain.sendall(header + outgoing.read())
-                header = b""
+                sent, header = header + outgoing.read(), b""
+                cut = len(sent) // 2 if pieces == 3 else len(sent)
+                plain.sendall(sent[:cut])
+                plain.sendall(sent[cut:])
                 received = plain.recv(1 << 16)
                 assert received, router.err
                 incoming.write(received)
