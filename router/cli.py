@@ -45,6 +45,13 @@ from ringkv.process.tls import ClientFiles
     show_envvar=True,
     help="Where to speak the Redis protocol: host:port or unix:/path.  [default: nowhere]",
 )
+@click.option(
+    "--admin-listen",
+    type=ADDRESS,
+    envvar="RINGKV_ADMIN_LISTEN",
+    show_envvar=True,
+    help="Where to answer all that is not about keys, and nowhere else.  [default: where keys are answered]",
+)
 @replicas
 @click.option(
     "--gate",
@@ -94,6 +101,7 @@ def router(
     shards: str,
     listen: Address,
     redis_listen: Address | None,
+    admin_listen: Address | None,
     replicas: int,
     gate: float,
     cors: str | None,
@@ -135,7 +143,7 @@ def router(
         raise StartupError("--shard-cert and --shard-key need --shard-ca")
     cluster = Cluster(Discovery.parse(shards), replicas, secret, gate, tls)
     settings = RouterSettings(cluster, cors=cors, limits=limits, proxied=proxy_protocol, access=access)
-    processes = bind_workers(workers, listen, redis_listen, taken_over())
+    processes = bind_workers(workers, listen, redis_listen, admin_listen, taken_over())
     kept = duplicates(processes)
     if workers == 1:
         life = partial(serve, settings, processes[0])

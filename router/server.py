@@ -5,19 +5,21 @@ import logging
 import multiprocessing
 import signal
 import socket
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from aiohttp import web
 
 from ringkv import __version__
-from ringkv.process.access import EVERYBODY, AccessFiles
+from ringkv.process.access import EVERYBODY, Access, AccessFiles
 from ringkv.process.address import Address, listen
 from ringkv.process.connections import DEFAULT_LIMITS, ConnectionGuard, ConnectionLimits
 from ringkv.process.proxied import Proxied
 from ringkv.process.words import counted
 from ringkv.router.figures.reporter import Reporter
+from ringkv.router.http.app import Part
 from ringkv.router.http.port import HttpPort, HttpSettings
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.members.controller import Cluster, Controller
@@ -47,6 +49,7 @@ class Worker:
 
     http: socket.socket
     redis: socket.socket | None = None
+    admin: socket.socket | None = None  # for what is not about keys, which `http` does not answer then
     figures: Path | None = None
     others: tuple[Path, ...] = ()
 
@@ -62,36 +65,66 @@ async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -
     reporter = Reporter(lookups, controller, guard, worker.figures, worker.others)
     redis = RedisPort(lookups, guard, lambda: controller.teller.view, access.tokens)
     http_settings = HttpSettings(settings.cors, settings.proxied, settings.express, access=access)
-    http = HttpPort(lookups, reporter, guard, http_settings)
-    await http.setup()
+    ports = {
+        bound: HttpPort(lookups, reporter, guard, port_settings)
+        for bound, port_settings in _http_ports(worker, http_settings)
+    }
+    http = ports[worker.http]
+    for port in ports.values():
+        await port.setup()
+    _reload_on_hangup(access, redis)
+    try:
+        async with reporter.telling(), asyncio.TaskGroup() as tasks:
+            reconciling = tasks.create_task(controller.run())
+            sites = [web.SockSite(port, bound) for bound, port in ports.items()]
+            for site in sites:
+                await site.start()
+            log.info("router listens on %s", Address.of(worker.http))
+            if worker.admin is not None:
+                log.info("router tells operators on %s", Address.of(worker.admin))
+            listening = None
+            if worker.redis is not None:
+                connection = access.secured(redis.connection, guard)
+                listening = await listen(worker.redis, _behind_header(connection, settings))
+                log.info("router speaks Redis on %s", Address.of(worker.redis))
+            await stop.wait()
+            log.info("router is leaving: %s in flight", counted(lookups.in_flight, "request"))
+            for site in sites:
+                await site.stop()
+            if listening is not None:
+                listening.close()
+            if http.server is not None and http.server.connections:
+                await asyncio.sleep(LINGER_SECONDS)
+            await asyncio.gather(*(port.cleanup() for port in ports.values()), redis.drain(DRAIN_SECONDS))
+            reconciling.cancel()
+    finally:
+        for port in ports.values():
+            await port.cleanup()
+    log.info("router stopped")
+
+
+def _reload_on_hangup(access: Access, redis: RedisPort) -> None:
+    """Have SIGHUP read files again in a child; a process that is none begins anew instead."""
 
     def reload() -> None:
         access.reload()
         redis.server.recheck()
 
     if multiprocessing.parent_process() is not None:
-        # One that is no child begins anew instead.
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
-    try:
-        async with reporter.telling(), asyncio.TaskGroup() as tasks:
-            reconciling = tasks.create_task(controller.run())
-            site = web.SockSite(http, worker.http)
-            await site.start()
-            log.info("router listens on %s", Address.of(worker.http))
-            listening = None
-            if worker.redis is not None:
-                secured = access.secured(redis.connection, guard)
-                listening = await listen(worker.redis, partial(Proxied, secured) if settings.proxied else secured)
-                log.info("router speaks Redis on %s", Address.of(worker.redis))
-            await stop.wait()
-            log.info("router is leaving: %s in flight", counted(lookups.in_flight, "request"))
-            await site.stop()
-            if listening is not None:
-                listening.close()
-            if http.server is not None and http.server.connections:
-                await asyncio.sleep(LINGER_SECONDS)
-            await asyncio.gather(http.cleanup(), redis.drain(DRAIN_SECONDS))
-            reconciling.cancel()
-    finally:
-        await http.cleanup()
-    log.info("router stopped")
+
+
+def _http_ports(worker: Worker, settings: HttpSettings) -> list[tuple[socket.socket, HttpSettings]]:
+    """The sockets on which HTTP is spoken, each with its settings."""
+    if worker.admin is None:
+        return [(worker.http, settings)]
+    # Operators do not come through the readers' proxy.
+    admin = replace(settings, part=Part.ADMIN, proxied=False)
+    return [(worker.http, replace(settings, part=Part.KEYS)), (worker.admin, admin)]
+
+
+def _behind_header(
+    connection: Callable[[], asyncio.Protocol], settings: RouterSettings
+) -> Callable[[], asyncio.Protocol]:
+    """What makes a connection that begins with a header of the PROXY protocol, where it is to."""
+    return partial(Proxied, connection) if settings.proxied else connection

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +26,30 @@ from ringkv.router.server import RouterSettings, Worker, serve
 
 
 def bind_workers(
-    count: int, http: Address, redis: Address | None, taken_over: Sequence[socket.socket] = ()
+    count: int,
+    http: Address,
+    redis: Address | None,
+    admin: Address | None = None,
+    taken_over: Sequence[socket.socket] = (),
 ) -> list[Worker]:
     """So many workers with their listening sockets: those that were taken over, else new ones. Raises StartupError."""
-    if taken_over:
-        http_sockets, redis_sockets = taken_over[:count], taken_over[count:]
-    else:
-        http_sockets = bind_shared(http, count)
-        redis_sockets = bind_shared(redis, count) if redis is not None else []
-    return [Worker(*sockets) for sockets in zip(http_sockets, redis_sockets or count * [None], strict=True)]
+    kept = iter(taken_over)
+
+    def bound(address: Address) -> list[socket.socket]:
+        return list(islice(kept, count)) if taken_over else bind_shared(address, count)
+
+    readers = bound(http)
+    nowhere: list[socket.socket | None] = [None] * count
+    redis_sockets = nowhere if redis is None else bound(redis)
+    admin_sockets = nowhere if admin is None else bound(admin)
+    return [Worker(*sockets) for sockets in zip(readers, redis_sockets, admin_sockets, strict=True)]
 
 
 def duplicates(workers: Sequence[Worker]) -> list[socket.socket]:
     """The workers' sockets once more, to be taken over when the workers have closed theirs."""
-    sockets = [worker.http for worker in workers] + [worker.redis for worker in workers if worker.redis]
+    sockets = [worker.http for worker in workers]
+    sockets += [worker.redis for worker in workers if worker.redis]
+    sockets += [worker.admin for worker in workers if worker.admin]
     return [listening.dup() for listening in sockets]
 
 

@@ -1,6 +1,8 @@
 """The router's HTTP interface, on aiohttp: which path is answered by which handler."""
 
+import enum
 from collections.abc import Mapping
+from typing import Final
 
 from aiohttp import hdrs, web
 
@@ -17,13 +19,33 @@ from ringkv.router.http.value import Values
 from ringkv.router.lookup.lookup import Lookups
 
 
+class Part(enum.Enum):
+    """Of all paths, which ones a port answers."""
+
+    ALL = enum.auto()
+    KEYS = enum.auto()
+    ADMIN = enum.auto()
+
+    def has(self, path: str) -> bool:
+        return self is Part.ALL or path in _OF_BOTH or (path in _OF_KEYS) == (self is Part.KEYS)
+
+
+_OF_KEYS: Final = frozenset({"/mget", "/{key}"})
+_OF_BOTH: Final = frozenset({"/healthz", "/readyz"})
+"""Paths for who reads, and those for who probes any of the ports; all others are for operators."""
+
+
 def endpoints(
-    lookups: Lookups, reporter: Reporter, *, cors: bool = False, tokens: TokenFile | None = None
+    lookups: Lookups,
+    reporter: Reporter,
+    *,
+    cors: bool = False,
+    tokens: TokenFile | None = None,
 ) -> list[Endpoint]:
     """All that the router answers, with `cors` also to pages of other origins; keys want one of `tokens`."""
     pages = Pages()
     health = Health(lookups, reporter)
-    found = [
+    return [
         Endpoint("/", READ, pages.front, cors),
         Endpoint("/page/{name}", READ, pages.file, cors),
         Endpoint("/healthz", READ, health.live, cors),
@@ -39,13 +61,16 @@ def endpoints(
         Endpoint("/mget", ("POST",), Mget(lookups).answer, cors, tokens),
         Endpoint("/{key}", READ, Values(lookups).answer, cors, tokens),
     ]
-    return [described(found, cors=cors), *found]
 
 
 def build_app(
-    lookups: Lookups, reporter: Reporter, common: Mapping[str, str], tokens: TokenFile | None = None
+    lookups: Lookups,
+    reporter: Reporter,
+    common: Mapping[str, str],
+    tokens: TokenFile | None = None,
+    part: Part = Part.ALL,
 ) -> web.Application:
-    """The application; `common` are the headers that every response has."""
+    """The application of a port; `common` are the headers that every response has."""
     cors = hdrs.ACCESS_CONTROL_ALLOW_ORIGIN in common
 
     async def add_common_headers(_request: web.Request, response: web.StreamResponse) -> None:
@@ -53,5 +78,8 @@ def build_app(
 
     app = web.Application(middlewares=[one_line_errors])
     app.on_response_prepare.append(add_common_headers)
-    add_routes(app, endpoints(lookups, reporter, cors=cors, tokens=tokens))
+    known = endpoints(lookups, reporter, cors=cors, tokens=tokens)
+    answered = [endpoint for endpoint in known if part.has(endpoint.path)]
+    elsewhere = [endpoint.path for endpoint in known if part is Part.KEYS and not part.has(endpoint.path)]
+    add_routes(app, [described(answered, cors=cors), *answered], elsewhere)
     return app

@@ -58,8 +58,10 @@ class Endpoint:
         return bare(204, allowed(self.methods) | (preflight(self.methods) if self.cors else {}))
 
 
-def add_routes(app: web.Application, endpoints: Iterable[Endpoint]) -> None:
-    """Have aiohttp find these endpoints, and refuse every other path."""
+def add_routes(app: web.Application, endpoints: Iterable[Endpoint], elsewhere: Iterable[str] = ()) -> None:
+    """Have aiohttp find these endpoints, and refuse every other path: first those that are answered `elsewhere`."""
+    for path in elsewhere:
+        app.router.add_route("*", _NAMED.sub(r"{\1:[^/]+}", path), nowhere, expect_handler=_not_yet)
     for endpoint in endpoints:
         app.router.add_route("*", _NAMED.sub(r"{\1:[^/]+}", endpoint.path), endpoint.answer, expect_handler=_not_yet)
     app.router.add_route("*", "/{path:.*}", nowhere, expect_handler=_not_yet)

@@ -13,7 +13,7 @@ from ringkv.process.http import HttpRunner
 from ringkv.process.proxied import Proxied
 from ringkv.router.figures.reporter import Reporter
 from ringkv.router.http.answers import common_headers
-from ringkv.router.http.app import build_app
+from ringkv.router.http.app import Part, build_app
 from ringkv.router.http.express import ExpressConnection, Lane
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.policy import DRAIN_SECONDS
@@ -32,6 +32,7 @@ class HttpSettings:
     express: bool = True
     shutdown_timeout: float = DRAIN_SECONDS
     access: Access = OPEN
+    part: Part = Part.ALL
 
 
 class HttpPort(HttpRunner):
@@ -40,14 +41,18 @@ class HttpPort(HttpRunner):
     def __init__(self, lookups: Lookups, reporter: Reporter, guard: ConnectionGuard, settings: HttpSettings) -> None:
         common = common_headers(settings.cors)
         super().__init__(
-            build_app(lookups, reporter, common, settings.access.tokens),
+            build_app(lookups, reporter, common, settings.access.tokens, settings.part),
             self._connect,
             handler_cancellation=True,  # when a client has gone, its request is dropped
             shutdown_timeout=settings.shutdown_timeout,
         )
         self._guard = guard
         self._common = common
-        self._lane = Lane(lookups, common, settings.access.tokens) if settings.express else None
+        self._lane = (
+            Lane(lookups, common, settings.access.tokens)
+            if settings.express and settings.part is not Part.ADMIN
+            else None
+        )
         self._proxied = settings.proxied
         self._access = settings.access
 
