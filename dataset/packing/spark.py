@@ -178,7 +178,7 @@ def _merged(  # noqa: PLR0913, PLR0917  # all that the whole of it is made of
                 raise _places(job, tallies).twice(_counted(result, tallies))
         if sum(merged.rows for merged in found) != rows:
             raise PackingFailed(
-                "the DataFrame had other rows when a part was computed again; write it to files, and publish those"
+                "the data had other rows when a part of them was read again; publish files that stay as they are"
             )
         parts = [part for merged in found for part in merged.parts]
         # Without the dropped duplicates fewer blocks may be right, as in packing on one machine.
