@@ -12,6 +12,7 @@ import click
 
 from ringkv.cluster.errors import PackedFileChanged, StartupError
 from ringkv.dataset.cli import LOCATION, cache_dir, on_duplicate, packed
+from ringkv.deploy.options import cache_size, fetch_rate, gate, warm_rate
 from ringkv.process.access import AccessFiles
 from ringkv.process.address import Address, bind_shared, free_ports
 from ringkv.process.connections import ConnectionLimits
@@ -20,8 +21,6 @@ from ringkv.process.logs import LogStyle
 from ringkv.process.options import (
     ADDRESS,
     DURATION,
-    SHARE,
-    SIZE,
     OneLineCommand,
     access,
     connection_limits,
@@ -43,45 +42,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("ringkv.deploy")
 
 PORT: Final = click.IntRange(0, 65535)
-
-cache_size = click.option(
-    "--cache-size",
-    type=SIZE,
-    envvar="RINGKV_CACHE_SIZE",
-    show_envvar=True,
-    help="How much the cache may keep of what comes from a store, as 20G.  [default: what the disk has]",
-)
-
-fetch_rate = click.option(
-    "--fetch-rate",
-    type=SIZE,
-    default="0",
-    show_default=True,
-    envvar="RINGKV_FETCH_RATE",
-    show_envvar=True,
-    help="Bytes a second that are fetched from a store before anybody asks for them; 0 for no limit.",
-)
-
-warm_rate = click.option(
-    "--warm-rate",
-    type=SIZE,
-    default="256M",
-    show_default=True,
-    envvar="RINGKV_WARM_RATE",
-    show_envvar=True,
-    help="Bytes a second that a shard reads and checks before anybody asks for them; 0 for none.",
-)
-
-
-gate = click.option(
-    "--gate",
-    type=SHARE,
-    default="10%",
-    envvar="RINGKV_GATE",
-    show_envvar=True,
-    show_default=True,
-    help="Keep out a version that lacks more than this share of the keys that are served; 100%: none.",
-)
 
 
 @click.command(cls=OneLineCommand)
