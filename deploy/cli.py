@@ -14,6 +14,7 @@ from ringkv.cluster.errors import PackedFileChanged, StartupError
 from ringkv.dataset.cli import LOCATION, cache_dir, on_duplicate, packed
 from ringkv.deploy.options import cache_size, fetch_rate, gate, warm_rate
 from ringkv.process.access import AccessFiles
+from ringkv.process.access_options import access, read_token_file, secret
 from ringkv.process.address import Address, bind_shared, free_ports
 from ringkv.process.connections import ConnectionLimits
 from ringkv.process.forking import fork_server
@@ -22,15 +23,12 @@ from ringkv.process.options import (
     ADDRESS,
     DURATION,
     OneLineCommand,
-    access,
     connection_limits,
     cors,
     listen,
     log_format,
     log_level,
-    read_token_file,
     replicas,
-    secret,
     workers,
 )
 from ringkv.process.start import name_process, start

@@ -71,11 +71,8 @@ def _load_certificate(context: ssl.SSLContext, certificate: Path, key: Path | No
     try:
         context.load_cert_chain(certificate, key, encrypted)
     except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
-            raise StartupError(f"TLS: {key or certificate} is not the key of the certificate {certificate}") from error
-        raise StartupError(
-            f"TLS: no certificate with its key, both in PEM: {certificate}, {key or certificate}"
-        ) from error
+        where = f"{certificate}, {key or certificate}"
+        raise StartupError(f"TLS: no certificate with its key, both in PEM: {where}") from error
 
 
 def _load_roots(context: ssl.SSLContext, path: Path) -> None:

@@ -7,6 +7,7 @@ import click
 
 from ringkv.cluster.errors import StartupError
 from ringkv.process.access import AccessFiles
+from ringkv.process.access_options import access, secret
 from ringkv.process.address import Address
 from ringkv.process.connections import ConnectionLimits
 from ringkv.process.logs import LogStyle
@@ -15,14 +16,12 @@ from ringkv.process.options import (
     FILE,
     SHARE,
     OneLineCommand,
-    access,
     connection_limits,
     cors,
     listen,
     log_format,
     log_level,
     replicas,
-    secret,
     workers,
 )
 from ringkv.process.start import start

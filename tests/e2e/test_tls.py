@@ -95,7 +95,7 @@ def test_clients_of_both_ports_speak_tls_and_the_certificate_is_changed_on_sighu
     before = shake_hands(port, authority.trusting())[1]
     used.key.write_bytes(second.key.read_bytes())
     os.kill(router.pid, signal.SIGHUP)
-    router.wait_for_line(f"is not the key of the certificate .*; {KEPT}")
+    router.wait_for_line(f"no certificate with its key, both in PEM: .*; {KEPT}")
     assert shake_hands(port, authority.trusting())[1] == before
     use(second)
     os.kill(router.pid, signal.SIGHUP)
@@ -238,7 +238,7 @@ def test_what_cannot_be_used_is_one_line_at_the_start(
     refused = {
         ("--tls-cert", str(missing)): f"TLS: cannot be read: {missing}: No such file or directory",
         ("--tls-cert", str(good.certificate), "--tls-key", str(strange.key)): (
-            f"TLS: {strange.key} is not the key of the certificate {good.certificate}"
+            f"TLS: no certificate with its key, both in PEM: {good.certificate}, {strange.key}"
         ),
         ("--tls-cert", str(good.certificate)): (
             f"TLS: no certificate with its key, both in PEM: {good.certificate}, {good.certificate}"
