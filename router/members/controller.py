@@ -51,16 +51,13 @@ class _Serving:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What a router is told of its cluster; `gate` is the share of keys asked for lately that a version may lack.
-
-    With `tls` links to shards are encrypted.
-    """
+    """What a router is told of its cluster; `gate` is the share of keys asked for lately that a version may lack."""
 
     shards: Discovery
     replicas: int = 1
     secret: str | None = field(default=None, repr=False)
     gate: float = GATE
-    tls: ClientFiles | None = None
+    tls: ClientFiles | None = None  # links to shards are encrypted
 
 
 class Controller:

@@ -241,7 +241,7 @@ async def test_a_node_with_a_secret_answers_nobody_who_has_not_said_it(published
         await tell(served, router, dataset, 1, ONE)
         client = await served.connect()
         for request in (("GET", KEYS[0]), ("CLUSTER", "SLOTS"), ("HELLO", 3), ("INFO",), ("MULTI",)):
-            assert told(await client(*request)) == "NOAUTH Authentication required."
+            assert told(await client(*request)).startswith("NOAUTH ")
         assert told(await client("AUTH", "wrong")).startswith("WRONGPASS ")
         assert told(await client("GET", KEYS[0])).startswith("NOAUTH ")
         hello = await client("HELLO", 3, "AUTH", "default", "s3cret")
