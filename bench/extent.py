@@ -29,8 +29,8 @@ def from_disk(figures: Figures) -> list[Sequence[str]]:
 
 def at_size(figures: Figures) -> list[Sequence[str]]:
     """What `python -m bench large` has measured; the first row is the heading."""
-    rows: list[Sequence[str]] = [("what", "pairs", "measured")]
-    for quantity, text, form, scale in (
+    return _by_pairs(
+        figures,
         ("large pack", "packed", "{:,.1f} s", 1.0),
         ("large resident", "resident while packing, all processes", "{:,.0f} MB", 1e-6),
         ("large bytes a key", "bytes a key beside its value", "{:.1f}", 1.0),
@@ -41,19 +41,13 @@ def at_size(figures: Figures) -> list[Sequence[str]]:
         ("large anonymous", "anonymous memory of the largest of 3 shards", "{:,.0f} MB", 1e-6),
         ("lost failed", "requests that failed, of 2,000/s from disk", "{:,.0f}", 1.0),
         ("lost longest", "the longest wait meanwhile", "{:,.0f} ms", 1e3),
-    ):
-        for subject in figures.subjects(quantity):
-            for at in figures.points(subject, quantity):
-                found = figures.median(subject, quantity, at) or 0.0
-                name = text if subject == RINGKV else f"{subject}: {text}"
-                rows.append((name, f"{at:,}", form.format(scale * found)))
-    return rows
+    )
 
 
 def from_store(figures: Figures) -> list[Sequence[str]]:
     """What `python -m bench remote` has measured; the first row is the heading."""
-    rows: list[Sequence[str]] = [("what", "pairs", "measured")]
-    for quantity, text, form, scale in (
+    return _by_pairs(
+        figures,
         (
             "remote first answer",
             "from the router's first moment until a shard with an empty cache has answered",
@@ -69,7 +63,13 @@ def from_store(figures: Figures) -> list[Sequence[str]]:
         ("warm rate", "requests/s when all is here, 64 connections", "{:,.0f}", 1),
         ("fetched by a restart", "bytes that a restart fetches", "{:,.0f}", 1),
         ("fetched beyond moved", "bytes fetched for each that a fourth shard owns", "{:.2f}", 1),
-    ):
+    )
+
+
+def _by_pairs(figures: Figures, *quantities: tuple[str, str, str, float]) -> list[Sequence[str]]:
+    """A row for each quantity that was measured, by its text, form and scale; the first row is the heading."""
+    rows: list[Sequence[str]] = [("what", "pairs", "measured")]
+    for quantity, text, form, scale in quantities:
         for subject in figures.subjects(quantity):
             for at in figures.points(subject, quantity):
                 found = figures.median(subject, quantity, at) or 0.0
