@@ -34,7 +34,7 @@ def completed(*words: str) -> set[str]:
     ("words", "offered"),
     [
         (("ringkv", "s"), {"stats", "shard"}),
-        (("ringkv", "up", "--r"), {"--replicas", "--redis-port"}),
+        (("ringkv", "up", "--re"), {"--replicas", "--redis-port", "--read-token-file"}),
         (("ringkv", "router", "--log-format", ""), {"text", "json"}),
     ],
 )
