@@ -22,6 +22,7 @@ from ringkv.dataset.remembered import Remembered
 from ringkv.shard.threads import to_end
 from ringkv.shard.version import Version
 from ringkv.shard.versions import Versions
+from ringkv.shard.warmup import Pace
 
 log = logging.getLogger("ringkv.shard")
 
@@ -40,7 +41,7 @@ class Following:
         self,
         catalog: Catalog,
         versions: Versions,
-        warm_rate: int,
+        pace: Pace,
         remembered: Remembered | None = None,
         mirror: Mirror | None = None,
     ) -> None:
@@ -48,7 +49,7 @@ class Following:
         self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._catalog = catalog
         self._versions = versions
-        self._warm_rate = warm_rate
+        self._pace = pace
         self._remembered = remembered
         self._mirror = mirror
         self._asked = asyncio.Event()
@@ -161,7 +162,7 @@ class Following:
                 version.by,
                 version.at,
             )
-            held = held or Version(dataset, about, self._warm_rate)
+            held = held or Version(dataset, about, self._pace)
             held.about = about
             ready.append(held)
         if ready:

@@ -22,6 +22,7 @@ from ringkv.dataset.coalescing import MAX_REQUEST, Request, Wanted, coalesce
 from ringkv.dataset.segment import Segment
 from ringkv.shard.blocks import Blocks
 from ringkv.shard.fetching import fetch
+from ringkv.shard.restraint import Restraint
 from ringkv.shard.threads import to_end
 
 log = logging.getLogger("ringkv.shard")
@@ -52,12 +53,13 @@ class _Batch(NamedTuple):
 class Hydration:
     """Of the blocks of one dataset, which has an origin."""
 
-    def __init__(self, blocks: Blocks) -> None:
+    def __init__(self, blocks: Blocks, restraint: Restraint) -> None:
         origin = blocks.dataset.origin
         assert origin is not None
         self._blocks = blocks
         self._origin = origin
         self._fetches = origin.fetches
+        self._restraint = restraint
         self._full = False
         self._fetching: set[asyncio.Task[None]] = set()
 
@@ -79,8 +81,10 @@ class Hydration:
             here += sum(one.row.size for one in found)
             blocks = {one.block for one in found}
             missing = [one for one in batch.wanted if one.block not in blocks]
-            for request in await to_end(coalesce, missing, self._largest()):
+            asked = await self._restraint.wait()
+            for request in await to_end(coalesce, missing, MIN_REQUEST if asked else self._largest()):
                 if not self._full:
+                    await self._restraint.wait()
                     await self._fetches.slots.acquire()
                     fetching = asyncio.create_task(self._fetch(batch, request))
                     self._fetching.add(fetching)

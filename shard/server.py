@@ -27,6 +27,7 @@ from ringkv.shard.http import runner
 from ringkv.shard.node import GRACE
 from ringkv.shard.state import ShardState
 from ringkv.shard.version import Version
+from ringkv.shard.warmup import Pace
 
 log = logging.getLogger("ringkv.shard")
 
@@ -121,6 +122,7 @@ class Shard:
         )
         if settings.direct is not None:
             self.state.be_node(settings.direct.announce, settings.direct.grace)
+        self._pace = Pace(settings.warm_rate, lambda: self.state.commands)
         self._settings = settings
         self._servers: list[asyncio.Server] = []
         self._http: web.AppRunner | None = None
@@ -179,14 +181,14 @@ class Shard:
         if isinstance(settings.source, Pinned):
             dataset = settings.source.open()
             about = Offered(0, dataset.manifest.dataset_id, dataset.manifest.partitions)
-            await versions.offer(Version(dataset, about, settings.warm_rate))
+            await versions.offer(Version(dataset, about, self._pace))
             return
         catalog = Catalog.at(settings.source.location)
         remembered = Remembered(settings.source.cache, catalog.location) if settings.source.cache else None
         if settings.source.cache and not catalog.objects.is_local:
             cache = settings.source.cache / MIRRORS / settings.name
             self._mirror = Mirror(cache, settings.source.cache_size, self.state.fetches)
-        self._following = Following(catalog, versions, settings.warm_rate, remembered, self._mirror)
+        self._following = Following(catalog, versions, self._pace, remembered, self._mirror)
         self._looking = asyncio.create_task(self._following.run())
         self._looking.add_done_callback(versions.ended)
         await self._following.begun

@@ -12,7 +12,7 @@ from ringkv.shard.leases import Lease, Leases
 from ringkv.shard.reads import Reads
 from ringkv.shard.store import Store
 from ringkv.shard.threads import to_end
-from ringkv.shard.warmup import Warmup
+from ringkv.shard.warmup import Pace, Warmup
 from ringkv.shard.watch import watch
 
 log = logging.getLogger("ringkv.shard")
@@ -27,13 +27,13 @@ class Version:
     `lost`: a segment of it was overwritten, so that nothing is read from it any more.
     """
 
-    def __init__(self, dataset: Dataset, about: Offered, warm_rate: int) -> None:
+    def __init__(self, dataset: Dataset, about: Offered, pace: Pace) -> None:
         """Hold a dataset, which is closed with the version."""
         self.dataset = dataset
         self.about = about
         self.store = Store(dataset)
         self.reads = Reads(self.store.blocks)
-        self.warmup = Warmup(self.store.blocks, warm_rate)
+        self.warmup = Warmup(self.store.blocks, pace)
         self.leases = Leases(self.store, self.warmup)
         self.everything: Lease | None = None
         self.lost = False

@@ -7,7 +7,8 @@ fetched by `shard.hydration`.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from ringkv.dataset.block import Row
@@ -15,6 +16,7 @@ from ringkv.dataset.segment import Segment
 from ringkv.shard.blocks import Blocks
 from ringkv.shard.body import why_wrong
 from ringkv.shard.hydration import Hydration
+from ringkv.shard.restraint import Restraint
 from ringkv.shard.threads import to_end
 
 AT_ONCE: Final = 1 << 20
@@ -24,13 +26,20 @@ CATCH_UP: Final = 0.1
 """Seconds behind its rate that the warm-up may make up for: a group that took long is not followed by a rush."""
 
 
-class Warmup:
-    """`rate` is in bytes a second; 0 reads nothing ahead."""
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast to read ahead: `rate` in bytes a second, 0 reads nothing; `asked` counts what clients have asked for."""
 
-    def __init__(self, blocks: Blocks, rate: int) -> None:
+    rate: int
+    asked: Callable[[], int] = lambda: 0
+
+
+class Warmup:
+    def __init__(self, blocks: Blocks, pace: Pace) -> None:
         self._blocks = blocks
-        self._rate = rate
-        self._hydration = Hydration(blocks) if blocks.dataset.origin else None
+        self._rate = pace.rate
+        self._restraint = Restraint(pace.asked)
+        self._hydration = Hydration(blocks, self._restraint) if blocks.dataset.origin else None
         self._cold: OrderedDict[int, None] = OrderedDict()
         self._wake = asyncio.Event()
         self._free = 0.0
@@ -68,6 +77,7 @@ class Warmup:
         # Where there is no room for all, what is read ahead would push out what is asked for.
         if self._rate and self._blocks.mapped:
             for group in self._groups(partition):
+                await self._restraint.wait()
                 await self._warm(partition, group)
                 await self._pace(sum(row.size for _, row in group))
 

@@ -13,6 +13,7 @@ from ringkv.shard.connection import ShardConnection
 from ringkv.shard.state import ShardState
 from ringkv.shard.store import Store
 from ringkv.shard.version import Version
+from ringkv.shard.warmup import Pace
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def connection(store: Store, nowhere: Nowhere, loop: asyncio.AbstractEventLoop) 
     async def connect() -> ShardConnection:
         state = ShardState("shard-1", leased=True)
         manifest = store.dataset.manifest
-        version = Version(store.dataset, Offered(0, manifest.dataset_id, manifest.partitions), warm_rate=0)
+        version = Version(store.dataset, Offered(0, manifest.dataset_id, manifest.partitions), Pace(0))
         version.store = store
         await state.versions.offer(version)
         made = ShardConnection(state, COMMANDS)

@@ -14,7 +14,7 @@ from ringkv.dataset.format import segment_name
 from ringkv.dataset.packing.local import pack
 from ringkv.shard.body import NotInMemory
 from ringkv.shard.store import Store
-from ringkv.shard.warmup import Warmup
+from ringkv.shard.warmup import Pace, Warmup
 from ringkv.shard.watch import watch
 from tests.support.damage import flip_value_byte
 from tests.support.data import random_keys, read_pairs, write_pairs
@@ -184,7 +184,7 @@ def store(packed: Path) -> Iterator[Store]:
 
 @asynccontextmanager
 async def watched(store: Store) -> AsyncIterator[asyncio.Task[None]]:
-    watching = asyncio.create_task(watch(store.blocks, Warmup(store.blocks, rate=0)))
+    watching = asyncio.create_task(watch(store.blocks, Warmup(store.blocks, Pace(0))))
     yield watching
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
