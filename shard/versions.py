@@ -37,7 +37,7 @@ class Versions:
 
     `alone`: there is no router, so all of the newest is leased, until a first lease comes.
     `behind`: what the catalog says cannot be served, or it cannot be read.
-    `damaged`: the places of datasets that were overwritten, and are not opened again.
+    `damaged`: the places of datasets that were overwritten, and are not opened again; a mirror is: its origin is whole.
     `failed` raises when nothing is left that could be served.
     """
 
@@ -150,7 +150,8 @@ class Versions:
             self._fail(error)
             return
         log.error("version %d is served no more: %s", version.about.serial, error)
-        self.damaged.add(version.dataset.path)
+        if version.dataset.origin is None:
+            self.damaged.add(version.dataset.path)
         for reader in list(self.readers):
             if reader.lease is not None and reader.version is version:
                 reader.finish()

@@ -22,6 +22,7 @@ from tests.support.processes import SpawnedShard, Spawner, eventually, one_line,
 from tests.support.published import KEYS, Published, value_of
 from tests.support.resp import Client
 from tests.support.served import serving
+from tests.support.web import web
 
 Connect = Callable[[SpawnedShard], Client]
 RING = build_ring(("one",), 1, 256)
@@ -229,6 +230,21 @@ async def test_a_shard_starts_with_what_its_catalog_said_last_where_that_cannot_
         published.publish(2)
         served.shard.look_now()
         await eventually(lambda: served.state.versions.newest.about.serial == 1 and not served.state.versions.behind)
+
+
+async def test_a_mirror_that_is_cut_off_is_opened_and_filled_again(published: Published, tmp_path: Path) -> None:
+    published.publish(1)
+    published.publish(2)
+    with web(published.path) as remote:
+        async with serving(Followed(remote.url, tmp_path / "cache"), leased=True) as served:
+            versions, lost = served.state.versions, served.version
+            (segment,) = tmp_path.glob(f"cache/**/{published.folder(2).name}/{segment_name(0)}")
+            os.truncate(segment, 4096)
+            await eventually(lambda: lost.lost and versions.newest.about.serial == 2)
+            assert (versions.newest is lost, versions.behind) == (False, False)
+            client = await served.connect()
+            assert (await client("LEASE", published.datasets[2], RING.ring_id, 1, "one")).startswith(b"OK 2000 ")
+            assert await client("MGET", *KEYS) == [value_of(2, key) for key in KEYS]
 
 
 async def test_fifty_swaps_leave_no_file_no_thread_and_no_task_behind(published: Published) -> None:
