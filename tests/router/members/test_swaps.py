@@ -1,90 +1,17 @@
 """From one version to the next: leased beside the one that is served, tried at the gate, swapped, and then kept."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
 
 import ringkv.router.lookup.kept
+import ringkv.router.members.controller
 import ringkv.router.members.versions
-from ringkv.cluster.lease import WRONG_DATASET, LeaseRequest, Offered
 from ringkv.resp import codec
-from ringkv.router.lookup.lookup import Lookups
-from ringkv.router.members.controller import Cluster, Controller
-from ringkv.router.members.discovery import Discovery
-from ringkv.router.members.events import EventLog, Kind
-from tests.support.data import random_keys
-from tests.support.fake_shard import Answer, FakeShard, Start, nothing
+from tests.support.fake_shard import FakeShard, nothing
 from tests.support.processes import eventually
-
-KEYS = random_keys(100, seed=33)
-A, B, C = (
-    Offered(serial, f"{serial:032x}", 256, False, f"user{serial}", "2026-07-01T10:20:30Z") for serial in (5, 6, 7)
-)
-GATE = 0.1
-
-
-def holding(name: bytes, keys: list[bytes]) -> Answer:
-    """Values that name their version, of these keys alone."""
-    held = frozenset(keys)
-    return lambda _shard, key: codec.bulk(b"%b of %b" % (key, name)) if key in held else codec.NULL
-
-
-class Routed:
-    """A router's controller and lookups, and the shards that it serves by."""
-
-    def __init__(self, shards: list[FakeShard], replicas: int = 1, gate: float = GATE) -> None:
-        self.shards = shards
-        for shard in shards:
-            shard.of = {version.dataset_id: holding(name, KEYS) for version, name in ((A, b"a"), (B, b"b"), (C, b"c"))}
-            shard.offer(A)
-        self.lookups = Lookups()
-        self.events = EventLog()
-        discovery = Discovery(frozenset(shard.address for shard in shards))
-        self.controller = Controller(Cluster(discovery, replicas, gate=gate), self.lookups, self.events)
-        self.running = asyncio.create_task(self.controller.run())
-
-    def offer(self, *versions: Offered) -> None:
-        for shard in self.shards:
-            shard.offer(*versions)
-
-    async def serves(self, version: Offered) -> None:
-        await eventually(lambda: self.controller.versions.version == version)
-        assert self.lookups.topology is not None
-        assert self.lookups.topology.dataset_id == version.dataset_id
-
-    async def ask(self) -> None:
-        """Ask for all keys, so that the gate has something to ask for."""
-        await asyncio.gather(*map(self.lookups.get, KEYS))
-        for key in KEYS:
-            self.lookups.sample.take(key)
-
-    def told(self, kind: Kind = Kind.VERSION) -> list[str]:
-        return [event.text for event in self.events.latest() if event.kind == kind]
-
-
-Route = Callable[..., Awaitable[Routed]]
-
-
-@pytest.fixture
-async def route(start: Start) -> AsyncIterator[Route]:
-    """Starts fake shards and a router of them, which serves version A."""
-    async with AsyncExitStack() as stack:
-
-        async def routing(names: str = "xy", replicas: int = 1, gate: float = GATE) -> Routed:
-            routed = Routed(await start(**dict.fromkeys(names, nothing)), replicas, gate)
-
-            async def end() -> None:
-                routed.running.cancel()
-                await asyncio.gather(routed.running, return_exceptions=True)
-
-            stack.push_async_callback(end)
-            await routed.serves(A)
-            return routed
-
-        yield routing
+from tests.support.routed import KEYS, A, B, C, Route, holding
 
 
 async def test_a_version_that_all_shards_offer_takes_over_and_the_one_before_is_kept(route: Route) -> None:
@@ -232,81 +159,6 @@ async def test_every_owner_of_a_key_that_was_asked_for_has_read_it_before_the_sw
     routed.offer(B, A)
     await routed.serves(B)
     assert read == {"x": set(KEYS), "y": set(KEYS)}
-
-
-@pytest.mark.parametrize("replicas", [1, 2])
-async def test_a_shard_that_is_lost_in_the_middle_of_a_swap_is_left_out_of_it(route: Route, replicas: int) -> None:
-    routed = await route("xyz", replicas)
-    first, second, dying = routed.shards
-    dying.answer_lease = lambda _shard, _request: None
-    routed.offer(B, A)
-    versions = routed.controller.versions
-    await eventually(lambda: versions.coming and versions.coming.waiting_for == {"z": "has not leased it yet"})
-    assert versions.version == A
-    assert any(request.dataset_id == B.dataset_id for request in dying.leases)
-    await dying.end()
-    await routed.serves(B)
-    assert routed.lookups.topology is not None
-    assert routed.lookups.topology.links.keys() == {"x", "y"}
-    for key in KEYS:
-        assert await routed.lookups.find(key) == (b"%b of b" % key, B.dataset_id)
-    assert B.dataset_id in first.held
-    assert B.dataset_id in second.held
-
-
-async def test_a_shard_that_offers_something_else_when_it_is_asked_is_asked_what(
-    route: Route, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It has gone over to newer versions between its heartbeat and the lease: no reason to keep it out."""
-    routed = await route()
-    first, second = routed.shards
-    gone: list[LeaseRequest] = []
-
-    def late(shard: FakeShard, request: LeaseRequest) -> bytes:
-        gone.append(request)
-        shard.answer_lease = lambda _shard, _request: codec.simple("OK 1 100")
-        routed.offer(C, B)
-        return codec.error(WRONG_DATASET, "y offers other datasets")
-
-    second.answer_lease = late
-    routed.offer(B, A)
-    await routed.serves(C)
-    assert len(gone) == 1
-    assert routed.lookups.topology is not None
-    assert routed.lookups.topology.links.keys() == {"x", "y"}
-    assert routed.told(Kind.REFUSAL) == []
-    assert C.dataset_id in first.held
-    assert "WARNING" not in {record.levelname for record in caplog.records}
-
-
-async def test_a_shard_that_leaves_after_a_swap_does_not_wait_for_what_is_kept(route: Route) -> None:
-    routed = await route()
-    staying, leaving = routed.shards
-    routed.offer(B, A)
-    await routed.serves(B)
-    leaving.heartbeat = replace(leaving.heartbeat, draining=True)
-    await eventually(lambda: leaving.held == [])
-    assert A.dataset_id in staying.held
-    for key in KEYS:
-        assert await routed.lookups.find(key) == (b"%b of b" % key, B.dataset_id)
-
-
-async def test_shards_that_are_ahead_serve_on_until_the_others_follow(route: Route) -> None:
-    """They offer the served version no more, and cannot lease it anew; nobody is left out for that."""
-    routed = await route("xyz")
-    ahead, *others = routed.shards
-    topology = routed.lookups.topology
-    ahead.offer(replace(C, serial=9), replace(B, serial=8))
-    await eventually(lambda: routed.controller.versions.coming)
-    for key in KEYS:
-        assert await routed.lookups.find(key) == (b"%b of a" % key, A.dataset_id)
-    assert routed.lookups.topology is topology
-    assert routed.controller.kept_out == {}
-    for shard in others:
-        shard.offer(replace(B, serial=8), A)
-    await routed.serves(replace(B, serial=8))
-    assert routed.lookups.topology is not None
-    assert len(routed.lookups.topology.links) == 3
 
 
 async def test_when_the_router_ends_every_lease_is_given_back(route: Route) -> None:

@@ -1,0 +1,131 @@
+"""Shards that are lost, leave, join, or run ahead in the middle of a swap: nothing fails, nobody is left out for it."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+import ringkv.router.members.controller
+from ringkv.cluster.lease import WRONG_DATASET, LeaseRequest
+from ringkv.resp import codec
+from ringkv.router.members.events import Kind
+from tests.support.fake_shard import FakeShard
+from tests.support.processes import eventually
+from tests.support.routed import KEYS, A, B, C, Route
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+async def test_a_shard_that_is_lost_in_the_middle_of_a_swap_is_left_out_of_it(route: Route, replicas: int) -> None:
+    routed = await route("xyz", replicas)
+    first, second, dying = routed.shards
+    dying.answer_lease = lambda _shard, _request: None
+    routed.offer(B, A)
+    versions = routed.controller.versions
+    await eventually(lambda: versions.coming and versions.coming.waiting_for == {"z": "has not leased it yet"})
+    assert versions.version == A
+    assert any(request.dataset_id == B.dataset_id for request in dying.leases)
+    await dying.end()
+    await routed.serves(B)
+    assert routed.lookups.topology is not None
+    assert routed.lookups.topology.links.keys() == {"x", "y"}
+    for key in KEYS:
+        assert await routed.lookups.find(key) == (b"%b of b" % key, B.dataset_id)
+    assert B.dataset_id in first.held
+    assert B.dataset_id in second.held
+
+
+async def test_a_shard_that_offers_something_else_when_it_is_asked_is_asked_what(
+    route: Route, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has gone over to newer versions between its heartbeat and the lease: no reason to keep it out."""
+    routed = await route()
+    first, second = routed.shards
+    gone: list[LeaseRequest] = []
+
+    def late(shard: FakeShard, request: LeaseRequest) -> bytes:
+        gone.append(request)
+        shard.answer_lease = lambda _shard, _request: codec.simple("OK 1 100")
+        routed.offer(C, B)
+        return codec.error(WRONG_DATASET, "y offers other datasets")
+
+    second.answer_lease = late
+    routed.offer(B, A)
+    await routed.serves(C)
+    assert len(gone) == 1
+    assert routed.lookups.topology is not None
+    assert routed.lookups.topology.links.keys() == {"x", "y"}
+    assert routed.told(Kind.REFUSAL) == []
+    assert C.dataset_id in first.held
+    assert "WARNING" not in {record.levelname for record in caplog.records}
+
+
+async def test_a_shard_that_leaves_after_a_swap_does_not_wait_for_what_is_kept(route: Route) -> None:
+    routed = await route()
+    staying, leaving = routed.shards
+    routed.offer(B, A)
+    await routed.serves(B)
+    leaving.heartbeat = replace(leaving.heartbeat, draining=True)
+    await eventually(lambda: leaving.held == [])
+    assert A.dataset_id in staying.held
+    for key in KEYS:
+        assert await routed.lookups.find(key) == (b"%b of b" % key, B.dataset_id)
+
+
+async def test_shards_that_are_ahead_serve_on_until_the_others_follow(route: Route) -> None:
+    """They offer the served version no more, and cannot lease it anew; nobody is left out for that."""
+    routed = await route("xyz")
+    ahead, *others = routed.shards
+    topology = routed.lookups.topology
+    ahead.offer(replace(C, serial=9), replace(B, serial=8))
+    await eventually(lambda: routed.controller.versions.coming)
+    for key in KEYS:
+        assert await routed.lookups.find(key) == (b"%b of a" % key, A.dataset_id)
+    assert routed.lookups.topology is topology
+    assert routed.controller.kept_out == {}
+    for shard in others:
+        shard.offer(replace(B, serial=8), A)
+    await routed.serves(replace(B, serial=8))
+    assert routed.lookups.topology is not None
+    assert len(routed.lookups.topology.links) == 3
+
+
+async def test_a_shard_that_joins_leaves_nobody_out_who_is_ahead(route: Route, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The served version could be leased anew on the others alone, which would get all that the one ahead has."""
+    monkeypatch.setattr(ringkv.router.members.controller, "JOIN_SETTLE", 0.05)
+    routed = await route("xyz")
+    ahead, behind, joining = routed.shards
+    lookups = routed.lookups
+    joining.heartbeat = replace(joining.heartbeat, draining=True)
+    await eventually(lambda: lookups.topology and lookups.topology.links.keys() == {"x", "y"})
+    topology = lookups.topology
+    later = replace(B, serial=8)
+    ahead.offer(replace(C, serial=9), later)
+    await eventually(lambda: routed.controller.versions.coming)
+    joining.heartbeat = replace(joining.heartbeat, draining=False)
+    (member,) = [member for member in routed.controller.members.values() if member.name == "z"]
+    await eventually(lambda: not member.draining)
+    await asyncio.sleep(0.3)  # several times as long as a join waits for others
+    assert lookups.topology is topology
+    for shard in (behind, joining):
+        shard.offer(later, A)
+    await routed.serves(later)
+    assert lookups.topology is not None
+    assert lookups.topology.links.keys() == {"x", "y", "z"}
+
+
+async def test_when_what_is_served_cannot_be_leased_anew_the_others_go_on_with_what_they_offer(route: Route) -> None:
+    routed = await route("xyz")
+    first, second, dying = routed.shards
+    later, latest = replace(B, serial=8), replace(C, serial=9)
+    for shard in (first, second):
+        shard.offer(latest, later)
+    dying.offer(A)
+    await eventually(lambda: routed.controller.versions.coming)
+    for key in KEYS:
+        assert await routed.lookups.find(key) == (b"%b of a" % key, A.dataset_id)
+    await dying.end()
+    await routed.serves(latest)
+    assert routed.lookups.topology is not None
+    assert routed.lookups.topology.links.keys() == {"x", "y"}
+    for key in KEYS:
+        assert await routed.lookups.find(key) == (b"%b of c" % key, C.dataset_id)
