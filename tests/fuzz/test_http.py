@@ -10,7 +10,7 @@ import pytest
 from ringkv.process.connections import ConnectionGuard
 from ringkv.router.figures.reporter import Reporter
 from ringkv.router.http.port import HttpPort, HttpSettings
-from ringkv.router.members.controller import Controller
+from ringkv.router.members.controller import Cluster, Controller
 from ringkv.router.members.discovery import Discovery
 from ringkv.router.members.events import EventLog
 from tests.fuzz.cases import cases, mutated, pieces
@@ -68,7 +68,7 @@ class Router:
     def __init__(self, *, express: bool) -> None:
         self.lookups = lookups()
         guard = ConnectionGuard()
-        controller = Controller(Discovery(frozenset()), 1, None, self.lookups, EventLog())
+        controller = Controller(Cluster(Discovery(frozenset())), self.lookups, EventLog())
         settings = HttpSettings(shutdown_timeout=1, express=express)
         self.port = HttpPort(self.lookups, Reporter(self.lookups, controller, guard), guard, settings)
 
