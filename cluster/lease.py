@@ -2,7 +2,8 @@
 
     HEARTBEAT                                                   → +SERVING <checked bytes> <revision>, or +DRAINING …
     INFO versions                                               → version_0:serial=…,dataset=…, the newest first
-    LEASE <dataset id> <ring id> <replicas> <name> <name> …     → +OK <keys> <bytes>
+    LEASE <dataset id> <ring id> <replicas> <name> <name> …     → +OK <keys> <bytes> <largest value>
+    GET <key>, under a lease                                    → the value, or -TOOLARGE <bytes>
 
 The revision is another number whenever other versions are offered: then INFO is asked again. The names are all shards
 of the ring, in any order. The shard finds its own partitions from them, so that there is no list of partitions on the
@@ -20,7 +21,7 @@ from urllib.parse import quote, unquote
 
 from ringkv.cluster import told
 from ringkv.cluster.errors import CorruptBlock, NotOffered, PartitionNotLeased, PeerError, RingkvError
-from ringkv.cluster.limits import MAX_REPLICAS, MAX_SHARDS
+from ringkv.cluster.limits import MAX_REPLICAS, MAX_SHARDS, MAX_VALUE, SMALL_VALUE
 from ringkv.cluster.position import SLOTS
 
 NOT_LEASED = "NOTLEASED"
@@ -30,7 +31,9 @@ CORRUPT = "CORRUPT"
 """The key's block does not match its checksum on this shard's disk, or cannot be read from it."""
 
 TOO_LARGE = "TOOLARGE"
-"""The values of this MGET are together larger than one reply may be (MAX_BATCH): ask for fewer keys at once."""
+"""The values of this MGET are together larger than one reply may be (MAX_BATCH), or one of them is larger than
+SMALL_VALUE: ask for fewer keys at once. To GET under a lease: the value has so many bytes; make room, then read it with
+GETRANGE."""
 
 WRONG_DATASET = "WRONGDATASET"
 """The shard serves other data than the router asks for."""
@@ -60,6 +63,8 @@ _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\
 
 _COUNT: Final = re.compile(r"[0-9]{1,19}")
 
+_TOO_LARGE: Final = re.compile(rf"{TOO_LARGE} ([1-9][0-9]{{0,9}}) ")
+
 _TYPES: Final[dict[str, type[RingkvError]]] = {
     NOT_LEASED: PartitionNotLeased,
     CORRUPT: CorruptBlock,
@@ -72,6 +77,18 @@ def refusal(reply: str) -> RingkvError:
     code, _, reason = told.line(reply).partition(" ")
     kind = _TYPES.get(code)
     return kind(reason) if kind is not None else PeerError(told.line(reply))
+
+
+def too_large(size: int) -> str:
+    """What a shard says, behind TOO_LARGE, of a value of so many bytes."""
+    return f"{size} bytes: make room, then read it with GETRANGE"
+
+
+def large_size(reply: str) -> int | None:
+    """The bytes of the value that the text of an error reply to GET is about; None where it is about another thing."""
+    found = _TOO_LARGE.match(reply)
+    size = int(found[1]) if found else 0
+    return size if SMALL_VALUE < size <= MAX_VALUE else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,21 +202,25 @@ def offered_in(fields: Mapping[str, str]) -> tuple[Offered, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Leased:
-    """What a shard may read under a lease: keys, and the bytes of the blocks that hold them."""
+    """What a shard may read under a lease: keys, and the bytes of the blocks that hold them.
+
+    `largest` are the bytes of the largest value of the whole dataset.
+    """
 
     keys: int
     bytes: int
+    largest: int = MAX_VALUE
 
     def reply(self) -> str:
-        return f"OK {self.keys} {self.bytes}"
+        return f"OK {self.keys} {self.bytes} {self.largest}"
 
     @classmethod
     def parse(cls, reply: Any) -> "Leased":
         """Read the reply to LEASE. Raises PeerError."""
         words = reply.split() if isinstance(reply, bytes) else []
-        if len(words) != 3 or words[0] != b"OK" or not all(_is_count(word.decode("latin-1")) for word in words[1:]):
+        if len(words) != 4 or words[0] != b"OK" or not all(_is_count(word.decode("latin-1")) for word in words[1:]):
             raise PeerError(f"not a reply to LEASE: {reply!r}"[:100])
-        return cls(int(words[1]), int(words[2]))
+        return cls(int(words[1]), int(words[2]), int(words[3]))
 
 
 def _is_count(word: str) -> bool:

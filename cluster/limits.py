@@ -36,6 +36,10 @@ the most that a partition may have: datasets of up to 64 TiB."""
 MAX_VALUE: Final = 64 << 20
 """A value is one reply held in memory whole, at both ends of a link."""
 
+SMALL_VALUE: Final = 32 << 10
+"""Bytes up to which a value is sent to a router as soon as it is asked for. Of a larger one a shard tells the size
+first, so that room is made for it; a second question costs little beside so many bytes."""
+
 MAX_BATCH: Final = 4 << 20
 """Bytes of all values in a reply to MGET that has more than one. A router holds a whole reply of each shard, and
 cannot know its size when it asks: without this limit 512 values of MAX_VALUE would be 32 GiB."""

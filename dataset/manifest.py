@@ -43,11 +43,15 @@ class SourceEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """`bytes` are those of all blocks' bodies; `packed` is the time, as ISO 8601 in UTC."""
+    """`bytes` are those of all blocks' bodies, `largest` those of the largest value.
+
+    `packed` is the time, as ISO 8601 in UTC.
+    """
 
     dataset_id: str
     keys: int
     bytes: int
+    largest: int
     partitions: int
     blocks: int
     segments: tuple[SegmentEntry, ...]
@@ -99,7 +103,7 @@ def _checked(said: dict[str, Any]) -> Manifest:
     segments = tuple(SegmentEntry(**entry) for entry in said.pop("segments"))
     sources = tuple(SourceEntry(**entry) for entry in said.pop("sources"))
     manifest = Manifest(segments=segments, sources=sources, **said)
-    numbers = [manifest.keys, manifest.bytes, manifest.partitions, manifest.blocks]
+    numbers = [manifest.keys, manifest.bytes, manifest.largest, manifest.partitions, manifest.blocks]
     numbers += [number for entry in segments for number in (entry.size, entry.first, entry.last)]
     if not all(type(number) is int and 0 <= number < 1 << 64 for number in numbers):
         raise ValueError("not a number")

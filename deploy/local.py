@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +29,7 @@ from ringkv.dataset.dataset import Dataset
 from ringkv.deploy.following import Following, Given
 from ringkv.deploy.versions import OwnVersions
 from ringkv.process.address import Address
+from ringkv.process.budget import memory_of
 from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
 from ringkv.process.forking import fork_server
 from ringkv.process.logs import LogStyle
@@ -102,17 +103,20 @@ def _start(
     supervisor: Supervisor, settings: LocalSettings, source: Followed, workers: Sequence[Worker], runtime: Path
 ) -> None:
     addresses = {f"shard-{n}": Address(f"{runtime}/shard-{n}.sock", None) for n in range(1, settings.shards + 1)}
+    memory = memory_of(settings.limits.memory, settings.shards + len(workers))
+    limits = replace(settings.limits, memory=memory)
+    shard_limits = replace(DEFAULT_LIMITS, memory=memory)
     supervisor.keep(
         {
             name: partial(
                 _shard,
-                ShardSettings(source, name, address, leased=True, warm_rate=settings.warm_rate),
+                ShardSettings(source, name, address, leased=True, warm_rate=settings.warm_rate, limits=shard_limits),
             )
             for name, address in addresses.items()
         }
     )
     cluster = Cluster(Discovery(frozenset(addresses.values())), settings.replicas, gate=settings.gate)
-    router = RouterSettings(cluster, cors=settings.cors, limits=settings.limits)
+    router = RouterSettings(cluster, cors=settings.cors, limits=limits)
     supervisor.keep(ringkv.router.workers.parts(router, workers, runtime))
 
 

@@ -16,6 +16,8 @@ from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, Protocol
 
+from ringkv.process.budget import Budget, memory_of
+
 log = logging.getLogger("ringkv.process")
 
 Owed = Literal["header", "idle", "body", "send", "nothing"]
@@ -24,10 +26,14 @@ Owed = Literal["header", "idle", "body", "send", "nothing"]
 Waiting = tuple[Owed, float]
 """What the client owes, and the mark."""
 
-Reason = Literal["header", "idle", "body", "send", "evicted", "refused"]
-"""Why a connection is closed: it kept the process waiting, or another took its place, or there was none for it."""
+Reason = Literal["header", "idle", "body", "send", "evicted", "refused", "memory"]
+"""Why a connection is closed: it kept the process waiting, another took its place, there was none for it, or too much
+is held for such clients."""
 
-REASONS: Final[tuple[Reason, ...]] = ("header", "idle", "body", "send", "evicted", "refused")
+REASONS: Final[tuple[Reason, ...]] = ("header", "idle", "body", "send", "evicted", "refused", "memory")
+
+PRESSED_SECONDS: Final = 2.0
+"""For which a client may read nothing while others wait for the memory that its answer takes: before their deadline."""
 
 SLICES: Final = 10
 SLICE_SECONDS: Final = 0.1
@@ -56,7 +62,10 @@ class Guarded(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Seconds, and numbers of connections; 0 is without limit. The times are nginx's, `most` is Redis's."""
+    """Seconds, and numbers of connections; 0 is without limit. The times are nginx's, `most` is Redis's.
+
+    `memory` are bytes that the process may take; None is a share of what there is.
+    """
 
     header: float = 60.0
     idle: float = 75.0
@@ -64,9 +73,10 @@ class ConnectionLimits:
     send: float = 60.0
     most: int = 10_000
     per_peer: int = 0  # clients behind one proxy have one address
+    memory: int | None = None
 
     def __post_init__(self) -> None:
-        assert all(getattr(self, field.name) >= 0 for field in fields(self))
+        assert all((getattr(self, field.name) or 0) >= 0 for field in fields(self))
 
     def seconds(self, owed: Owed) -> float:
         """How long a client may owe this."""
@@ -83,13 +93,20 @@ class _Record:
     peer: str
     waiting: Waiting
     since: float
+    held: int = 0
 
 
 class ConnectionGuard:
-    """`closed` counts the connections that were closed here, by reason. All ports of a process share one guard."""
+    """`closed` counts the connections that were closed here, by reason. All ports of a process share one guard.
+
+    `budget` is that of the process, `held` what is noted of its share for clients.
+    """
 
     def __init__(self, limits: ConnectionLimits = DEFAULT_LIMITS) -> None:
         self.closed: dict[str, int] = dict.fromkeys(REASONS, 0)
+        self.budget = Budget(memory_of(limits.memory))
+        self.held = 0
+        self._holding: OrderedDict[Guarded, None] = OrderedDict()  # for whom it is held, the longest first
         self._limits = limits
         self._records: OrderedDict[Guarded, _Record] = OrderedDict()  # the one looked at longest ago comes first
         self._evictable: OrderedDict[Guarded, None] = OrderedDict()  # the one idle for longest comes first
@@ -122,11 +139,32 @@ class ConnectionGuard:
         if record is None:
             return
         self._evictable.pop(client, None)
+        self._holding.pop(client, None)
+        self.held -= record.held
         if record.peer:
             of_peer = self._peers[record.peer]
             del of_peer[client]
             if not of_peer:
                 del self._peers[record.peer]
+
+    def hold(self, client: Guarded, size: int) -> None:
+        """Note how many bytes are held for a client now: of what it does not read, or has sent without an end.
+
+        Where that is too much for all together, those for whom it is held for longest are given up.
+        """
+        record = self._records.get(client)
+        if record is None:
+            return
+        self.held += size - record.held
+        record.held = size
+        if not size:
+            self._holding.pop(client, None)
+            return
+        self._holding[client] = None
+        while self.held > self.budget.clients:
+            longest = next(iter(self._holding))
+            self.leave(longest)
+            self._drop(longest, "memory")
 
     def _make_room(self, peer: str) -> bool:
         """Whether there is a place for another connection of this peer, now at least."""
@@ -182,9 +220,13 @@ class ConnectionGuard:
             self._evictable.pop(client, None)
             if owed in _EVICTABLE:
                 self._evictable[client] = None
-        elif owed != "nothing" and now - record.since >= self._limits.seconds(owed):
+        elif owed != "nothing" and now - record.since >= self._seconds(owed):
             record.since = now
             self._drop(client, owed)
+
+    def _seconds(self, owed: Owed) -> float:
+        seconds = self._limits.seconds(owed)
+        return min(seconds, PRESSED_SECONDS) if owed == "send" and self.budget.waiting else seconds
 
     def _tell(self, now: float) -> None:
         """Log what was closed since that was logged."""
@@ -198,5 +240,7 @@ class ConnectionGuard:
                 new["evicted"],
                 new["refused"],
             )
+        if new["memory"]:
+            log.warning("%d connections were closed: too much was held for clients that do not read", new["memory"])
         if late := new["header"] + new["body"] + new["send"]:
             log.info("%d connections were closed whose clients sent no whole request, or did not read", late)

@@ -15,12 +15,17 @@ from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
+from ringkv.process.budget import Claim
 from ringkv.process.connections import ConnectionGuard, Reason, Waiting
 
 Handler = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
 
 NEVER: Final = 10 * 365 * 86_400.0
 """Seconds after which aiohttp itself would close an idle connection: its timer knows no limits but its own."""
+
+
+MESSAGE_BYTES: Final = 4096
+"""About the bytes of a request that aiohttp has parsed."""
 
 
 class NoText(Exception):
@@ -30,7 +35,7 @@ class NoText(Exception):
 class GuardedConnection(RequestHandler):
     """One connection, guarded by `guard`."""
 
-    __slots__ = ("_body", "_guard", "_opened", "_partial")
+    __slots__ = ("_body", "_claims", "_guard", "_latest", "_opened", "_partial")
 
     def __init__(self, manager: web.Server, guard: ConnectionGuard, **kwargs: Any) -> None:
         super().__init__(manager, keepalive_timeout=NEVER, **kwargs)
@@ -38,6 +43,8 @@ class GuardedConnection(RequestHandler):
         self._body: StreamReader | None = None  # of the latest request
         self._opened = 0.0  # what aiohttp's timer shows until the first request is answered
         self._partial = False  # whether a part of a request's head has come
+        self._latest = 0  # bytes that have come at last
+        self._claims: list[Claim] = []  # of what is being answered, until it is sent
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -47,9 +54,57 @@ class GuardedConnection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._guard.leave(self)
         super().connection_lost(exc)
+        self._release()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._note()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._note()
+        self.settle()
+
+    def _pause_reading_for_buffer(self) -> None:
+        super()._pause_reading_for_buffer()
+        self._note()
+
+    def _resume_reading_for_buffer(self) -> None:
+        super()._resume_reading_for_buffer()
+        self._note()
+
+    def _note(self) -> None:
+        """Tell the guard what is held for the client: answers that it does not read, requests that have to wait."""
+        transport = self.transport
+        if transport is not None:
+            claimed = sum(claim.size for claim in self._claims)
+            unread = max(0, transport.get_write_buffer_size() - claimed) if self._paused else 0
+            self._guard.hold(self, unread + (self._waiting_bytes() if self._buffer_paused else 0))
+
+    def _waiting_bytes(self) -> int:
+        """About the bytes of requests that have come and have to wait."""
+        return self._latest + MESSAGE_BYTES * len(self._messages)
+
+    def keep(self, claim: Claim) -> None:
+        """The answer that is being made has this claim."""
+        if self.transport is None:
+            claim.release()
+        else:
+            self._claims.append(claim)
+
+    def settle(self) -> None:
+        """Release the claims of an answer that was written, unless it waits for its client to read."""
+        if self._claims and not self._paused:
+            self._release()
+
+    def _release(self) -> None:
+        claims, self._claims = self._claims, []
+        for claim in claims:
+            claim.release()
 
     def data_received(self, data: bytes) -> None:
         before = self._request_count
+        self._latest = len(data) or self._latest
         super().data_received(data)
         self._partial = self._request_count == before and (self._partial or bool(data)) and not self._answering()
         self._note_body()
@@ -59,6 +114,7 @@ class GuardedConnection(RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         finished = await super().finish_response(request, resp, start_time)
         self._note_body()  # what stood behind a request with `Upgrade` is read now
+        self.settle()
         return finished
 
     def handle_error(

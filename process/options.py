@@ -207,14 +207,27 @@ _LIMITS: Final = {
 """Field of ConnectionLimits → its option."""
 
 
+_memory = click.option(
+    "--memory",
+    type=SIZE,
+    envvar="RINGKV_MEMORY",
+    show_envvar=True,
+    help="What a process may take, 128M at least, as 512M.  [default: half of what is available]",
+)
+
+
 def connection_limits(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of a process that clients connect to, handed on as `limits`; 0 is without limit for each."""
+    """The options of a process that clients connect to, handed on as `limits`.
+
+    0 is without limit for each; but no memory is a share of what there is.
+    """
 
     @wraps(command)
-    def limited(**given: Any) -> None:
+    def limited(memory: int | None, **given: Any) -> None:
         found = {field: given.pop(option[2:].replace("-", "_")) for field, (option, _) in _LIMITS.items()}
-        command(**given, limits=ConnectionLimits(**found))
+        command(**given, limits=ConnectionLimits(**found, memory=memory))
 
+    limited = _memory(limited)
     for field, (option, told) in reversed(_LIMITS.items()):
         default = getattr(DEFAULT_LIMITS, field)
         limited = click.option(

@@ -16,8 +16,8 @@ from typing import Any, Final, Literal, cast
 
 from ringkv.resp import codec
 from ringkv.resp.command import Command
-from ringkv.resp.pending import Pending
-from ringkv.resp.requests import MAX_REQUEST, RequestError
+from ringkv.resp.pending import Claim, Pending
+from ringkv.resp.requests import MAX_REQUEST, RequestError, Requests
 from ringkv.resp.server import Server
 from ringkv.resp.session import Session
 
@@ -31,6 +31,10 @@ up to MAX_WINDOW. With more, a pipeline is no faster, and 64 such clients would 
 
 MAX_UNSENT: Final = 4 << 20
 """Bytes that the replies to a window of requests should have together: larger replies make the window smaller."""
+
+
+FREE_BYTES: Final = 8 << 10
+"""Bytes that are held for a client without being noted: those of usual requests."""
 
 
 class Connection(Session, asyncio.Protocol):
@@ -55,6 +59,8 @@ class Connection(Session, asyncio.Protocol):
         self._ended = False  # whether it has said that it will send no more
         self._flushing = False
         self._answered = 0  # requests
+        self._noted = 0  # bytes that are held for the client
+        self._claims: list[Claim] = []  # of replies that were written, until they are sent
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -67,12 +73,16 @@ class Connection(Session, asyncio.Protocol):
         pending, self._pending = self._pending, deque()
         for reply in pending:
             reply.abandon()
+        self._settle()
+        self._requests = Requests()  # megabytes may have come, and cycles of references let a connection live on
         self.closed.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         if not self._finishing:
             self._requests.feed(data)
             self._go_on()
+            if not self._requests.idle or self._noted:
+                self._note()
 
     def eof_received(self) -> bool:
         """Answer what was asked before the client closed its half, then close."""
@@ -83,10 +93,29 @@ class Connection(Session, asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writable = self._free = False
+        self._note()
 
     def resume_writing(self) -> None:
         self._writable = True
+        self._settle()
+        self._note()
         self._resume()
+
+    def held(self, size: int) -> None:
+        """Told how many bytes are held for the client: of requests that are not whole, or that it does not read."""
+
+    def replace(self, pending: Pending, parts: list[Pending]) -> bool:
+        """Let these replies, to as many requests, stand in the place of one. False where it is not in line itself."""
+        if pending not in self._pending:
+            return False
+        at = self._pending.index(pending)
+        del self._pending[at]
+        for part in reversed(parts):
+            self._pending.insert(at, part)
+        if self.last is pending:
+            self.last = parts[-1]
+        self.notify()
+        return True
 
     def leave(self) -> None:
         """Begin no other request. For a command that is to be the last one."""
@@ -226,11 +255,19 @@ class Connection(Session, asyncio.Protocol):
         replies: list[bytes] = []
         answered, largest = 0, 1
         while pending and (reply := pending[0].reply) is not None:
+            claims = pending[0].claims
+            if claims and replies:
+                break
             count = pending.popleft().count
             replies.append(reply)
             answered += count
             if count:
                 largest = max(largest, len(reply) // count)
+            if claims:
+                self._claims += claims
+                break  # it is written by itself, so that it is not copied once more
+        if pending:
+            self._turn(pending[0])
         if not replies:
             return
         if not pending:
@@ -238,7 +275,35 @@ class Connection(Session, asyncio.Protocol):
         self._in_flight -= answered
         self._window = max(1, min(MAX_UNSENT // largest, 2 * self._window, MAX_WINDOW))
         self._write(replies, answered)
+        if self._claims and self._writable:
+            self._settle()
         self._resume()
+
+    def _turn(self, first: Pending) -> None:
+        """Let the first of the replies that are not written yet know that it is."""
+        if first.reply is not None:
+            self.notify()
+            return
+        first.turn()
+        if first.stuck:
+            self._note()
+
+    def _settle(self) -> None:
+        """What was written is sent, or never will be."""
+        claims, self._claims = self._claims, []
+        for claim in claims:
+            claim.release()
+
+    def _note(self) -> None:
+        """Tell how much is held for the client, if it is much."""
+        requests = self._requests
+        size = requests.held + requests.parsed + sum(len(reply.reply) for reply in self._pending if reply.reply)
+        if not self._writable:
+            size += max(0, self._transport.get_write_buffer_size() - sum(claim.size for claim in self._claims))
+        size = size if size > FREE_BYTES else 0
+        if size != self._noted:
+            self._noted = size
+            self.held(size)
 
     def _resume(self) -> None:
         """Begin requests again, if that had stopped and its reason is gone."""
@@ -252,3 +317,5 @@ class Connection(Session, asyncio.Protocol):
                     self._paused = False
                     self._transport.resume_reading()
                 self._go_on()
+        if self._noted:
+            self._note()

@@ -3,28 +3,53 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 from ringkv.resp import codec
 
 log = logging.getLogger("ringkv.resp")
 
 
+class Claim(Protocol):
+    """Room for a large reply; as that of `ringkv.process.budget`."""
+
+    size: int
+
+    def release(self) -> None:
+        """Give it back."""
+
+
 class Pending:
     """`reply` is None until `answer`; with `blocks`, no request behind it is begun before that.
+
+    `claims` are released by the connection when the reply is sent, unless `abandon` comes first.
 
     `notify` is told when the reply is there; whoever takes the reply in the connection's stead may put himself there.
     It may be the replies to `count` requests that arrived together.
     """
 
-    __slots__ = ("count", "notify", "reply")
+    __slots__ = ("claims", "count", "notify", "reply")
 
     blocks = False
+    stuck = False  # whether it waits for its turn, or for room, while others behind it may be answered
 
     def __init__(self, notify: Callable[[], None]) -> None:
         self.notify = notify
         self.count = 1
         self.reply: bytes | None = None
+        self.claims: tuple[Claim, ...] = ()
+
+    def turn(self, *, waits: bool = True) -> None:
+        """All replies before it are written, or known in a transaction; now it may claim room, if it is a large one.
+
+        Called again and again until it is answered. Without `waits` there is room now or not at all.
+        """
+
+    def release(self) -> None:
+        """Give the claims back."""
+        claims, self.claims = self.claims, ()
+        for claim in claims:
+            claim.release()
 
     def answer(self, reply: bytes) -> None:
         self.reply = reply
@@ -32,6 +57,7 @@ class Pending:
 
     def abandon(self) -> None:
         """The client has gone: the reply is not needed any more."""
+        self.release()
 
 
 class Awaited(Pending):
@@ -47,6 +73,7 @@ class Awaited(Pending):
 
     def abandon(self) -> None:
         self._task.cancel()
+        super().abandon()
 
     async def _wait(self, reply: Coroutine[Any, Any, bytes]) -> None:
         try:
@@ -74,5 +101,10 @@ class Unheard(Pending):
     def abandon(self) -> None:
         self._pending.abandon()
 
+    def turn(self, *, waits: bool = True) -> None:
+        self._pending.turn(waits=waits)
+
     def _known(self) -> None:
-        self.answer(b"")
+        if self._pending.reply is not None:
+            self._pending.release()
+            self.answer(b"")

@@ -13,6 +13,7 @@ Source: https://redis.io/docs/latest/develop/reference/protocol-spec/
 """
 
 from collections.abc import Iterator
+from operator import length_hint
 from typing import Final
 
 from ringkv.resp import inline
@@ -37,6 +38,12 @@ MAX_INLINE: Final = 64 << 10
 _MAX_HEADER: Final = 22
 """Characters of a count or a length with its line's end: no number of 64 bits has more."""
 
+_OBJECT: Final = 48
+"""About the bytes that Python needs for an argument besides those that were sent."""
+
+_REQUEST: Final = 256
+"""About the bytes of a GET that is parsed; of larger ones only few are parsed at once."""
+
 _EQUAL: Final = 8
 """From so many arguments on it pays to try whether all of them have the same length."""
 
@@ -52,7 +59,7 @@ class RequestError(Exception):
 class Requests:
     """The requests of one connection. `ready` are those that have been parsed; `read` parses further ones.
 
-    With `authenticated` it trusts the client with the larger limits.
+    With `authenticated` it trusts the client with the larger limits. `idle`: all that has come is parsed.
     """
 
     def __init__(self) -> None:
@@ -63,7 +70,7 @@ class Requests:
         self._more: list[bytes] = []  # what has come behind it
         self._more_bytes = 0
         self._missing = 0  # bytes without which there is no use in looking again
-        self._idle = True  # all that has come is parsed
+        self.idle = True
         self._fresh = False  # whether it may be a pipeline of GETs and MGETs
         self._args: list[bytes] = []  # those of the request that is being read
         self._left = 0  # how many it still lacks
@@ -75,13 +82,19 @@ class Requests:
         return len(self._data) - self._at + self._more_bytes
 
     @property
+    def parsed(self) -> int:
+        """About the bytes of the arguments that a request has so far, and of the requests that are parsed."""
+        begun = self._size + _OBJECT * len(self._args) if self._args else 0
+        return begun + _REQUEST * length_hint(self.ready)
+
+    @property
     def begun(self) -> bool:
         """Whether a request has begun to come that is not whole."""
         return bool(self._left or self.held)
 
     def feed(self, data: bytes) -> None:
-        if self._idle:
-            self._idle = False
+        if self.idle:
+            self.idle = False
             if key := lone_get(data):
                 self.ready = iter(([b"GET", key],))
             else:
@@ -98,7 +111,7 @@ class Requests:
                 return False
             self._join()
         elif not self._data:
-            self._idle = not self._left
+            self.idle = not self._left
             return False
         if self._fresh and not self._left:
             self._fresh = False

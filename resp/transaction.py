@@ -10,12 +10,13 @@ Nothing that is served ever changes, but a router may go over to another dataset
 and read again. A WATCH fails by that alone: it says that a value which was read before may be another one now.
 """
 
+from functools import partial
 from typing import Any, Final
 
 from ringkv.resp import codec
 from ringkv.resp.command import Args, Command
 from ringkv.resp.connection import FIRST_WINDOW, MAX_UNSENT, MAX_WINDOW, Connection
-from ringkv.resp.pending import Pending
+from ringkv.resp.pending import Claim, Pending
 from ringkv.resp.session import Unchanged
 
 MAX_REPLIES: Final = 128 << 20
@@ -28,12 +29,14 @@ ATTEMPTS: Final = 3
 class Execution(Pending):
     """The reply to EXEC. Nothing behind it is begun before it is there.
 
-    A window of requests is begun at once, as large as those of a connection, so that large values stay few.
+    A window of requests is begun at once, as large as those of a connection, so that large values stay few. Where some
+    have claimed room already, the others do not wait for more.
     """
 
     __slots__ = (
         "_attempts",
         "_begun",
+        "_claims",
         "_client",
         "_parts",
         "_replies",
@@ -56,6 +59,7 @@ class Execution(Pending):
         self._watched = watched
         self._attempts = 0
         self._parts: list[bytes | Pending] = []
+        self._claims: tuple[Claim, ...] = ()  # of those that are collected
         self._restart()
 
     def start(self) -> bytes | Pending:
@@ -68,9 +72,24 @@ class Execution(Pending):
             if isinstance(part, Pending):
                 part.abandon()
         self._parts = []
+        self._give_back()
+        super().abandon()
+
+    def turn(self, *, waits: bool = True) -> None:
+        parts = [part for part in self._parts if isinstance(part, Pending)]
+        for part in parts:
+            if part.reply is None:
+                part.turn(waits=waits and not self._claims and not any(other.claims for other in parts))
+                return
+
+    def _give_back(self) -> None:
+        claims, self._claims = self._claims, ()
+        for claim in claims:
+            claim.release()
 
     def _restart(self) -> None:
         self._attempts += 1
+        self._give_back()
         self._unchanged = self._client.reading()
         self._replies: list[bytes] = []
         self._size = 0
@@ -124,14 +143,20 @@ class Execution(Pending):
         for part in parts:
             if isinstance(part, Pending) and part.reply is None:
                 self._unknown += 1
-                part.notify = self._known
+                part.notify = partial(self._known, part)
+                if part.stuck:
+                    self._client.notify()
 
-    def _known(self) -> None:
-        self._unknown -= 1
-        if not self._unknown:
+    def _known(self, part: Pending) -> None:
+        if part.reply is not None:
+            self._unknown -= 1
+        if self._unknown:
+            self._client.notify()  # which gives the next one its turn when it is ours
+        else:
             self._collect()
             reply = self._go_on()
             if reply is not None:
+                self.claims, self._claims = self._claims, ()
                 self.answer(reply)
 
     def _collect(self) -> None:
@@ -139,6 +164,9 @@ class Execution(Pending):
         for part in self._parts:
             reply, count = (part, 1) if isinstance(part, bytes) else (part.reply or b"", part.count)
             self._replies.append(reply)
+            if isinstance(part, Pending):
+                self._claims += part.claims
+                part.claims = ()
             self._size += len(reply)
             largest = max(largest, len(reply) // count)
         self._parts = []

@@ -1,5 +1,6 @@
 """`ringkv router`: the router's command line."""
 
+from dataclasses import replace
 from functools import partial
 
 import click
@@ -87,6 +88,7 @@ def router(
     log_style = LogStyle(log_level, log_format)
     start("router", log_style)
 
+    from ringkv.process.budget import memory_of
     from ringkv.process.handover import begin_anew, taken_over
     from ringkv.process.run import run
     from ringkv.router.members.controller import Cluster
@@ -95,6 +97,7 @@ def router(
     from ringkv.router.workers import bind_workers, duplicates, serve_workers
 
     cluster = Cluster(Discovery.parse(shards), replicas, secret, gate)
+    limits = replace(limits, memory=memory_of(limits.memory, workers))
     settings = RouterSettings(cluster, cors=cors, limits=limits, proxied=proxy_protocol)
     processes = bind_workers(workers, listen, redis_listen, taken_over())
     kept = duplicates(processes)

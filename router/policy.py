@@ -44,7 +44,7 @@ BATCH_PATIENCE: Final = 0.25
 """Seconds without any answer after which the keys of a batch are looked up one by one. A busy machine takes less."""
 
 BATCH_LOOKUPS: Final = 4
-"""Keys of a failed batch looked up at once, because each value may have 64 MiB."""
+"""Keys of a failed batch looked up at once. What they bring is held beside what came before, and may be thrown away."""
 
 FEW_KEYS: Final = 16
 """Up to so many keys of one Redis command are looked up one by one: a batch costs more, and waits for its turn."""

@@ -49,11 +49,11 @@ class Worker:
 
 async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -> None:
     """Serve until `stop`, then until what is in flight is answered."""
-    lookups = Lookups()
+    guard = ConnectionGuard(settings.limits)
+    lookups = Lookups(budget=guard.budget)
     events = EventLog(worker.figures.stem if worker.figures else "router")
     events.note(Kind.START, f"the router has started, ringkv {__version__}")
     controller = Controller(settings.cluster, lookups, events)
-    guard = ConnectionGuard(settings.limits)
     reporter = Reporter(lookups, controller, guard, worker.figures, worker.others)
     redis = RedisPort(lookups, guard)
     http = HttpPort(lookups, reporter, guard, HttpSettings(settings.cors, settings.proxied, settings.express))

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from ringkv.cluster.errors import DatasetError, InvalidKey
-from ringkv.cluster.lease import TOO_LARGE, Heartbeat, LeaseRequest
-from ringkv.cluster.limits import MAX_BATCH
+from ringkv.cluster.lease import TOO_LARGE, Heartbeat, LeaseRequest, too_large
+from ringkv.cluster.limits import MAX_BATCH, MAX_VALUE, SMALL_VALUE
 from ringkv.cluster.position import are_canonical, canonical, is_canonical
 from ringkv.resp import codec, config, protocol, strings
 from ringkv.resp.command import Args, Command
@@ -15,23 +15,31 @@ from ringkv.shard import scan
 from ringkv.shard.body import NotInMemory
 from ringkv.shard.connection import ShardConnection
 from ringkv.shard.refusal import refusal
-from ringkv.shard.store import Store
+from ringkv.shard.roomy import Roomy
+from ringkv.shard.store import LargeValue, Store
+
+Make = Callable[[Iterator[bytes | None]], bytes]
+"""From the values of keys, in their order, to the reply."""
 
 
-def value_of(store: Store, key: bytes) -> bytes | None:
+def value_of(store: Store, key: bytes, most: int = MAX_VALUE) -> bytes | None:
     """The value of a key in upper or lower case; None also for what is not a UUID version 4. Raises as Store.get."""
     if not is_canonical(key):
         try:
             key = canonical(key)
         except InvalidKey:
             return None
-    return store.get(key)
+    return store.get(key, most)
 
 
 def get(client: ShardConnection, args: Args) -> bytes | Pending:
     key = args[1]
     try:
-        value = client.store.get(key) if is_canonical(key) else value_of(client.store, key)
+        value = client.store.get(key, SMALL_VALUE) if is_canonical(key) else value_of(client.store, key, SMALL_VALUE)
+    except LargeValue as large:
+        if client.lease is not None:
+            return codec.error(TOO_LARGE, too_large(large.size))
+        return _roomy(client, large.size, [key], lambda values: _bulk(next(values), client.null))
     except NotInMemory as missing:
         return client.read({missing.block}, partial(get, client, args))
     except DatasetError as error:
@@ -39,19 +47,37 @@ def get(client: ShardConnection, args: Args) -> bytes | Pending:
     return client.null if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
 
 
+def _bulk(value: bytes | None, null: bytes) -> bytes:
+    return null if value is None else codec.bulk(value)
+
+
+def _roomy(client: ShardConnection, size: int, keys: list[bytes], reply: Make) -> Pending:
+    """The reply made of the values of all keys, when there is room for its `size` bytes."""
+    return Roomy(client.notify, client.state.guard.budget, size, partial(_values, client, keys, reply, roomy=True))
+
+
 def _values(
-    client: ShardConnection, keys: list[bytes], reply: Callable[[Iterator[bytes | None]], bytes]
+    client: ShardConnection, keys: list[bytes], reply: Make, *, most: int = MAX_VALUE, roomy: bool = False
 ) -> bytes | Pending:
-    """The reply made of the values of all keys, or the error of the first key that cannot be read here."""
+    """The reply made of the values of all keys, or the error of the first key that cannot be read here.
+
+    No value may have more than `most` bytes. Where the reply is large, it is made when there is room, unless there is.
+    """
     store = client.store
-    get = store.get if are_canonical(keys) else partial(value_of, store)
+    get: Callable[[bytes], bytes | None]
+    get = partial(store.get, most=most) if are_canonical(keys) else partial(value_of, store, most=most)
     try:
-        return reply(map(get, keys))
+        made = reply(map(get, keys))
+    except LargeValue as large:
+        return codec.error(TOO_LARGE, f"a value has {large.size} bytes: ask for it by itself")
     except NotInMemory:
         missing = _missing(keys, get)
-        return client.read(missing, partial(_values, client, keys, reply))
+        return client.read(missing, partial(_values, client, keys, reply, most=most, roomy=roomy))
     except DatasetError as error:
         return refusal(error)
+    if len(made) > SMALL_VALUE and not roomy and client.lease is None:
+        return _roomy(client, len(made), keys, reply)
+    return made
 
 
 def _missing(keys: list[bytes], get: Callable[[bytes], bytes | None]) -> set[int]:
@@ -62,24 +88,47 @@ def _missing(keys: list[bytes], get: Callable[[bytes], bytes | None]) -> set[int
             get(key)
         except NotInMemory as missing:
             found.add(missing.block)
-        except DatasetError:
+        except (DatasetError, LargeValue):
             continue
     return found
 
 
+def getrange(client: ShardConnection, args: Args) -> bytes | Pending | None:
+    """`GETRANGE key first last`. A router reads large values so, part by part: nothing is copied but the part."""
+    if client.lease is not None and is_canonical(args[1]):
+        try:
+            client.store.get(args[1], SMALL_VALUE)
+        except LargeValue as large:
+            return _part(large, args[2:])
+        except (NotInMemory, DatasetError):
+            pass  # as for any value
+    return _GETRANGE.handler(client, args)
+
+
+def _part(large: LargeValue, args: Args) -> bytes:
+    try:
+        first, last = map(codec.parse_integer, args)
+    except ValueError as error:
+        return codec.error("ERR", str(error))
+    if 0 <= first <= last < first + MAX_BATCH:
+        return codec.bulk(large.part(first, last + 1))
+    return codec.error(TOO_LARGE, f"{large.size} bytes: read at most {MAX_BATCH} at once")
+
+
 def mget(client: ShardConnection, args: Args) -> bytes | Pending:
-    return _values(client, args[1:], lambda values: _bounded(values, client.null))
+    most = MAX_VALUE if client.lease is None else SMALL_VALUE
+    return _values(client, args[1:], lambda values: _bounded(values, client.null), most=most)
 
 
 def _bounded(values: Iterator[bytes | None], null: bytes) -> bytes:
     """All values in one reply, or an error as soon as they have more bytes than one reply may have."""
-    found = [next(values)]
-    room = MAX_BATCH - len(found[0] or b"")
+    found: list[bytes | None] = []
+    room = MAX_BATCH
     for value in values:
         found.append(value)
         if value is not None:
             room -= len(value)
-            if room < 0:
+            if room < 0 and len(found) > 1:
                 return codec.error(
                     TOO_LARGE, f"the values have more than {MAX_BATCH} bytes: ask for fewer keys at once"
                 )
@@ -135,12 +184,16 @@ def lease(client: ShardConnection, args: Args) -> bytes | Pending:
         return codec.error("ERR", str(error))
 
 
+_ONE_KEY = strings.commands(_read_one)
+_GETRANGE = _ONE_KEY[b"GETRANGE"]
+
 COMMANDS: dict[bytes, Command[ShardConnection]] = {
     **protocol.PROTOCOL,
     **config.COMMANDS,
-    **strings.commands(_read_one),
+    **_ONE_KEY,
     **scan.COMMANDS,
     b"GET": Command(get, 2, 1, 1),
+    b"GETRANGE": Command(getrange, 4, 1, 1),
     b"MGET": Command(mget, -2, 1, -1),
     b"EXISTS": Command(exists, -2, 1, -1),
     b"TOUCH": Command(exists, -2, 1, -1),

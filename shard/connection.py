@@ -58,6 +58,9 @@ class ShardConnection(Connection):
         self.state.versions.readers.discard(self)
         self._end_lease()
 
+    def held(self, size: int) -> None:
+        self.state.guard.hold(self, size)
+
     def go_over(self, version: Version) -> None:
         """Read this version from now on."""
         self.version = version

@@ -8,12 +8,14 @@ from typing import Any
 
 from aiohttp import web
 
-from ringkv.cluster.errors import DatasetError, InvalidKey
+from ringkv.cluster.errors import DatasetError, InvalidKey, ShardUnavailable, TooManyRequests
+from ringkv.cluster.limits import SMALL_VALUE
 from ringkv.cluster.position import canonical
 from ringkv.process.exposition import exposition
 from ringkv.process.http import GuardedConnection, HttpRunner
 from ringkv.process.lag import LoopLag
 from ringkv.shard.metrics import shard_families
+from ringkv.shard.roomy import WAIT_SECONDS
 from ringkv.shard.state import ShardState
 from ringkv.shard.versions import Versions
 
@@ -75,14 +77,37 @@ async def value(request: web.Request) -> web.Response:
     if not versions.offered:
         return web.Response(status=503, text="no version of the data yet\n")
     try:
-        found = await _found(versions, canonical(request.match_info["key"].encode()))
+        key = canonical(request.match_info["key"].encode())
+        found = await _found(versions, key)
+        if found is not None and len(found) > SMALL_VALUE:
+            size = len(found)
+            del found
+            await _make_room(request, size)
+            found = await _found(versions, key)
     except InvalidKey as error:
         return web.Response(status=400, text=f"{error}\n")
-    except DatasetError as error:
+    except (DatasetError, ShardUnavailable) as error:
         return web.Response(status=503, text=f"{error}\n")
     if found is None:
         return web.Response(status=404, text="no such key\n")
     return web.Response(body=found, content_type="text/plain", charset="utf-8")
+
+
+async def _make_room(request: web.Request, size: int) -> None:
+    """Claim room for a value until it is sent. Raises ShardUnavailable where there is none for too long."""
+    protocol = request.protocol
+    assert isinstance(protocol, GuardedConnection)
+    granted = asyncio.Event()
+    claim = request.app[STATE].guard.budget.claim(size, granted.set)
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            await granted.wait()
+    except BaseException as error:
+        claim.release()
+        if isinstance(error, TimeoutError):
+            raise TooManyRequests("no room for so large a value, as others wait for theirs; try again later") from None
+        raise
+    protocol.keep(claim)
 
 
 async def _found(versions: Versions, key: bytes) -> bytes | None:

@@ -18,7 +18,7 @@ Make = Callable[[], "bytes | Pending"]
 class Reading(Pending):
     """Waits for `blocks`, then makes the reply with them. That may need others by then, and be pending again."""
 
-    __slots__ = ("_blocks", "_bodies", "_make", "_unread")
+    __slots__ = ("_blocks", "_bodies", "_made", "_make", "_unread")
 
     def __init__(self, notify: Callable[[], None], blocks: Blocks, make: Make) -> None:
         super().__init__(notify)
@@ -27,6 +27,20 @@ class Reading(Pending):
         # Of a reply that needs others now, with what was read for it before: that may have left the memory again.
         self._bodies: dict[int, Body] = dict(blocks.held)
         self._unread = 0
+        self._made: Pending | None = None  # if what was made is pending again
+
+    @property
+    def stuck(self) -> bool:  # type: ignore[override]
+        return self._made is not None and self._made.stuck
+
+    def turn(self, *, waits: bool = True) -> None:
+        if self._made is not None:
+            self._made.turn(waits=waits)
+
+    def abandon(self) -> None:
+        if self._made is not None:
+            self._made.abandon()
+        super().abandon()
 
     def begin(self, reads: Reads, missing: AbstractSet[int]) -> "Reading":
         """Read the blocks that are `missing`, at least one."""
@@ -52,4 +66,14 @@ class Reading(Pending):
         elif reply.reply is not None:
             self.answer(reply.reply)
         else:
-            reply.notify = lambda: self.answer(reply.reply or b"")
+            self._made = reply
+            reply.notify = self._come
+            self.notify()
+
+    def _come(self) -> None:
+        made = self._made
+        if made is None or made.reply is None:
+            self.notify()
+        else:
+            self.claims, made.claims = made.claims, ()
+            self.answer(made.reply)

@@ -12,10 +12,12 @@ import time
 from binascii import crc_hqx, unhexlify
 from bisect import bisect_left
 from collections.abc import Iterable
+from mmap import mmap
 
 from ringkv.cluster.cursor import behind, cell, first_position
 from ringkv.cluster.errors import DatasetError
 from ringkv.cluster.lease import Leased
+from ringkv.cluster.limits import MAX_VALUE
 from ringkv.cluster.position import POSITION_BITS, SLOTS, digest, position, shift_to, slot_shift
 from ringkv.dataset.block import keys_of, rank_of, span_of, texts_of
 from ringkv.dataset.dataset import Dataset
@@ -26,6 +28,20 @@ from ringkv.shard.explanation import Explanation
 _SLOT_MASK = SLOTS - 1
 _ENTRY_BYTES = ENTRY.size
 _read_entry = ENTRY.unpack_from
+
+
+class LargeValue(Exception):
+    """A value that is larger than it was to be. No error: it has not been copied; `part` copies some of it."""
+
+    def __init__(self, where: bytes | mmap, begin: int, end: int) -> None:
+        super().__init__(end - begin)
+        self.size = end - begin
+        self._where = where
+        self._begin = begin
+
+    def part(self, first: int, last: int) -> bytes:
+        """The bytes from `first` to `last`, without that."""
+        return self._where[self._begin + first : self._begin + min(last, self.size)]
 
 
 class Store:
@@ -46,10 +62,11 @@ class Store:
         self._rank_shift = self._block_shift + self._slot_shift
         self._position_shift = shift_to(manifest.blocks)
 
-    def get(self, key: bytes) -> bytes | None:
+    def get(self, key: bytes, most: int = MAX_VALUE) -> bytes | None:
         """The value of a canonical key, None if the dataset does not hold it.
 
-        Raises NotInMemory, PartitionNotLeased, or CorruptBlock if the block was refused when it was first read.
+        Raises LargeValue if it has more than `most` bytes; NotInMemory, PartitionNotLeased, or CorruptBlock if the
+        block was refused when it was first read.
         """
         crc = crc_hqx(key, 0)
         place = digest(key)
@@ -64,7 +81,7 @@ class Store:
             keys, offsets, values, size, reach, segment = entry
             first = ((place & self._low_digest) * size >> self._rank_shift) - reach
         if not reach:
-            return self._read(key, crc, place)
+            return self._read(key, crc, place, most)
         if first < 0:  # noqa: PLR1730 - a call costs more
             first = 0
         start = keys + (first << 4)
@@ -78,7 +95,11 @@ class Store:
             if rank < 0:
                 return None
         at = offsets + rank
-        value: bytes = mapped[values + numbers[at] : values + numbers[at + 1]]
+        begin = values + numbers[at]
+        end = values + numbers[at + 1]
+        if end - begin > most:
+            raise LargeValue(mapped, begin, end)
+        value: bytes = mapped[begin:end]
         return value
 
     def block_of(self, key: bytes) -> int:
@@ -142,12 +163,13 @@ class Store:
         """What the leased ones among `partitions` hold."""
         held = [p for p in partitions if p in self.blocks.rows]
         about = self.dataset.partitions
-        return Leased(sum(int(about.keys[p]) for p in held), sum(int(about.sizes[p]) for p in held))
+        keys, sizes = (sum(int(column[p]) for p in held) for column in (about.keys, about.sizes))
+        return Leased(keys, sizes, self.dataset.manifest.largest)
 
     def _behind(self, cursor: int, shift: int) -> int:
         return behind(first_position(cursor) | (1 << shift) - 1)
 
-    def _read(self, key: bytes, crc: int, place: int) -> bytes | None:
+    def _read(self, key: bytes, crc: int, place: int, most: int) -> bytes | None:
         """The lookup in a copy of the block, which is checked if it was not before."""
         partition = crc >> self._slot_shift & self._partition_mask
         row, body = self.blocks.read(partition * self.blocks.width + (place >> self._block_shift))
@@ -155,4 +177,6 @@ class Store:
         if rank < 0:
             return None
         begin, end = span_of(body, row.keys, rank)
+        if end - begin > most:
+            raise LargeValue(body, begin, end)
         return body[begin:end]

@@ -47,10 +47,11 @@ ROW: Final = 8 + 16 + 4
 
 
 class Written(NamedTuple):
-    """All segments, the bytes of all values, and the rows of blocks.arrow of all blocks."""
+    """All segments, the bytes of all values and of the largest, and the rows of blocks.arrow of all blocks."""
 
     segments: list[SegmentEntry]
     values: int
+    largest: int
     blocks: NDArray[np.void]
 
 
@@ -120,7 +121,7 @@ def pack(  # noqa: PLR0913  # what is packed into what, and five choices by name
         chunk = budget.chunk_of(sources)
         job = Job(sources, directory, building, workers, budget.workers, chunk, segment_size, on_duplicate, report)
         written = _merge(job, _sort(job))
-        manifest = seal(building, written.segments, written.blocks, sources)
+        manifest = seal(building, written.segments, written.blocks, written.largest, sources)
         limit(building, [source.file for source in sources if source.file])
         put(building, replaced)
         sync(replaced.parent)
@@ -198,7 +199,10 @@ def _merge_into(job: Job, found: SortedRuns, blocks: int) -> Written:
         for task, segment in zip(tasks, done, strict=True)
     ]
     return Written(
-        entries, sum(segment.values for segment in done), np.concatenate([segment.blocks for segment in done])
+        entries,
+        sum(segment.values for segment in done),
+        max(segment.largest for segment in done),
+        np.concatenate([segment.blocks for segment in done]),
     )
 
 

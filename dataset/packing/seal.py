@@ -30,9 +30,11 @@ MAX_SOURCES: Final = 10_000
 
 
 def seal(
-    folder: Path, segments: Sequence[SegmentEntry], blocks: NDArray[np.void], sources: Sequence[Source]
+    folder: Path, segments: Sequence[SegmentEntry], blocks: NDArray[np.void], largest: int, sources: Sequence[Source]
 ) -> Manifest:
     """Make the folder of these segments a dataset, with `blocks` as the rows of blocks.arrow.
+
+    `largest` are the bytes of the largest value.
 
     Then all of it is on the disk, and survives a power failure.
     """
@@ -46,6 +48,7 @@ def seal(
         dataset_id=dataset_id(len(blocks), digests),
         keys=int(keys.sum()),
         bytes=int(sizes.sum()),
+        largest=largest,
         partitions=partitions,
         blocks=len(blocks),
         segments=tuple(segments),

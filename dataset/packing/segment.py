@@ -38,10 +38,11 @@ class SegmentTask:
 
 
 class Segment(NamedTuple):
-    """A finished segment: the bytes of its file, those of all its values, and its rows of blocks.arrow."""
+    """A finished segment: the bytes of its file, of all its values, of the largest; and its rows of blocks.arrow."""
 
     size: int
     values: int
+    largest: int
     blocks: NDArray[np.void]
 
 
@@ -49,7 +50,7 @@ def write_segment(task: SegmentTask) -> Segment | Duplicate:
     """Write the segment's file, or find a duplicate that is refused. Raises OSError, PackingFailed."""
     places = [run.places(task.cuts, task.blocks) for run in task.runs]
     table: list[tuple[int, int, int, int]] = []
-    values = 0
+    values = largest = 0
     with pa.output_stream(str(task.path), compression=None, buffer_size=BUFFER) as sink:
         with pa.ipc.new_file(sink, SEGMENT_SCHEMA, metadata=footer(task.first, task.last)) as writer:
             for number, (first, last) in enumerate(pairwise(task.cuts)):
@@ -58,12 +59,13 @@ def write_segment(task: SegmentTask) -> Segment | Duplicate:
                 if isinstance(rows, Duplicate):
                     return rows
                 values += len(rows.values)
+                largest = max(largest, int(rows.lengths.max(initial=0)))
                 for block in blocks_of(rows, first, last, task.blocks):
                     writer.write_batch(block.batch)
                     table.append((block.keys, block.bytes, block.checksum, sink.tell() - block.bytes))
                 _check_size(task, sink.tell())
         size: int = sink.tell()
-    return Segment(size, values, np.array(table, BLOCK_ROW))
+    return Segment(size, values, largest, np.array(table, BLOCK_ROW))
 
 
 def _check_size(task: SegmentTask, size: int) -> None:

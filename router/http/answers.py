@@ -13,7 +13,6 @@ from aiohttp import hdrs, web
 
 from ringkv import __version__
 from ringkv.cluster.errors import InvalidKey, ShardUnavailable
-from ringkv.router.lookup.lookup import Reply
 from ringkv.router.policy import CORS_MAX_AGE, RETRY_AFTER
 
 SERVER: Final = f"ringkv/{__version__}"
@@ -53,7 +52,7 @@ class Answer:
     body: bytes
 
 
-def answer(outcome: Reply | InvalidKey | Refusal, dataset_id: str | None = None) -> Answer:
+def answer(outcome: bytes | ShardUnavailable | InvalidKey | Refusal | None, dataset_id: str | None = None) -> Answer:
     """The response to `GET /<key>`, or to whatever was refused. With a value goes the id of its dataset."""
     match outcome:
         case bytes():

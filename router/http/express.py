@@ -24,8 +24,8 @@ from ringkv.process.connections import ConnectionGuard
 from ringkv.router.http.answers import CONTENT_TYPE, Answer, answer
 from ringkv.router.http.connection import HttpConnection
 from ringkv.router.http.host import HOST
-from ringkv.router.lookup.ledger import too_many
 from ringkv.router.lookup.lookup import Lookup, Lookups, Reply
+from ringkv.router.lookup.whole import Large, Whole
 from ringkv.router.policy import DIRECT_BYTES, MAX_TAILS
 
 KEY: Final = slice(5, 41)
@@ -120,7 +120,7 @@ class ExpressConnection(HttpConnection):
         super().__init__(manager, guard, common, **kwargs)
         self._lane = lane
         self._lane_idle: asyncio.Future[None] | None = None
-        self._lookup: Lookup | None = None
+        self._lookup: Lookup | Whole | None = None
         self._tail: bytes | None = None  # of the latest request in the lane: nearly always of the next one too
         self._kept: list[bytes] = []
         self._between_requests = True  # aiohttp's parser has seen whole requests and nothing of the next
@@ -143,6 +143,9 @@ class ExpressConnection(HttpConnection):
         if data:
             self._between_requests = self._between_requests and leaves_nothing_behind(data)
         super().data_received(data)
+
+    def _waiting_bytes(self) -> int:
+        return super()._waiting_bytes() + sum(map(len, self._kept))
 
     def _answering(self) -> bool:
         return self._lookup is not None or bool(self._kept) or super()._answering()
@@ -170,19 +173,29 @@ class ExpressConnection(HttpConnection):
     def _start_lookup(self, lane: Lane, key: bytes) -> None:
         lookup = lane.lookups.start(key, self._answer)
         if lookup is None:
-            self._answer(too_many())
+            self._answer(lane.lookups.too_many())
             return
         self._lookup = lookup
         self._next_keepalive_close_time = lookup.started + self._keepalive_timeout
 
+    def _answer_whole(self, whole: Whole) -> None:
+        self.keep(whole.claim)
+        self._answer(whole.values[0])
+        self.settle()
+
     def _answer(self, outcome: Reply) -> None:
         lookup, self._lookup = self._lookup, None
+        if type(outcome) is Large:
+            assert isinstance(lookup, Lookup)
+            self._lookup = Whole(lookup.lookups, [lookup.key], [outcome], self._answer_whole)
+            return
         if self._lane_idle is not None:
             self._tell_idle(self._lane_idle)
         transport, lane = self.transport, self._lane
         if transport is None or lane is None:
             return
         if type(outcome) is not bytes or lookup is None:
+            assert not isinstance(outcome, Large)
             transport.write(lane.response(answer(outcome)))
         elif len(outcome) < DIRECT_BYTES:
             transport.write(lane.head_of_value(len(outcome), lookup.dataset_id) + outcome)

@@ -19,13 +19,13 @@ from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11, StreamWriter
 
 from ringkv.cluster.errors import ShardUnavailable
-from ringkv.process.http import reset
+from ringkv.process.http import GuardedConnection, reset
 from ringkv.router.http.answers import KEYS, MISSING, Refusal, etag
 from ringkv.router.http.endpoint import invite_body
 from ringkv.router.http.formats import Format, Json, Lines
 from ringkv.router.http.keylines import KeyLines
 from ringkv.router.http.sending import Sending
-from ringkv.router.lookup.batch import Batch, fetch
+from ringkv.router.lookup.batch import Batch, complete, fetch
 from ringkv.router.lookup.lookup import UNREACHABLE, Lookups
 from ringkv.router.policy import MGET_BYTES, MGET_HELD, MGET_KEYS, WINDOW_BYTES, WINDOW_KEYS
 
@@ -38,10 +38,11 @@ _AS_IT_IS: Final = "identity"
 
 
 class Mget:
-    """Answers `POST /mget`, holding no more than MGET_HELD bytes of keys for all requests together."""
+    """Answers `POST /mget`, holding no more than MGET_HELD bytes of keys together, or what there is for clients."""
 
     def __init__(self, lookups: Lookups) -> None:
         self._lookups = lookups
+        self._most = min(MGET_HELD, lookups.budget.clients)
         self._held = 0
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -62,7 +63,7 @@ class Mget:
             raise Refusal(415, "an encoded body: send it as it is", {hdrs.ACCEPT_ENCODING: _AS_IT_IS})
         if (size := request.content_length or 0) > MGET_BYTES:
             raise Refusal(413, f"a body of {size} bytes: send at most {MGET_BYTES} in one request")
-        if self._held + size > MGET_HELD:
+        if self._held + size > self._most:
             self._refuse()
         await invite_body(request)
         while data := await _next_bytes(request):
@@ -70,7 +71,7 @@ class Mget:
             lines.feed(data)
             if lines.size > MGET_BYTES:
                 raise Refusal(413, f"a body of more than {MGET_BYTES} bytes: send at most so many in one request")
-            if self._held > MGET_HELD:
+            if self._held > self._most:
                 self._refuse()
             _check_count(lines)
         lines.end()
@@ -78,15 +79,19 @@ class Mget:
 
     def _refuse(self) -> NoReturn:
         self._lookups.refuse()
-        raise ShardUnavailable(f"{MGET_HELD} bytes of keys wait already; try again later")
+        raise ShardUnavailable(f"{self._most} bytes of keys wait already; try again later")
 
     async def _answer(self, request: web.Request, keys: list[bytes], form: Format) -> web.StreamResponse:
         """The answer, all of it sent or cut off. Raises ShardUnavailable as long as nothing is sent."""
         batch = await self._first(keys[:WINDOW_KEYS])
+        claim = await complete(self._lookups, keys, batch)
         headers = {**etag(batch.dataset_id), hdrs.CONTENT_TYPE: form.content_type, KEYS: str(len(keys))}
         chunked = request.version == HttpVersion11  # aiohttp has no other version with chunks
         if not chunked and len(batch.values) == len(keys):
             body = form.begin(batch.dataset_id) + form.piece(keys, batch.values) + form.end()
+            if claim is not None:
+                assert isinstance(request.protocol, GuardedConnection)
+                request.protocol.keep(claim)
             return web.Response(body=body, headers={**headers, MISSING: str(form.missing)})
         stream = web.StreamResponse(headers=headers)
         if chunked:
@@ -94,13 +99,18 @@ class Mget:
             stream.enable_chunked_encoding()
         else:
             stream.force_close()
-        writer = await stream.prepare(request)
+        try:
+            writer = await stream.prepare(request)
+        except BaseException:
+            if claim is not None:
+                claim.release()
+            raise
         assert isinstance(writer, StreamWriter)
         # It cannot send a trailer, so from here on the chunks are framed here and it sends them as they are.
         writer.chunked = False
         sending = Sending(self._lookups, writer, keys, form, chunked=chunked)
         try:
-            await sending.send(batch)
+            await sending.send(batch, claim)
         except ConnectionError:
             log.debug("the client of a POST /mget has gone")
         except ShardUnavailable as error:
@@ -115,7 +125,7 @@ class Mget:
             return await fetch(self._lookups, keys, WINDOW_BYTES)
         if self._lookups.topology is None:
             raise ShardUnavailable(UNREACHABLE)
-        return Batch(self._lookups.topology.dataset_id, [])
+        return Batch(self._lookups.topology.dataset_id, [], {})
 
 
 def _format_name(request: web.Request) -> str:

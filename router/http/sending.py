@@ -8,9 +8,10 @@ import asyncio
 
 from aiohttp.http import StreamWriter
 
+from ringkv.process.budget import Claim
 from ringkv.router.http.answers import MISSING
 from ringkv.router.http.formats import Format
-from ringkv.router.lookup.batch import Batch, fetch
+from ringkv.router.lookup.batch import Batch, complete, fetch
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.policy import DIRECT_BYTES, WINDOW_BYTES, WINDOW_KEYS
 
@@ -28,9 +29,20 @@ class Sending:
         self._form = form
         self._chunked = chunked
         self._window = WINDOW_KEYS
+        self._claim: Claim | None = None  # for the large values of the window that is being sent
 
-    async def send(self, batch: Batch) -> None:
-        """Send the whole answer, `batch` being its beginning. Raises ShardUnavailable, ConnectionError."""
+    async def send(self, batch: Batch, claim: Claim | None) -> None:
+        """Send the whole answer, `batch` being its beginning, complete under this claim.
+
+        Raises ShardUnavailable, ConnectionError.
+        """
+        self._claim = claim
+        try:
+            await self._send(batch)
+        finally:
+            self._release()
+
+    async def _send(self, batch: Batch) -> None:
         dataset_id, form = batch.dataset_id, self._form
         await self._write(form.begin(dataset_id))
         while self.sent + len(batch.values) < len(self._keys):
@@ -40,19 +52,27 @@ class Sending:
             try:
                 await self._write(piece)
                 del piece
+                self._release()
                 batch = await following
             finally:
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
+            self._claim = await complete(self._lookups, self._keys[self.sent :], batch)
         await self._write(self._piece(batch) + form.end())
         if self._chunked:
             await self._writer.write(b"0\r\n%b: %d\r\n\r\n" % (MISSING.encode(), form.missing), drain=False)
             await self._writer.drain()
 
+    def _release(self) -> None:
+        if self._claim is not None:
+            self._claim.release()
+            self._claim = None
+
     def _piece(self, batch: Batch) -> bytes:
         """The answer's next piece; the next window is as large as the values of this one let it be."""
         count = len(batch.values)
         piece = self._form.piece(self._keys[self.sent : self.sent + count], batch.values)
+        batch.values.clear()  # whoever asked for the batch may still know it
         self.sent += count
         fitting = WINDOW_BYTES * count // (len(piece) + 1)
         self._window = max(1, min(fitting, 2 * self._window, WINDOW_KEYS))

@@ -7,10 +7,12 @@ from aiohttp import web
 
 from ringkv.cluster.errors import ShardUnavailable
 from ringkv.cluster.position import canonical
+from ringkv.process.http import GuardedConnection
 from ringkv.router.http.answers import Refusal, answer, response
 from ringkv.router.http.conditional import holds, holds_any, not_modified
 from ringkv.router.http.ranges import part
 from ringkv.router.lookup.lookup import UNREACHABLE, Lookups
+from ringkv.router.lookup.whole import Large, read_whole
 
 DATASET: Final = re.compile("[0-9a-f]{32}")
 """A dataset's id."""
@@ -31,7 +33,13 @@ class Values:
         if known is not None and holds(request, known):
             return not_modified(known)
         outcome, dataset_id = await lookups.find(key, wanted)
-        if dataset_id is None or type(outcome) is not bytes:
+        if isinstance(outcome, Large):
+            if holds_any(request):
+                return not_modified(outcome.dataset_id)
+            (outcome,), claim = await read_whole(lookups, [key], [outcome])
+            assert isinstance(request.protocol, GuardedConnection)
+            request.protocol.keep(claim)
+        if dataset_id is None or not isinstance(outcome, bytes):
             return response(answer(outcome))
         return not_modified(dataset_id) if holds_any(request) else response(part(request, outcome, dataset_id))
 

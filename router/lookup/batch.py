@@ -21,9 +21,11 @@ from typing import Any
 from ringkv.cluster.errors import ShardUnavailable
 from ringkv.cluster.position import slot
 from ringkv.cluster.told import are_values
+from ringkv.process.budget import Claim
 from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.lookup.topology import Topology
+from ringkv.router.lookup.whole import Large, read_whole
 from ringkv.router.policy import BATCH_KEYS, BATCH_LOOKUPS, BATCH_PATIENCE, DEADLINE
 
 Values = list[bytes | None]
@@ -31,10 +33,35 @@ Values = list[bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The values of the first `len(values)` of the keys asked for, None for those that the dataset does not hold."""
+    """The values of the first `len(values)` of the keys asked for, None for those that the dataset does not hold.
+
+    `large` are those that are too large to be sent unasked, by their places: `complete` puts them into `values`.
+    """
 
     dataset_id: str
     values: Values
+    large: dict[int, Large]
+
+    @property
+    def size(self) -> int:
+        """The bytes of all values."""
+        return sum(len(value) for value in self.values if value) + sum(large.size for large in self.large.values())
+
+
+async def complete(lookups: Lookups, keys: Sequence[bytes], batch: Batch, *, waits: bool = True) -> Claim | None:
+    """Put the large values of a batch about `keys` into it, if it has some. Raises ShardUnavailable.
+
+    Without `waits` there is room for them now or not at all.
+
+    Their claim is to be released once they are gone.
+    """
+    if not batch.large:
+        return None
+    wanted = [keys[place] for place in batch.large]
+    values, claim = await read_whole(lookups, wanted, list(batch.large.values()), waits=waits)
+    for place, value in zip(batch.large, values, strict=True):
+        batch.values[place] = value
+    return claim
 
 
 async def get_many(lookups: Lookups, keys: Sequence[bytes]) -> Values:
@@ -42,7 +69,12 @@ async def get_many(lookups: Lookups, keys: Sequence[bytes]) -> Values:
 
     A key may be asked for twice. Raises ShardUnavailable.
     """
-    return (await fetch(lookups, keys)).values if keys else []
+    if not keys:
+        return []
+    batch = await fetch(lookups, keys)
+    if claim := await complete(lookups, keys, batch):
+        claim.release()
+    return batch.values
 
 
 async def fetch(
@@ -51,8 +83,8 @@ async def fetch(
     """As `get_many` for at least one key, but the batch may hold the values of the first keys only.
 
     It ends early once the values that had to be looked up one by one, because they are too large for a shard's reply
-    to MGET, have more than `room` bytes together. With `dataset_id` the values are of that dataset, though another one
-    be served. Raises ShardUnavailable.
+    to MGET, have more than `room` bytes together; large ones are counted, and left to `complete`. With `dataset_id` the
+    values are of that dataset, though another one be served. Raises ShardUnavailable.
     """
     clock = asyncio.get_running_loop().time
     until = clock() + DEADLINE
@@ -60,11 +92,12 @@ async def fetch(
         topology = await _topology(lookups, keys[0], dataset_id)
         values: Values = [None] * len(keys)
         failed = await _ask_shards(lookups, topology, keys, values)
-        looking = _LookingUp(lookups, keys, values, topology.dataset_id)
+        large: dict[int, Large] = {}
+        looking = _LookingUp(lookups, keys, values, large, topology.dataset_id)
         answered = await looking.up(failed, room, dataset_id) if failed else len(keys)
         if not looking.replaced:
             lookups.sample.take_some(keys)
-            return Batch(topology.dataset_id, values[:answered] if answered < len(values) else values)
+            return Batch(topology.dataset_id, values[:answered] if answered < len(values) else values, large)
         if clock() > until:
             raise ShardUnavailable("the dataset was replaced again and again; try again later")
 
@@ -196,10 +229,13 @@ class _Part:
 class _LookingUp:
     """The keys that no shard has answered together; `replaced` if one was answered of another dataset than wanted."""
 
-    def __init__(self, lookups: Lookups, keys: Sequence[bytes], values: Values, dataset_id: str) -> None:
+    def __init__(
+        self, lookups: Lookups, keys: Sequence[bytes], values: Values, large: dict[int, Large], dataset_id: str
+    ) -> None:
         self._lookups = lookups
         self._keys = keys
         self._values = values
+        self._large = large
         self._dataset_id = dataset_id
         self.replaced = False
 
@@ -217,11 +253,17 @@ class _LookingUp:
             few = places[start : start + BATCH_LOOKUPS]
             found = await asyncio.gather(*[find(keys[at], asked) for at in few])
             for place, (outcome, dataset_id) in zip(few, found, strict=True):
+                if room < 0 and isinstance(outcome, Large):
+                    return place
                 if isinstance(outcome, ShardUnavailable):
                     raise outcome
                 if dataset_id != self._dataset_id:
                     self.replaced = True
                     return 0
-                self._values[place] = outcome
-                room -= len(outcome or b"")
+                if isinstance(outcome, Large):
+                    self._large[place] = outcome
+                    room -= outcome.size
+                else:
+                    self._values[place] = outcome
+                    room -= len(outcome or b"")
         return len(keys)

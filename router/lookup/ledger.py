@@ -14,28 +14,31 @@ from ringkv.router.lookup.durations import Durations, total
 from ringkv.router.policy import BATCHES, MAX_IN_FLIGHT
 
 
-def too_many() -> TooManyRequests:
-    """Why a request was refused by `Lookups.start` or one of its siblings."""
-    return TooManyRequests(f"{MAX_IN_FLIGHT} requests wait already; try again later")
-
-
 class Ledger:
-    """`in_flight` is how many requests were begun and have not ended."""
+    """`in_flight` is how many requests were begun and have not ended; there may be `most`."""
 
     def __init__(self) -> None:
         self.counters = Counters()
         self.in_flight = 0
+        self.most = MAX_IN_FLIGHT
         self.shard_durations: defaultdict[str, Durations] = defaultdict(Durations)
         self.other_durations = Durations()  # of those that were sent more than once, or never answered
         self._batches = asyncio.Semaphore(BATCHES)
+
+    def too_many(self) -> TooManyRequests:
+        """Why a request was refused by `Lookups.start` or one of its siblings."""
+        return TooManyRequests(f"{self.most} requests wait already; try again later")
 
     def refuse(self, count: int = 1) -> None:
         """Count requests that were refused before they were begun."""
         self.counters.refused += count
 
     def has_room(self, count: int) -> bool:
-        """Whether so many requests may be begun together; where they may not, they are counted as refused."""
-        if self.in_flight + count <= MAX_IN_FLIGHT:
+        """Whether so many requests may be begun together; where they may not, they are counted as refused.
+
+        What comes together takes no more than a half of all places, so that there are some for who asks for one key.
+        """
+        if self.in_flight + count <= max(self.most // 2, count if not self.in_flight else 0):
             return True
         self.counters.requests += count
         self.refuse(count)
@@ -64,12 +67,17 @@ class Ledger:
         self.counters.requests -= count
         self.counters.retried += count
 
+    def end_large(self) -> None:
+        """Count one of which the size is known: it is looked up whole now, which counts it as a request once more."""
+        self.in_flight -= 1
+        self.counters.requests -= 1
+
     @asynccontextmanager
     async def batch(self, keys: int) -> AsyncIterator[None]:
         """Wait for one of the few turns for batches; all of one is one request in flight. Raises TooManyRequests."""
-        if self.in_flight >= MAX_IN_FLIGHT:
+        if self.in_flight >= self.most:
             self.refuse()
-            raise too_many()
+            raise self.too_many()
         self.in_flight += 1
         try:
             async with self._batches:

@@ -14,6 +14,7 @@ import hiredis
 
 from ringkv.cluster import told
 from ringkv.cluster.errors import PeerError
+from ringkv.cluster.limits import MAX_BATCH
 from ringkv.resp import codec
 from ringkv.router.lookup.durations import Durations
 
@@ -27,6 +28,10 @@ _AT_FIRST: Final = re.compile(_LARGE_COUNT)
 _BEHIND_A_LINE: Final = re.compile(rb"\n" + _LARGE_COUNT)
 """What may be the head of an array, a set or a push of a million items or more, or the beginning of such a head.
 hiredis makes room for as many as are announced. No reply of a shard has more than a thousand."""
+
+
+_MAX_REPLY: Final = MAX_BATCH + (1 << 20)
+"""Bytes of a reply that has not ended: values, what stands around them, and a read of the socket."""
 
 
 class Waiter(Protocol):
@@ -56,6 +61,7 @@ class Link(asyncio.Protocol):
         self._reader = codec.reader()
         self._held = b""  # the beginning of a head that has not come whole
         self._retired = False
+        self._unfinished = 0  # bytes that have come since the latest reply, or a little less
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.problem: Exception = ConnectionResetError("the connection to the shard was lost")
 
@@ -74,6 +80,13 @@ class Link(asyncio.Protocol):
         if not self._keys:
             self._flush_soon()
         self._keys.append(key)
+
+    def get_part(self, key: bytes, first: int, last: int, waiter: Waiter) -> None:
+        """Ask for these bytes of the value of a canonical key, `last` included. Only on an open link."""
+        self._send(
+            b"*4\r\n$8\r\nGETRANGE\r\n$36\r\n%b\r\n%b%b" % (key, codec.bulk(str(first)), codec.bulk(str(last))),
+            waiter,
+        )
 
     def mget(self, keys: list[bytes], waiter: Waiter) -> None:
         """Ask for the values of canonical keys, with one reply for all of them. Only on an open link."""
@@ -134,13 +147,17 @@ class Link(asyncio.Protocol):
         """Hand the replies to those who asked. Raises ProtocolError, and IndexError for what nobody asked for."""
         waiters, gets = self._waiters, self._reader.gets
         self._reader.feed(data)
+        self._unfinished += len(data)
         while (reply := gets()) is not codec.NOT_ENOUGH:
+            self._unfinished = 0
             waiter = waiters.popleft()
             try:
                 waiter.answered(reply, self)
             except Exception:
                 # Whoever asked may be gone; those behind must still get their replies.
                 log.exception("a reply could not be delivered")
+        if self._unfinished > _MAX_REPLY:
+            raise hiredis.ProtocolError("a reply of too many bytes")
 
     def _checked(self, data: bytes) -> bytes:
         """What may be given to hiredis. Raises ProtocolError for the head of a reply with too many items.

@@ -8,6 +8,8 @@
        │           ▼
        └──────► waiting for the next topology ──► deadline: Unavailable
 
+Of a value above SMALL_VALUE the owner tells the size alone: that is `Large`, and `router/lookup/whole.py` goes on.
+
 The data of a version never change, so asking twice, or somebody else, is always right. Each link answers of one
 dataset, so that an answer is known to be of that one, however many were swapped meanwhile.
 """
@@ -21,19 +23,22 @@ from typing import Any, Final
 import hiredis
 
 from ringkv.cluster.errors import CorruptBlock, RingkvError, ShardUnavailable
-from ringkv.cluster.lease import refusal
+from ringkv.cluster.lease import large_size, refusal
+from ringkv.cluster.limits import SMALL_VALUE
 from ringkv.cluster.position import slot
+from ringkv.process.budget import Budget, memory_of
 from ringkv.router.lookup.durations import total
 from ringkv.router.lookup.hedging import HedgeBudget, HedgeDelay
 from ringkv.router.lookup.kept import Kept
-from ringkv.router.lookup.ledger import Ledger, too_many
+from ringkv.router.lookup.ledger import Ledger
 from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.sample import Sample
 from ringkv.router.lookup.topology import Topology
+from ringkv.router.lookup.whole import Large
 from ringkv.router.policy import DEADLINE, HEDGE_LOOK_INTERVAL, MAX_IN_FLIGHT, TICK
 
-Reply = bytes | None | ShardUnavailable
-"""A value, None for a key that is not in the dataset, or why neither can be told."""
+Reply = bytes | None | Large | ShardUnavailable
+"""A value, None for a key that is not in the dataset, the size alone of a large value, or why nothing can be told."""
 
 UNREACHABLE: Final = "no shard that owns this key could be reached"
 
@@ -44,7 +49,18 @@ class Lookup:
     `dataset_id` is the dataset that was asked for, None for whichever is served; then that of the answer.
     """
 
-    __slots__ = ("_lookups", "asked", "copies", "dataset_id", "key", "on_reply", "problem", "sent", "slot", "started")
+    __slots__ = (
+        "asked",
+        "copies",
+        "dataset_id",
+        "key",
+        "lookups",
+        "on_reply",
+        "problem",
+        "sent",
+        "slot",
+        "started",
+    )
 
     def __init__(
         self,
@@ -54,7 +70,7 @@ class Lookup:
         started: float,
         dataset_id: str | None,
     ) -> None:
-        self._lookups = lookups
+        self.lookups = lookups
         self.key = key
         self.slot = slot(key)
         self.on_reply: Callable[[Reply], None] | None = on_reply
@@ -65,11 +81,14 @@ class Lookup:
         self.sent = 0
         self.problem: RingkvError | None = None  # what the latest owner said, None if it could not be reached
 
+    def send(self, link: Link) -> None:
+        link.get(self.key, self)
+
     def abandon(self) -> None:
         """The client has gone: forget the reply, unless it was given already."""
         if self.on_reply is not None:
-            self._lookups.counters.abandoned += 1
-            self._lookups.finish(self)
+            self.lookups.counters.abandoned += 1
+            self.lookups.finish(self)
 
     def answered(self, reply: Any, link: Link) -> None:
         self.copies -= 1
@@ -77,19 +96,42 @@ class Lookup:
         if on_reply is None:
             return
         if type(reply) is not bytes and reply is not None:
+            if isinstance(reply, hiredis.ReplyError) and (size := large_size(str(reply))):
+                self.on_reply = None
+                self.dataset_id = link.dataset_id
+                self.lookups.end_large()
+                on_reply(Large(size, link.dataset_id))
+                return
             self.problem = refusal(str(reply)) if isinstance(reply, hiredis.ReplyError) else link.distrust(reply)
-            self._lookups.ask_again(self)
+            self.lookups.ask_again(self)
             return
         self.on_reply = None
         self.dataset_id = link.dataset_id
-        self._lookups.answered(self, reply, link)
+        self.lookups.answered(self, reply, link)
         on_reply(reply)
 
     def lost(self, _link: Link) -> None:
         self.copies -= 1
         if self.on_reply is not None:
             self.problem = None
-            self._lookups.ask_again(self)
+            self.lookups.ask_again(self)
+
+
+class PartLookup(Lookup):
+    """One of the bytes from `first` to `last`, included, of a value of which the size is known."""
+
+    __slots__ = ("first", "last")
+
+    first: int
+    last: int
+
+    def send(self, link: Link) -> None:
+        link.get_part(self.key, self.first, self.last, self)
+
+    def answered(self, reply: Any, link: Link) -> None:
+        if type(reply) is bytes and len(reply) != self.last - self.first + 1:
+            reply = len(reply)  # which is no answer
+        super().answered(reply, link)
 
 
 class Lookups(Ledger):
@@ -99,8 +141,9 @@ class Lookups(Ledger):
     `clock` counts seconds as the loop's clock does; uvloop's shows no more than milliseconds.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, budget: Budget | None = None) -> None:
         super().__init__()
+        self.budget = budget or Budget(memory_of(None))
         self._loop = asyncio.get_running_loop()
         self._clock = clock
         self.topology: Topology | None = None
@@ -121,17 +164,30 @@ class Lookups(Ledger):
         With `dataset_id` it is looked up there, though another one be served.
         """
         self.counters.requests += 1
-        if self.in_flight >= MAX_IN_FLIGHT:
+        if self.in_flight >= self.most:
             self.counters.refused += 1
             return None
         lookup = Lookup(self, key, on_reply, self._clock(), dataset_id)
+        self._begin(lookup)
+        return lookup
+
+    def start_part(
+        self, key: bytes, part: tuple[int, int], on_reply: Callable[[Reply], None], dataset_id: str
+    ) -> Lookup:
+        """Look up the bytes of a large value from the first to the last one, included: for these there is room."""
+        lookup = PartLookup(self, key, on_reply, self._clock(), dataset_id)
+        lookup.first, lookup.last = part
+        self.counters.requests += 1
+        self._begin(lookup)
+        return lookup
+
+    def _begin(self, lookup: Lookup) -> None:
         self.in_flight += 1
         self._young.append(lookup)
         if not self._ticking:
             self._ticking = True
             self._loop.call_later(TICK, self._tick)
         self._ask(lookup)
-        return lookup
 
     async def get(self, key: bytes) -> Reply:
         """What `start` calls back with, awaited."""
@@ -148,7 +204,7 @@ class Lookups(Ledger):
 
         lookup = self.start(key, reply, dataset_id)
         if lookup is None:
-            return too_many(), dataset_id
+            return self.too_many(), dataset_id
         try:
             return await done, lookup.dataset_id
         finally:
@@ -165,6 +221,7 @@ class Lookups(Ledger):
         The one before ends what it has begun; where it is of another dataset, it is kept for a while.
         """
         before, self.topology = self.topology, topology
+        self.most = min(MAX_IN_FLIGHT, self.budget.small // max(1, min(topology.dataset.largest, SMALL_VALUE)))
         self.kept.let_go(topology.dataset_id)
         if before is not None:
             if before.dataset_id == topology.dataset_id:
@@ -232,7 +289,7 @@ class Lookups(Ledger):
         lookup.asked += (link,)
         lookup.copies += 1
         lookup.sent += 1
-        link.get(lookup.key, lookup)
+        lookup.send(link)
 
     def _tick(self) -> None:
         now, young, old = self._clock(), self._young, self._old

@@ -50,10 +50,13 @@ class Topology:
 
     @property
     def dataset(self) -> Leased:
-        """The keys and bytes of the whole dataset; every key is leased on as many shards as own it."""
+        """The keys, bytes and largest value of the dataset; every key is leased on as many shards as own it."""
         copies = len(self.ring.owners[0])
         leased = self.leased.values()
-        return Leased(sum(shard.keys for shard in leased) // copies, sum(shard.bytes for shard in leased) // copies)
+        keys, size = (
+            sum(counts) // copies for counts in ((held.keys for held in leased), (held.bytes for held in leased))
+        )
+        return Leased(keys, size, max(held.largest for held in leased))
 
     def retire(self) -> None:
         """Let every link finish what is in flight, and close."""

@@ -12,29 +12,49 @@ that arrives alone is a lookup.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 from ringkv.cluster.position import are_canonical
 from ringkv.cluster.told import are_values
+from ringkv.resp import codec
+from ringkv.resp.connection import Connection
 from ringkv.resp.pending import Pending
-from ringkv.router.lookup.batch import places_by_link
+from ringkv.router.lookup.batch import Values, places_by_link
 from ringkv.router.lookup.durations import Durations
-from ringkv.router.lookup.ledger import too_many
 from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.lookup import Lookup, Lookups, Reply
+from ringkv.router.lookup.whole import Large
 from ringkv.router.policy import BATCH_PATIENCE
-from ringkv.router.redis.replies import key_of, unavailable
+from ringkv.router.redis.replies import FewKeys, key_of, unavailable
 
 
 class Pipeline(Pending):
-    """The replies to GETs, whose `keys`, as they came, may be added to until it is sent."""
+    """The replies to GETs, whose `keys`, as they came, may be added to until it is sent.
 
-    __slots__ = ("_left", "_lookups", "_null", "_parts", "_patience", "_replies", "_started", "keys")
+    Where some of the values are large, each of the replies takes its place in the client's line by itself.
+    """
 
-    def __init__(self, notify: Callable[[], None], lookups: Lookups, null: bytes, key: bytes) -> None:
-        super().__init__(notify)
+    __slots__ = (
+        "_client",
+        "_large",
+        "_left",
+        "_lookups",
+        "_null",
+        "_parts",
+        "_patience",
+        "_replies",
+        "_single",
+        "_started",
+        "keys",
+    )
+
+    def __init__(self, client: Connection, lookups: Lookups, null: bytes, key: bytes) -> None:
+        super().__init__(client.notify)
+        self._client = client
+        self._large: dict[int, Large] = {}
+        self._single: list[Pending] = []  # where the replies are made one by one
         self._lookups = lookups
         self._null = null
         self.keys = [key]
@@ -60,7 +80,7 @@ class Pipeline(Pending):
             self._look_up(range(count))
             return
         if not lookups.has_room(count):
-            self.answer(unavailable(too_many()) * count)
+            self.answer(unavailable(lookups.too_many()) * count)
             return
         lookups.sample.take_some(keys)
         by_link, nobodys = places_by_link(topology, keys)
@@ -84,7 +104,10 @@ class Pipeline(Pending):
             if part.pipeline is not None:
                 part.pipeline = None
                 self._lookups.end_abandoned(len(part.places))
+        for single in self._single:
+            single.abandon()
         self._end()
+        super().abandon()
 
     def answered(self, part: "_Part", values: list[bytes | None], durations: Durations) -> None:
         """Take the values of a part."""
@@ -114,12 +137,14 @@ class Pipeline(Pending):
         for place in places:
             lookup = self._lookups.start(self.keys[place], partial(self._take, place))
             if lookup is None:
-                self._take(place, too_many())
+                self._take(place, self._lookups.too_many())
             else:
                 self._started.append(lookup)
 
     def _take(self, place: int, outcome: Reply) -> None:
-        if isinstance(outcome, bytes):
+        if isinstance(outcome, Large):
+            self._large[place] = outcome
+        elif isinstance(outcome, bytes):
             self._replies[place] = b"$%d\r\n%b\r\n" % (len(outcome), outcome)
         else:
             self._replies[place] = self._null if outcome is None else unavailable(outcome)
@@ -127,10 +152,53 @@ class Pipeline(Pending):
 
     def _known(self, count: int) -> None:
         self._left -= count
-        if not self._left:
-            reply = b"".join(self._replies)
-            self._end()
-            self.answer(reply)
+        if self._left:
+            return
+        if self._large:
+            self._divide()
+            return
+        reply = b"".join(self._replies)
+        self._end()
+        self.answer(reply)
+
+    def _divide(self) -> None:
+        """Make the replies one by one."""
+        client, null, large = self._client, self._null, self._large
+        singles: list[Pending] = []
+        for place, reply in enumerate(self._replies):
+            single = Pending(client.notify)
+            if place in large:
+                single = FewKeys(client.notify, self._lookups, partial(_bulk, null)).known(
+                    [self.keys[place]], [large[place]]
+                )
+            else:
+                single.reply = reply
+            singles.append(single)
+        self._end()
+        if not client.replace(self, singles):
+            # Of a transaction, or one whose replies nobody hears.
+            self._single = singles
+            for single in singles:
+                single.notify = self._one_known
+            self.notify()
+
+    @property
+    def stuck(self) -> bool:  # type: ignore[override]
+        return bool(self._single) and self.reply is None
+
+    def turn(self, *, waits: bool = True) -> None:
+        for single in self._single:
+            if single.reply is None:
+                single.turn(waits=waits and not self.claims)
+                return
+
+    def _one_known(self) -> None:
+        self.claims = tuple(claim for single in self._single for claim in single.claims)
+        if any(single.reply is None for single in self._single):
+            self.notify()
+            return
+        replies, self._single = [single.reply or b"" for single in self._single], []
+        self.answer(b"".join(replies))
 
     def _hurry(self) -> None:
         """Some shard does not answer in time: go on with lookups, which hedge and retry."""
@@ -144,6 +212,10 @@ class Pipeline(Pending):
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
+
+
+def _bulk(null: bytes, values: Values) -> bytes:
+    return null if values[0] is None else codec.bulk(values[0])
 
 
 class _Part:

@@ -15,7 +15,7 @@ from ringkv.process.connections import ConnectionGuard
 from ringkv.resp import codec, config, protocol, strings, tracking
 from ringkv.resp.command import Args, Command
 from ringkv.resp.connection import Connection
-from ringkv.resp.pending import Awaited, Pending
+from ringkv.resp.pending import Pending
 from ringkv.resp.scan import Keys, Page
 from ringkv.resp.server import Info, Server, keyspace
 from ringkv.resp.session import Unchanged
@@ -23,7 +23,7 @@ from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.policy import FEW_KEYS
 from ringkv.router.redis import scan
 from ringkv.router.redis.pipeline import Pipeline
-from ringkv.router.redis.replies import Encode, FewKeys, key_of, many_keys, unavailable
+from ringkv.router.redis.replies import Encode, FewKeys, ManyKeys, key_of, unavailable
 
 
 @dataclass(eq=False)
@@ -73,8 +73,11 @@ class RedisConnection(Connection):
                 pipeline.keys.append(args[1])
                 return None
             pipeline.send()
-        self._pipeline = pipeline = Pipeline(self.notify, self.lookups, self.null, args[1])
+        self._pipeline = pipeline = Pipeline(self, self.lookups, self.null, args[1])
         return pipeline
+
+    def held(self, size: int) -> None:
+        self._guard.hold(self, size)
 
     def reading(self) -> Unchanged:
         lookups, before = self.lookups, self.lookups.topology
@@ -131,7 +134,7 @@ def exists(client: RedisConnection, args: Args) -> bytes | Pending:
 def _read(client: RedisConnection, args: Args, encode: Encode) -> bytes | Pending:
     keys = [key_of(arg) for arg in args[1:]]
     if len(keys) > FEW_KEYS:
-        return Awaited(client.notify, many_keys(client.lookups, keys, encode))
+        return ManyKeys(client.notify, client.lookups, keys, encode)
     return FewKeys(client.notify, client.lookups, encode).start(keys)
 
 

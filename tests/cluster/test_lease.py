@@ -106,12 +106,14 @@ def test_what_is_no_heartbeat_is_refused(reply: object) -> None:
         Heartbeat.parse(reply)
 
 
-@given(st.builds(Leased, COUNTS, COUNTS))
+@given(st.builds(Leased, COUNTS, COUNTS, COUNTS))
 def test_what_is_leased_reads_as_it_was_written(leased: Leased) -> None:
     assert Leased.parse(leased.reply().encode()) == leased
 
 
-@pytest.mark.parametrize("reply", [b"OK", b"OK 1", b"OK 1 x", b"OK 1 " + b"9" * 5000, b"OK 1 \xb2", None, 1])
+@pytest.mark.parametrize(
+    "reply", [b"OK", b"OK 1", b"OK 1 2", b"OK 1 2 x", b"OK 1 " + b"9" * 5000, b"OK 1 \xb2", None, 1]
+)
 def test_what_tells_of_no_lease_is_refused(reply: object) -> None:
     with pytest.raises(PeerError, match="not a reply to LEASE"):
         Leased.parse(reply)

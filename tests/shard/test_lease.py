@@ -50,7 +50,8 @@ def test_a_lease_is_of_what_the_ring_gives_to_this_name(
     mine = owned(ring, "b", list(example_pairs))
     reply = client.lease(dataset, ring)
     assert client("DBSIZE") == len(mine)
-    assert reply == b"OK %d %b" % (len(mine), client.info()["leased_bytes"].encode())
+    largest = max(map(len, example_pairs.values()))
+    assert reply == b"OK %d %b %d" % (len(mine), client.info()["leased_bytes"].encode(), largest)
     least = sum(20 + len(example_pairs[key]) for key in mine)
     assert least < int(reply.split()[2]) <= least + 16 * PARTITIONS
     assert int(client.info()["leased_partitions"]) == len(ring.owned_by("b"))

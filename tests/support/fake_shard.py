@@ -5,7 +5,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, cast
 
-from ringkv.cluster.lease import WRONG_DATASET, Heartbeat, Leased, LeaseRequest, Offered, versions_section
+from ringkv.cluster.lease import (
+    TOO_LARGE,
+    WRONG_DATASET,
+    Heartbeat,
+    Leased,
+    LeaseRequest,
+    Offered,
+    too_large,
+    versions_section,
+)
+from ringkv.cluster.limits import SMALL_VALUE
 from ringkv.cluster.ring import build_ring
 from ringkv.process.address import Address
 from ringkv.resp import codec
@@ -60,11 +70,26 @@ def garbage(_shard: "FakeShard", _key: bytes) -> bytes:
     return b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
 
+def small(reply: bytes | None) -> bytes | None:
+    """The reply, or in place of a large value its size."""
+    if reply is None or len(reply) <= SMALL_VALUE:
+        return reply
+    size = int(reply[1 : reply.index(b"\r\n")])
+    return codec.error(TOO_LARGE, too_large(size)) if size > SMALL_VALUE else reply
+
+
+def part(reply: bytes | None, first: int, last: int) -> bytes | None:
+    """Of a value in the reply, these bytes alone."""
+    if reply is None or reply[:1] != b"$":
+        return reply
+    return codec.bulk(reply[reply.index(b"\r\n") + 2 : -2][first : last + 1])
+
+
 def each(shard: "FakeShard", keys: list[bytes]) -> bytes | None:
-    """MGET as GET for each key: an error, garbage or silence for one is that for all."""
+    """MGET as GET for each key: an error, garbage, silence or a large value for one is that for all."""
     replies = []
     for key in keys:
-        reply = shard.answer(shard, key)
+        reply = small(shard.answer(shard, key))
         if reply is None or reply[:1] != b"$":
             return reply
         replies.append(reply)
@@ -214,18 +239,28 @@ class _Session(asyncio.Protocol):
                 self._transport.write(reply)
 
     def _reply(self, name: bytes, *args: bytes) -> bytes | None:
-        shard, dataset_id = self._shard, self._dataset_id
+        shard = self._shard
         match name:
-            case b"MGET":
-                return shard._mget(list(args), dataset_id)  # noqa: SLF001 - one thing in two classes
             case b"KEYSFROM":
-                return shard._keys_from(int(args[0]), int(args[1]))  # noqa: SLF001
+                return shard._keys_from(int(args[0]), int(args[1]))  # noqa: SLF001 - one thing in two classes
             case b"INFO":
                 return shard._info()  # noqa: SLF001
             case b"HEARTBEAT":
                 return codec.simple(shard.heartbeat.reply())
             case b"LEASE":
                 return self._lease(LeaseRequest.parse(list(args)))
+            case _:
+                return self._read(name, *args)
+
+    def _read(self, name: bytes, *args: bytes) -> bytes | None:
+        shard, dataset_id = self._shard, self._dataset_id
+        match name:
+            case b"MGET":
+                return shard._mget(list(args), dataset_id)  # noqa: SLF001
+            case b"GETRANGE":
+                return part(shard._get(args[0], dataset_id), int(args[1]), int(args[2]))  # noqa: SLF001
+            case b"GET":
+                return small(shard._get(args[0], dataset_id))  # noqa: SLF001
             case _:
                 ask = shard._exists if name == b"EXISTS" else shard._get  # noqa: SLF001
                 return ask(args[-1], dataset_id)

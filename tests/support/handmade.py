@@ -78,6 +78,7 @@ def write_rows(
         "dataset_id": dataset_id(COUNT, digests),
         "keys": len(rows),
         "bytes": int(sizes.sum()),
+        "largest": max((len(row[2]) for row in rows), default=0),
         "partitions": COUNT,
         "blocks": COUNT,
         "segments": [{"name": segment_name(0), "size": len(content), "first": 0, "last": COUNT}],

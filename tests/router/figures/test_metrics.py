@@ -243,7 +243,7 @@ async def test_what_goes_wrong_is_counted_by_how_it_ended(
     assert await results() == dict.fromkeys(RESULTS, 0) | {"abandoned": 1}
     assert (await router(f"/{KEY}")).status == 503
     assert await results() == dict.fromkeys(RESULTS, 0) | {"abandoned": 1, "unavailable": 1}
-    monkeypatch.setattr("ringkv.router.lookup.lookup.MAX_IN_FLIGHT", 0)
+    monkeypatch.setattr(router.lookups, "most", 0)
     assert (await router(f"/{KEY}")).status == 503
     assert await results() == dict.fromkeys(RESULTS, 0) | {"abandoned": 1, "unavailable": 1, "refused": 1}
     assert (await router(f"/{KEY}", headers='If-None-Match: "dataset-1"\r\n')).status == 304

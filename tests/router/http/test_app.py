@@ -146,8 +146,8 @@ async def test_a_key_that_nobody_can_tell_of_is_503_with_retry_after_and_never_4
 
 
 async def test_too_many_requests_are_503_at_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ringkv.router.lookup.lookup.MAX_IN_FLIGHT", 0)
     router = await serve()
+    monkeypatch.setattr(router.lookups, "most", 0)
     response = await router(f"/{KEY}")
     assert (response.status, response.headers["Retry-After"]) == (503, "1")
     assert "wait already" in one_plain_line(response)

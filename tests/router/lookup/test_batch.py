@@ -5,9 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-import ringkv.router.lookup.batch
-import ringkv.router.lookup.ledger
-import ringkv.router.lookup.lookup
 from ringkv.cluster.errors import ShardUnavailable, TooManyRequests
 from ringkv.cluster.position import slot
 from ringkv.resp import codec
@@ -225,8 +222,8 @@ async def test_without_any_shard_the_deadline_ends_it() -> None:
 
 
 async def test_more_calls_than_the_limit_are_refused_at_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ringkv.router.lookup.ledger, "MAX_IN_FLIGHT", 0)
     lookups = await lookups_of(await start(a=value))
+    monkeypatch.setattr(lookups, "most", 0)
     with pytest.raises(TooManyRequests, match="wait already"):
         await get_many(lookups, KEYS)
     assert lookups.counters.refused == 1

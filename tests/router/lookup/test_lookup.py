@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-import ringkv.router.lookup.lookup
 from ringkv.cluster.errors import ShardUnavailable, TooManyRequests
 from ringkv.router.lookup.lookup import Lookups
 from tests.support.batches import lookups_of
@@ -189,8 +188,8 @@ async def test_a_callback_that_raises_does_not_disturb_the_ones_behind_it(
 
 
 async def test_more_requests_than_the_limit_are_refused_at_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ringkv.router.lookup.lookup, "MAX_IN_FLIGHT", 5)
     lookups = await lookups_of(await start(a=silence), 1)
+    monkeypatch.setattr(lookups, "most", 5)
     asking = [asyncio.create_task(lookups.get(key)) for key in KEYS[:5]]
     await asyncio.sleep(0)
     assert isinstance(await lookups.get(KEYS[5]), TooManyRequests)

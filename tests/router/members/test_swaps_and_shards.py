@@ -44,7 +44,7 @@ async def test_a_shard_that_offers_something_else_when_it_is_asked_is_asked_what
 
     def late(shard: FakeShard, request: LeaseRequest) -> bytes:
         gone.append(request)
-        shard.answer_lease = lambda _shard, _request: codec.simple("OK 1 100")
+        shard.answer_lease = lambda _shard, _request: codec.simple("OK 1 100 5")
         routed.offer(C, B)
         return codec.error(WRONG_DATASET, "y offers other datasets")
 

@@ -2,8 +2,6 @@
 
 import pytest
 
-import ringkv.router.lookup.ledger
-import ringkv.router.lookup.lookup
 from ringkv.resp import codec
 from ringkv.router.policy import FEW_KEYS
 from tests.support.data import random_keys
@@ -43,15 +41,14 @@ async def test_a_damaged_partition_is_clusterdown_with_its_reason(start: Start, 
 
 @pytest.mark.parametrize("request_", [("GET",), ("MGET", KEYS[1]), ("MGET", *KEYS[1 : FEW_KEYS + 9])])
 async def test_too_many_requests_are_told_to_try_again(
-    start: Start, serve: Serve, monkeypatch: pytest.MonkeyPatch, request_: tuple[bytes | str, ...]
+    start: Start, serve: Serve, request_: tuple[bytes | str, ...]
 ) -> None:
     (shard,) = await start(a=silence)
     port = await serve(shard)
     waiting, client = await port.connect(), await port.connect()
     waiting.send(codec.get_commands(KEYS[:20]))
     await shard.arrived(20)
-    for module in (ringkv.router.lookup.lookup, ringkv.router.lookup.ledger):
-        monkeypatch.setattr(module, "MAX_IN_FLIGHT", 20)
+    port.lookups.most = 20
     name, *keys = request_
     assert told(await client(name, KEYS[0], *keys)).startswith("TRYAGAIN ")
     shard.write(together(shard, KEYS[:20]))
