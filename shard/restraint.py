@@ -12,6 +12,9 @@ from typing import Final
 SHARE: Final = 0.15
 """Of one processor, for the threads of the process while somebody asks: there may be several shards on a machine."""
 
+SPACING: Final = 0.01
+"""Seconds between two pieces at least, while somebody asks: together they would be in his way for longer than each."""
+
 LONGEST: Final = 0.25
 """Seconds of one pause. After it is looked again whether somebody asks."""
 
@@ -35,8 +38,7 @@ class Restraint:
                 return False
             self._seen = asked
             self._free = max(self._free + begun / SHARE, now)
-            if (pause := self._free - now) <= 0:
-                return True
+            pause = max(self._free - now, SPACING)
             await asyncio.sleep(min(pause, LONGEST))
             if pause <= LONGEST:
                 return True
