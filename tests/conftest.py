@@ -3,8 +3,10 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ from filelock import FileLock
 from ringkv.dataset.generate import lines
 from ringkv.dataset.packing.local import pack
 from tests.support.data import EXAMPLE, read_pairs
-from tests.support.processes import Spawner
+from tests.support.processes import SpawnedShard, Spawner
+from tests.support.resp import Client
 from tests.support.store import StoreServer
 
 
@@ -54,6 +57,21 @@ def spawn(cache: Path) -> Iterator[Spawner]:
     spawner = Spawner(cache)
     yield spawner
     spawner.close()
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[SpawnedShard], Client]]:
+    """Connections to shards on Unix sockets, which end with the test."""
+    with ExitStack() as stack:
+
+        def opened(shard: SpawnedShard) -> Client:
+            client = socket.socket(socket.AF_UNIX)
+            stack.callback(client.close)
+            client.settimeout(30)
+            client.connect(shard.socket)
+            return Client(client)
+
+        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,7 @@
 """From a bucket to a client: published, fetched by shards on an empty disk, and read by programs without any server."""
 
 import asyncio
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,20 +21,6 @@ def catalog(spawn: Spawner, bucket: str) -> str:
     published = spawn("publish", EXAMPLE, bucket)
     assert published.wait() == 0, published.err
     return bucket
-
-
-@pytest.fixture
-def connect() -> Iterator[Callable[[SpawnedShard], Client]]:
-    with ExitStack() as stack:
-
-        def opened(shard: SpawnedShard) -> Client:
-            client = socket.socket(socket.AF_UNIX)
-            stack.callback(client.close)
-            client.settimeout(60)
-            client.connect(shard.socket)
-            return Client(client)
-
-        yield opened
 
 
 def told(shard: SpawnedShard) -> Metrics:
