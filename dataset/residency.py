@@ -5,12 +5,18 @@ wanted pages get another advice than the rest, which makes mappings of them.
 """
 
 import mmap
+import threading
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
 MAX_RUNS: Final = 16_384
 """A run of pages costs two mappings of the 65,530 that Linux gives a process; real rings make some 1,000."""
+
+MADV_POPULATE_READ: Final = 22
+"""Map pages that are in the page cache, of Linux 5.14; unlike a look at them it cannot kill where a file was cut off.
+Python names it from 3.13 on."""
 
 Span = tuple[int, int]
 """The first byte of something in the file, and the first one behind it."""
@@ -22,6 +28,8 @@ class Residency:
     def __init__(self, mapped: mmap.mmap) -> None:
         self._map = mapped
         self._kept: dict[int, Span] = {}
+        self._runs: list[Span] = []
+        self._lock = threading.Lock()
 
     def keep(self, spans: Mapping[int, Span]) -> None:
         """Let the pages of these partitions become resident, beside those that are kept already."""
@@ -34,6 +42,20 @@ class Residency:
             self._kept.pop(partition, None)
         self._settle()
 
+    def populate(self, start: int, end: int) -> None:
+        """Map the pages of these bytes that are kept, so that not even the first look at them has to.
+
+        May run in another thread: what was released while it read is not mapped again.
+        """
+        # An older kernel: the first look does it. Closed: a shard may have ended meanwhile.
+        with self._lock, suppress(OSError, ValueError):
+            for first, stop in self._runs[max(0, bisect_right(self._runs, (start, end)) - 1) :]:
+                if first >= end:
+                    break
+                begin = max(first, start // mmap.PAGESIZE * mmap.PAGESIZE)
+                if begin < (until := min(stop, end)):
+                    self._map.madvise(MADV_POPULATE_READ, begin, until - begin)
+
     def _settle(self) -> None:
         """Tell the kernel which pages are wanted, and drop all others from the process."""
         if self._map.closed:
@@ -42,7 +64,8 @@ class Residency:
         if len(runs) > MAX_RUNS:
             runs = [(runs[0][0], runs[-1][1])]
         # A limit on mappings may make the kernel refuse advice: then more pages are resident than need be.
-        with suppress(OSError):
+        with self._lock, suppress(OSError):
+            self._runs = runs
             end = 0
             for start, stop in runs:
                 self._forget(end, start)

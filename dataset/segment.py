@@ -26,10 +26,6 @@ from ringkv.dataset.residency import Residency
 
 _UNSUPPORTED: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
-MADV_POPULATE_READ: Final = 22
-"""Map pages that are in the page cache, of Linux 5.14; unlike a look at them it cannot kill where a file was cut off.
-Python names it from 3.13 on."""
-
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 FETCHES: Final = 2
@@ -154,13 +150,6 @@ class Segment:
                 return False
         origin.kept("")
         return True
-
-    def populate(self, start: int, end: int) -> None:
-        """Map the pages of these bytes, so that not even the first look at them has to."""
-        first = start // mmap.PAGESIZE * mmap.PAGESIZE
-        # An older kernel: the first look does it. Closed: a shard may have ended meanwhile.
-        with suppress(OSError, ValueError):
-            self.map.madvise(MADV_POPULATE_READ, first, end - first)
 
     def look(self) -> Stamp:
         """The file's stamp as it is now. Raises PackedFileChanged if that alone shows that its bytes are others."""

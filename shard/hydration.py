@@ -173,7 +173,7 @@ def _look(batch: _Batch, *, populate: bool) -> list[Wanted]:
     found = [one for one in batch.wanted if batch.segment.local(one.row) is not None]
     if populate:
         for run in _runs(found):
-            batch.segment.populate(*_extent(run))
+            batch.segment.residency.populate(*_extent(run))
     return found
 
 
@@ -189,7 +189,7 @@ def _keep(segment: Segment, request: Request, data: memoryview, *, populate: boo
         if segment.keep(first, data[first - start : last - start]):
             kept += run
             if populate:
-                segment.populate(first, last)
+                segment.residency.populate(first, last)
     return kept, wrong
 
 

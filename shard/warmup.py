@@ -133,7 +133,7 @@ def _read(segment: Segment, rows: list[Row]) -> list[str]:
         why_wrong(data[max(0, row.offset - start) : row.offset - start + row.size], row) and _read_one(segment, row)
         for row in rows
     ]
-    segment.populate(start, end)
+    segment.residency.populate(start, end)
     return found
 
 

@@ -88,7 +88,8 @@ def test_the_end_of_the_connection_ends_the_lease_and_its_pages(
     empty = resident(shard.spawned.pid, packed)
     keys = int(holder.lease(info["dataset_id"], ring_of("b", partitions=int(info["partitions"]))).split()[1])
     assert keys == 100_000
-    assert resident(shard.spawned.pid, packed) > packed.stat().st_size * 0.9
+    size = sum(path.stat().st_size for path in packed.glob("segment-*"))
+    wait_for(lambda: resident(shard.spawned.pid, packed) > size * 0.5)  # so it is released while the rest is read
     holder.socket.close()
     wait_for(lambda: watcher("DBSIZE") == 0)
     wait_for(lambda: resident(shard.spawned.pid, packed) <= empty + (256 << 10))
