@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,9 @@ from bench.processes import Processes, free_port
 
 SERVERS: Final = 3
 BLOCK: Final = 1 << 20
+
+SETTLED: Final = 10.0
+"""Seconds after which all that was sent to a memcached is in its counts."""
 
 # Requests a connection: by default nginx closes it after 1,000, which no load balancer in front would want.
 CONFIGURATION: Final = """\
@@ -109,7 +113,10 @@ def fill(sockets: list[Path], pairs: Iterable[tuple[int, bytes, bytes]], count: 
             connection.connect(str(path))
         for server, block in _blocks(pairs, len(sockets)):
             connections[server].sendall(block)
-        stored = sum(_items(connection) for connection in connections)
+        until = time.monotonic() + SETTLED
+        # An item on its way to a file is in no count for a moment.
+        while (stored := sum(map(_items, connections))) != count and time.monotonic() < until:
+            time.sleep(0.1)
     finally:
         for connection in connections:
             connection.close()
