@@ -128,6 +128,10 @@ class ConnectionGuard:
             if not of_peer:
                 del self._peers[record.peer]
 
+    def unheard(self) -> bool:
+        """Whether there is a client that has connected and not said anything so far."""
+        return any(client.waiting() == _NEW for client in self._records)
+
     def _make_room(self, peer: str) -> bool:
         """Whether there is a place for another connection of this peer, now at least."""
         limits = self._limits

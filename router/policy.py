@@ -142,8 +142,9 @@ FLAP_HOLD_MAX: Final = 30.0
 """A shard that is lost within FLAP_UPTIME of joining, or while joining, is kept out: longer each time it happens."""
 
 LINGER_SECONDS: Final = 0.5
-"""How long a router that is told to stop, and accepts nobody any more, waits for the first request of those who have
-just connected: closed at once, they would have been answered by nobody."""
+LINGER_MAX: Final = 2.0
+"""How long a router that is told to stop, and accepts nobody any more, waits for the next request of those who are
+connected; and at most, while some have not sent their first one: closed at once, they would be answered by nobody."""
 
 DRAIN_SECONDS: Final = 6.0
 """How long requests in flight may take to end when the router stops: above their deadline, below the 10 s after

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from aiohttp import web
 
@@ -24,10 +25,12 @@ from ringkv.router.http.port import HttpPort, HttpSettings
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.members.controller import Cluster, Controller
 from ringkv.router.members.events import EventLog, Kind
-from ringkv.router.policy import DRAIN_SECONDS, LINGER_SECONDS
+from ringkv.router.policy import DRAIN_SECONDS, LINGER_MAX, LINGER_SECONDS
 from ringkv.router.redis.port import RedisPort
 
 log = logging.getLogger("ringkv.router")
+
+LINGER_LOOKS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,6 @@ async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -
         bound: HttpPort(lookups, reporter, guard, port_settings)
         for bound, port_settings in _http_ports(worker, http_settings)
     }
-    http = ports[worker.http]
     for port in ports.values():
         await port.setup()
     _reload_on_hangup(access, redis)
@@ -93,14 +95,23 @@ async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -
                 await site.stop()
             if listening is not None:
                 listening.close()
-            if http.server is not None and http.server.connections:
-                await asyncio.sleep(LINGER_SECONDS)
+            await _linger(guard)
             await asyncio.gather(*(port.cleanup() for port in ports.values()), redis.drain(DRAIN_SECONDS))
             reconciling.cancel()
     finally:
         for port in ports.values():
             await port.cleanup()
     log.info("router stopped")
+
+
+async def _linger(guard: ConnectionGuard) -> None:
+    """Wait for what those who are connected are about to ask for."""
+    if guard:
+        await asyncio.sleep(LINGER_SECONDS)
+    for _ in range(LINGER_LOOKS):
+        if not guard.unheard():
+            break
+        await asyncio.sleep((LINGER_MAX - LINGER_SECONDS) / LINGER_LOOKS)
 
 
 def _reload_on_hangup(access: Access, redis: RedisPort) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ringkv.cli import main
 from ringkv.router.policy import DRAIN_SECONDS as ROUTER_DRAINS
-from ringkv.router.policy import LINGER_SECONDS
+from ringkv.router.policy import LINGER_MAX
 from ringkv.shard.server import DRAIN_SECONDS as SHARD_DRAINS
 from tests.deploy.manifests import OVERLAYS, Document, Manifests, Pod, rendered
 from tests.docs.tables import rows
@@ -213,7 +213,7 @@ def test_a_pod_has_the_time_to_leave(manifests: Manifests) -> None:
     router, shard = manifests.pod("router"), manifests.pod("shard")
     command, seconds = router.container["lifecycle"]["preStop"]["exec"]["command"]
     assert command == "sleep"
-    assert int(seconds) + LINGER_SECONDS + ROUTER_DRAINS + 5 < router.spec["terminationGracePeriodSeconds"]
+    assert int(seconds) + LINGER_MAX + ROUTER_DRAINS + 5 < router.spec["terminationGracePeriodSeconds"]
     assert shard.spec["terminationGracePeriodSeconds"] > SHARD_DRAINS + 5
     for pod in (router, shard):
         live = pod.probes["livenessProbe"]

@@ -2,6 +2,9 @@
 
 import os
 import signal
+import socket
+import time
+from urllib.request import urlopen
 
 import pytest
 import redis
@@ -10,6 +13,9 @@ from tests.e2e.test_lifecycle import KEY
 from tests.support.data import EXAMPLE
 from tests.support.processes import Spawned, Spawner, wait_for
 from tests.support.visitors import visitors
+
+LATE = 0.8
+"""Seconds after which a client on a busy machine sends what it connected for."""
 
 
 def start(spawn: Spawner, workers: int) -> tuple[Spawned, int, int]:
@@ -49,3 +55,27 @@ def test_a_router_can_be_stopped_while_it_begins_anew(spawn: Spawner, workers: i
     assert router.wait() in {0, -signal.SIGTERM}
     wait_for(lambda: not router.living())
     assert list(router.runtime.iterdir()) == []
+
+
+def test_a_router_that_is_stopped_answers_who_has_connected_and_is_slow_to_ask(spawn: Spawner) -> None:
+    router, port, redis_port = start(spawn, 1)
+    requests = {
+        port: (b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % KEY.encode(), b"\r\n\r\n1234"),
+        redis_port: (b"GET %b\r\n" % KEY.encode(), b"$4\r\n1234\r\n"),
+    }
+    connected = {port: socket.create_connection(("127.0.0.1", port)) for port in requests}
+
+    def accepted() -> bool:
+        with urlopen(f"http://127.0.0.1:{port}/metrics") as metrics:
+            return b"\nringkv_connections 3.0\n" in metrics.read()  # this question's among them
+
+    wait_for(accepted, "they were not accepted")
+    router.process.terminate()
+    router.wait_for_line("router is leaving")
+    time.sleep(LATE)
+    for asked, client in connected.items():
+        request, answer = requests[asked]
+        with client:
+            client.sendall(request)
+            assert client.recv(1 << 16).endswith(answer)
+    assert router.wait() == 0
