@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +30,7 @@ from ringkv.deploy.following import Following, Given
 from ringkv.deploy.versions import OwnVersions
 from ringkv.process.access import EVERYBODY, AccessFiles
 from ringkv.process.address import Address
+from ringkv.process.budget import memory_of
 from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
 from ringkv.process.forking import fork_server
 from ringkv.process.logs import LogStyle
@@ -107,6 +108,7 @@ def _start(
 ) -> None:
     addresses = {f"shard-{n}": Address(f"{runtime}/shard-{n}.sock", None) for n in range(1, settings.shards + 1)}
     nodes = settings.nodes or settings.shards * (None,)
+    limits = replace(settings.limits, memory=memory_of(settings.limits.memory, settings.shards + len(workers)))
     supervisor.keep(
         {
             name: partial(
@@ -117,7 +119,7 @@ def _start(
                     address,
                     leased=True,
                     warm_rate=settings.warm_rate,
-                    limits=settings.limits,
+                    limits=limits,
                     direct=Direct(node, node) if node else None,
                 ),
             )
@@ -125,7 +127,7 @@ def _start(
         }
     )
     cluster = Cluster(Discovery(frozenset(addresses.values())), settings.replicas, gate=settings.gate)
-    router = RouterSettings(cluster, cors=settings.cors, limits=settings.limits, access=settings.access)
+    router = RouterSettings(cluster, cors=settings.cors, limits=limits, access=settings.access)
     supervisor.keep(ringkv.router.workers.parts(router, workers, runtime))
 
 

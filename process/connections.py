@@ -7,7 +7,8 @@
 
 A connection says what its client owes, and a mark that changes with all that comes of it. To answer a request costs
 nothing more for that: each connection is looked at once a second. Where there are as many as may be, one more takes
-the place of the one that has been idle for longest.
+the place of the one that has been idle for longest. Where much is held for all of them together, by what the process
+has memory for (`ringkv.process.budget`), those that would add to it wait, and those go that have kept it for longest.
 """
 
 import asyncio
@@ -15,6 +16,8 @@ import logging
 from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, Protocol
+
+from ringkv.process.budget import Budget, memory_of
 
 log = logging.getLogger("ringkv.process")
 
@@ -24,10 +27,11 @@ Owed = Literal["header", "idle", "body", "send", "nothing"]
 Waiting = tuple[Owed, float]
 """What the client owes, and the mark."""
 
-Reason = Literal["header", "idle", "body", "send", "evicted", "refused"]
-"""Why a connection is closed: it kept the process waiting, or another took its place, or there was none for it."""
+Reason = Literal["header", "idle", "body", "send", "evicted", "refused", "memory"]
+"""Why a connection is closed: it kept the process waiting, another took its place, there was none for it, or what is
+held for clients is too much."""
 
-REASONS: Final[tuple[Reason, ...]] = ("header", "idle", "body", "send", "evicted", "refused")
+REASONS: Final[tuple[Reason, ...]] = ("header", "idle", "body", "send", "evicted", "refused", "memory")
 
 SLICES: Final = 10
 SLICE_SECONDS: Final = 0.1
@@ -35,6 +39,9 @@ SLICE_SECONDS: Final = 0.1
 
 TELL_SECONDS: Final = 1.0
 """Between two lines of the log, at least: under attack there would be thousands."""
+
+PRESSED_SECONDS: Final = 2.0
+"""For which a client of whom nothing comes may hold up others that are not read from, as there is no memory for it."""
 
 _EVICTABLE: Final = frozenset({"header", "idle"})
 """What nobody misses, compared with a request that is being answered."""
@@ -50,13 +57,19 @@ class Guarded(Protocol):
     def waiting(self) -> Waiting:
         """What the client owes now. The mark must change whenever something of that comes, and need not otherwise."""
 
+    def stall(self, *, stalled: bool) -> None:
+        """Read no more from the client, or go on with that."""
+
     def drop(self, reason: Reason) -> None:
         """Close at once; where a body does not come, the request may still be refused in good order."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Seconds, and numbers of connections; 0 is without limit. The times are nginx's, `most` is Redis's."""
+    """Seconds, and numbers of connections; 0 is without limit. The times are nginx's, `most` is Redis's.
+
+    `memory` are the bytes that the process may take; None is a share of what there is.
+    """
 
     header: float = 60.0
     idle: float = 75.0
@@ -64,9 +77,10 @@ class ConnectionLimits:
     send: float = 60.0
     most: int = 10_000
     per_peer: int = 0  # clients behind one proxy have one address
+    memory: int | None = None
 
     def __post_init__(self) -> None:
-        assert all(getattr(self, field.name) >= 0 for field in fields(self))
+        assert all((getattr(self, field.name) or 0) >= 0 for field in fields(self))
 
     def seconds(self, owed: Owed) -> float:
         """How long a client may owe this."""
@@ -83,6 +97,7 @@ class _Record:
     peer: str
     waiting: Waiting
     since: float
+    held: int = 0
 
 
 class ConnectionGuard:
@@ -90,9 +105,12 @@ class ConnectionGuard:
 
     def __init__(self, limits: ConnectionLimits = DEFAULT_LIMITS) -> None:
         self.closed: dict[str, int] = dict.fromkeys(REASONS, 0)
+        self.budget = Budget(memory_of(limits.memory))
         self._limits = limits
         self._records: OrderedDict[Guarded, _Record] = OrderedDict()  # the one looked at longest ago comes first
         self._evictable: OrderedDict[Guarded, None] = OrderedDict()  # the one idle for longest comes first
+        self._holding: OrderedDict[Guarded, None] = OrderedDict()  # for whom something is held, the longest first
+        self._stalled: OrderedDict[Guarded, None] = OrderedDict()  # who is not read from, in the order of their coming
         self._peers: defaultdict[str, dict[Guarded, None]] = defaultdict(dict)
         self._told = dict(self.closed)
         self._told_at = float("-inf")
@@ -122,6 +140,9 @@ class ConnectionGuard:
         if record is None:
             return
         self._evictable.pop(client, None)
+        self._holding.pop(client, None)
+        self._stalled.pop(client, None)
+        self.budget.held -= record.held
         if record.peer:
             of_peer = self._peers[record.peer]
             del of_peer[client]
@@ -131,6 +152,43 @@ class ConnectionGuard:
     def unheard(self) -> bool:
         """Whether there is a client that has connected and not said anything so far."""
         return any(client.waiting() == _NEW for client in self._records)
+
+    def hold(self, client: Guarded, size: int) -> None:
+        """Note how many bytes are held for a client now: of what it has sent without an end, or does not read."""
+        record, budget = self._records.get(client), self.budget
+        if record is None:
+            return
+        budget.held += size - record.held
+        record.held = size
+        if not size:
+            self._holding.pop(client, None)
+            self._resume(client)
+            return
+        self._holding[client] = None
+        if budget.pressed and client not in self._stalled:
+            self._stalled[client] = None
+            client.stall(stalled=True)
+        while budget.exceeded:
+            self._drop_for_memory(next(iter(self._holding)))
+
+    def _resume(self, client: Guarded) -> None:
+        if client in self._stalled:
+            del self._stalled[client]
+            client.stall(stalled=False)
+
+    def _drop_for_memory(self, client: Guarded) -> None:
+        self.leave(client)
+        self._drop(client, "memory")
+
+    def _ease(self, now: float) -> None:
+        """Let those go on that are not read from, as far as there is memory now, or make some."""
+        while self._stalled and not self.budget.pressed:
+            self._resume(next(iter(self._stalled)))
+        if self._stalled:
+            for client in [each for each in self._holding if now - self._records[each].since >= PRESSED_SECONDS]:
+                if not self.budget.pressed:
+                    break
+                self._drop_for_memory(client)
 
     def _make_room(self, peer: str) -> bool:
         """Whether there is a place for another connection of this peer, now at least."""
@@ -171,6 +229,7 @@ class ConnectionGuard:
                 client = next(iter(self._records))
                 self._records.move_to_end(client)
                 self._look_at(client, now)
+            self._ease(now)
             self._tell(now)
         finally:
             self._looking = bool(self._records) or self._told != self.closed
@@ -201,6 +260,10 @@ class ConnectionGuard:
                 "no more connections may be open: %d idle ones were closed for new ones, %d new ones at once",
                 new["evicted"],
                 new["refused"],
+            )
+        if new["memory"]:
+            log.warning(
+                "%d connections were closed: clients sent no ends, or did not read, and memory is short", new["memory"]
             )
         if late := new["header"] + new["body"] + new["send"]:
             log.info("%d connections were closed whose clients sent no whole request, or did not read", late)

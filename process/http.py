@@ -11,13 +11,32 @@ from functools import partial
 from typing import Any, Final
 
 from aiohttp import hdrs, web
-from aiohttp.streams import StreamReader
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
 from ringkv.process.connections import ConnectionGuard, Reason, Waiting
 
 Handler = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
+
+MAX_WAITING: Final = 8
+"""Requests of one connection that are parsed before they are answered; what is behind them is not looked at."""
+
+BODY_BYTES: Final = 1 << 16
+"""Of a body, twice as many are read before somebody asks for them."""
+
+UNNOTED: Final = 4096
+"""Bytes of a request that has begun, or waits, which are counted for nobody: all usual ones."""
+
+PARSED: Final = 4096
+"""About the bytes that a parsed request takes."""
+
+TOO_MUCH: Final = (
+    b"HTTP/1.1 413 Content Too Large\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: 57\r\nConnection: close\r\n\r\n"
+    b"no memory for a request that does not end, among others.\n"
+)
+"""What is said to a client that has sent a part of a request when there is too much of such parts."""
 
 NEVER: Final = 10 * 365 * 86_400.0
 """Seconds after which aiohttp itself would close an idle connection: its timer knows no limits but its own."""
@@ -30,14 +49,18 @@ class NoText(Exception):
 class GuardedConnection(RequestHandler):
     """One connection, guarded by `guard`."""
 
-    __slots__ = ("_body", "_guard", "_opened", "_partial")
+    __slots__ = ("_begun", "_body", "_carried", "_guard", "_noted", "_opened", "_partial")
 
     def __init__(self, manager: web.Server, guard: ConnectionGuard, **kwargs: Any) -> None:
-        super().__init__(manager, keepalive_timeout=NEVER, **kwargs)
+        super().__init__(manager, keepalive_timeout=NEVER, read_bufsize=BODY_BYTES, **kwargs)
         self._guard = guard
         self._body: StreamReader | None = None  # of the latest request
         self._opened = 0.0  # what aiohttp's timer shows until the first request is answered
         self._partial = False  # whether a part of a request's head has come
+        self._begun = 0  # bytes of that
+        self._carried = 0  # bytes that a handler has made of what it has read
+        self._noted = 0  # bytes that are held for the client
+        self._max_msg_queue_size, self._msg_queue_resume_size = MAX_WAITING, MAX_WAITING // 2
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -48,6 +71,37 @@ class GuardedConnection(RequestHandler):
         self._guard.leave(self)
         super().connection_lost(exc)
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.note()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.note()
+
+    def carry(self, size: int) -> None:
+        """So many bytes of memory are taken by what a handler has read of its request, until it is answered."""
+        self._carried = size
+        self.note()
+
+    def note(self) -> None:
+        """Tell the guard how much is held for the client, if that has changed, and is much."""
+        transport = self.transport
+        if transport is None:
+            return
+        size = self._begun + self._carried + self._waiting_bytes()
+        if self._paused:
+            size += transport.get_write_buffer_size()
+        size = size if size > UNNOTED else 0
+        if size != self._noted:
+            self._noted = size
+            self._guard.hold(self, size)
+
+    def _waiting_bytes(self) -> int:
+        """About the bytes of what has come and waits to be answered, or read."""
+        body = self._body
+        return PARSED * len(self._messages) + (body._size if body is not None else 0)  # noqa: SLF001 - nothing else tells
+
     def data_received(self, data: bytes) -> None:
         before, body = self._request_count, self._body
         super().data_received(data)
@@ -57,13 +111,19 @@ class GuardedConnection(RequestHandler):
             body.set_exception(web.RequestPayloadError("it is not framed as HTTP wants it"))
             self.close()
         self._partial = self._request_count == before and (self._partial or bool(data)) and not self._answering()
+        self._begun = self._begun + len(data) if self._partial else 0
         self._note_body()
+        if self._partial or self._noted or self._messages or self._body is not None:
+            self.note()
 
     async def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         finished = await super().finish_response(request, resp, start_time)
         self._note_body()  # what stood behind a request with `Upgrade` is read now
+        self._carried = 0
+        if self._noted:
+            self.note()
         return finished
 
     def handle_error(
@@ -102,14 +162,29 @@ class GuardedConnection(RequestHandler):
             return "header", self._request_count
         return "idle", self._next_keepalive_close_time
 
+    def stall(self, *, stalled: bool) -> None:
+        """Read no more from the client, or go on, unless there is another reason not to."""
+        if stalled:
+            self._pause_transport_reading()
+        elif not self._buffer_paused and not self._reading_paused:
+            self._resume_transport_reading()
+
     def drop(self, reason: Reason) -> None:
         """Close the connection; but where a body does not come, let its reader refuse the request."""
         if reason == "body" and self._body is not None:
             self._body.set_exception(TimeoutError("nothing more of the body has come in time"))
-        elif self.transport is not None and reason == "send":
+        elif self.transport is not None and (reason == "send" or self._paused):
             reset(self.transport)
+        elif self.transport is not None and reason == "memory" and self._asks_on():
+            self.transport.write(TOO_MUCH)
+            self.transport.close()
         elif self.transport is not None:
             self.transport.abort()
+
+    def _asks_on(self) -> bool:
+        """Whether a part of a request has come, and nothing of its answer can be on its way."""
+        body = self._body
+        return self._partial or (body is not None and _is_open(body) and self._current_request is not None)
 
     def _answering(self) -> bool:
         """Whether something that was asked has no answer yet."""
@@ -118,7 +193,8 @@ class GuardedConnection(RequestHandler):
 
     def _note_body(self) -> None:
         if self._messages:
-            self._body = self._messages[-1][1]
+            body = self._messages[-1][1]
+            self._body = None if body is EMPTY_PAYLOAD else body
 
 
 def _is_open(body: StreamReader) -> bool:

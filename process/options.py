@@ -196,13 +196,25 @@ _LIMITS: Final = {
 """Field of ConnectionLimits → its option."""
 
 
+_memory: Final = click.option(
+    "--memory",
+    type=SIZE,
+    envvar="RINGKV_MEMORY",
+    show_envvar=True,
+    help="What the command's processes may take together, beside the files' pages.  [default: half of what there is]",
+)
+
+
 def connection_limits(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of a process that clients connect to, handed on as `limits`; 0 is without limit for each."""
+    """The options of a process that clients connect to, handed on as `limits`; 0 is without limit for most of them."""
 
     @wraps(command)
     def limited(**given: Any) -> None:
         found = {field: given.pop(option[2:].replace("-", "_")) for field, (option, _) in _LIMITS.items()}
-        command(**given, limits=ConnectionLimits(**found))
+        limits = ConnectionLimits(**found, memory=given.pop("memory"))
+        command(**given, limits=limits)
+
+    limited = _memory(limited)
 
     for field, (option, told) in reversed(_LIMITS.items()):
         default = getattr(DEFAULT_LIMITS, field)

@@ -57,6 +57,9 @@ class Secured(asyncio.Protocol):
         """The handshake, as a part of the first request."""
         return "header", 0
 
+    def stall(self, *, stalled: bool) -> None:
+        """Nothing is held for a handshake."""
+
     def drop(self, _reason: Reason) -> None:
         self._transport.abort()
 

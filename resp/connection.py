@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, cast
 from ringkv.resp import codec
 from ringkv.resp.command import Command
 from ringkv.resp.pending import Pending
-from ringkv.resp.requests import MAX_REQUEST, RequestError
+from ringkv.resp.requests import MAX_REQUEST, RequestError, Requests
 from ringkv.resp.server import Server
 from ringkv.resp.session import Session
 
@@ -29,6 +29,9 @@ MAX_WINDOW: Final = 256
 """Requests that may wait for their replies at once: FIRST_WINDOW until the replies show how large the values are, then
 up to MAX_WINDOW. With more, a pipeline is no faster, and 64 such clients would fill a router."""
 
+UNNOTED: Final = 4096
+"""Bytes of a request that has begun, or of what waits behind others, which nobody is told of: all usual ones."""
+
 MAX_UNSENT: Final = 4 << 20
 """Bytes that the replies to a window of requests should have together: larger replies make the window smaller."""
 
@@ -39,6 +42,8 @@ class Connection(Session, asyncio.Protocol):
     `answered` counts requests. `last` is the latest reply that is not known yet, for a command whose reply may become
     a part of it; with `begun` a connection is told that no further request will join it for now.
     """
+
+    widest = MAX_WINDOW  # how many requests may wait for their replies at once, as things are
 
     def __init__(self, server: Server, commands: Mapping[bytes, Command[Any]]) -> None:
         super().__init__(server, commands)
@@ -54,6 +59,7 @@ class Connection(Session, asyncio.Protocol):
         self._paused = False  # whether the client is not read from
         self._ended = False  # whether it has said that it will send no more
         self._flushing = False
+        self._noted = 0  # bytes that are held for the client
         self.answered = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -73,6 +79,8 @@ class Connection(Session, asyncio.Protocol):
         if not self._finishing:
             self._requests.feed(data)
             self._go_on()
+            if not self._requests.idle or self._noted or self.queue is not None:
+                self._note()
 
     def eof_received(self) -> bool:
         """Answer what was asked before the client closed its half, then close; TLS knows no half."""
@@ -83,10 +91,15 @@ class Connection(Session, asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writable = self._free = False
+        self._note()
 
     def resume_writing(self) -> None:
         self._writable = True
+        self._note()
         self._resume()
+
+    def hold(self, size: int) -> None:
+        """Told how many bytes are held for the client: of what is not begun yet, and of what it does not read."""
 
     def leave(self) -> None:
         """Begin no other request. For a command that is to be the last one."""
@@ -138,13 +151,24 @@ class Connection(Session, asyncio.Protocol):
             return "nothing", 0
         return "idle", self.answered
 
+    def stall(self, *, stalled: bool) -> None:
+        """Read no more from the client, or go on, unless there is another reason not to."""
+        if not self._paused and not self._transport.is_closing():
+            (self._transport.pause_reading if stalled else self._transport.resume_reading)()
+
     def drop(self, reason: str) -> None:
         """Close at once; a new client for whom there is no place is told so, in Redis's words."""
         if reason == "refused":
             self._transport.write(codec.error("ERR", "max number of clients reached"))
             self.finish()
-        else:
-            self.abort()
+            return
+        if reason == "memory" and self._writable and not self._pending:
+            self._transport.write(codec.error("ERR", "no memory for a request that does not end, among others"))
+            if not self._transport.get_write_buffer_size():
+                self._transport.close()  # with nothing to wait for: all of it has been sent
+                return
+        self.abort()
+        self._requests = Requests()  # megabytes, which would go at the end of this turn of the loop
 
     def begun(self) -> None:
         """Called when the requests that had arrived together have been begun, or as many as may be at once."""
@@ -215,6 +239,17 @@ class Connection(Session, asyncio.Protocol):
         elif replies:
             self._transport.write(b"".join(replies))
 
+    def _note(self) -> None:
+        """Tell how much is held for the client, if that has changed, and is much."""
+        requests = self._requests
+        size = requests.held + requests.begun_bytes + (self.queue.bytes if self.queue is not None else 0)
+        if not self._writable:
+            size += self._transport.get_write_buffer_size()
+        size = size if size > UNNOTED else 0
+        if size != self._noted:
+            self._noted = size
+            self.hold(size)
+
     def _refuse(self, replies: list[bytes], reason: str) -> None:
         refusal = codec.error("ERR", f"Protocol error: {reason}")
         if self._pending:
@@ -241,7 +276,7 @@ class Connection(Session, asyncio.Protocol):
         if not pending:
             self.last = None
         self._in_flight -= answered
-        self._window = max(1, min(MAX_UNSENT // largest, 2 * self._window, MAX_WINDOW))
+        self._window = max(1, min(MAX_UNSENT // largest, 2 * self._window, self.widest))
         self._write(replies, answered)
         self._resume()
 
@@ -257,3 +292,5 @@ class Connection(Session, asyncio.Protocol):
                     self._paused = False
                     self._transport.resume_reading()
                 self._go_on()
+        if self._noted:
+            self._note()

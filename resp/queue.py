@@ -17,13 +17,13 @@ _OBJECT: Final = 64
 
 
 class Queue:
-    """`requests` in the order they came; `broken` once one of them could not be queued."""
+    """`requests` in the order they came, with the `bytes` that they take; `broken` once one could not be queued."""
 
     def __init__(self, immutable: str) -> None:
         """`immutable` begins the refusal of a write."""
         self.requests: list[tuple[Command[Any], Args]] = []
         self.broken = False
-        self._bytes = 0
+        self.bytes = 0
         self._immutable = immutable
 
     def add(self, commands: Mapping[bytes, Command[Any]], args: Args) -> bytes:
@@ -33,8 +33,8 @@ class Queue:
             return self._break(command)
         if not command.queues:
             return self._break(codec.error("ERR", "Command not allowed inside a transaction"))
-        self._bytes += _OBJECT * (2 + len(args)) + sum(map(len, args))
-        if self._bytes > MAX_QUEUED:
+        self.bytes += _OBJECT * (2 + len(args)) + sum(map(len, args))
+        if self.bytes > MAX_QUEUED:
             self.requests.clear()
             return self._break(codec.error("ERR", f"a transaction may hold at most {MAX_QUEUED} bytes of requests"))
         self.requests.append((command, args))

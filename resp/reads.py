@@ -17,6 +17,11 @@ _LENGTHS: Final = {b"*%d" % (keys + 1): keys * [b"$36"] for keys in range(1, 129
 _COMMANDS: Final = {b"GET": b"$3", b"MGET": b"$4"}
 """A command that reads keys → its length."""
 
+_MOST: Final = 256
+"""GETs that are taken apart at once, and _MOST_BYTES of others: parsed, they take four times their bytes of memory."""
+
+_MOST_BYTES: Final = 1 << 14
+
 Found = tuple[list[list[bytes]], int]
 """Requests, and where what follows them begins."""
 
@@ -31,7 +36,7 @@ def lone_get(data: bytes) -> bytes | None:
 
 
 def reads(data: bytes, at: int) -> Found:
-    """The GETs and MGETs of keys of 36 bytes that begin at `at`, as far as they are whole."""
+    """The first of the GETs and MGETs of keys of 36 bytes that begin at `at`, as far as they are whole."""
     between = _GET_HEADS.get(data[at : at + _GET_HEAD])
     if between and (keys := _gets(data, at, between)):
         return [[b"GET", key] for key in keys], at + len(keys) * _GET_BYTES
@@ -46,7 +51,7 @@ def _gets(data: bytes, at: int, between: bytes) -> list[bytes]:
     Sizes prove it: what is split has room for just so many keys, and none is longer than a key. So none is
     shorter, and no separator was part of a key.
     """
-    count = (len(data) - at) // _GET_BYTES
+    count = min((len(data) - at) // _GET_BYTES, _MOST)
     end = at + count * _GET_BYTES
     keys = data[at + _GET_HEAD : end - 2].split(between)
     if len(keys) != count or max(map(len, keys)) != 36 or data[end - 2 : end] != b"\r\n":
@@ -60,7 +65,8 @@ def _mixed(data: bytes, start: int) -> Found:
     Each length stands in front of its line. That all keys have it is proved by sizes once for all of them: together
     they have as many bytes as so many keys, and none is longer than a key.
     """
-    lines = data[start:].split(b"\r\n")
+    window = data[start : start + _MOST_BYTES]
+    lines = window.split(b"\r\n")
     found: list[list[bytes]] = []
     every: list[bytes] = []
     size = at = 0
@@ -75,7 +81,7 @@ def _mixed(data: bytes, start: int) -> Found:
         size += len(lines[at]) + len(args[0]) + 8 + 43 * len(lengths)
         at = end
     left = lines[at:]
-    if not found or len(b"\r\n".join(left)) + size != len(data) - start or max(map(len, every)) != 36:
+    if not found or len(b"\r\n".join(left)) + size != len(window) or max(map(len, every)) != 36:
         return NOTHING
     return found, start + size
 

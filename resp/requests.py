@@ -44,6 +44,9 @@ _SHORT: Final = {b"%d\r\n" % number: number for number in range(10)}
 _MEDIUM: Final = {b"%d\r\n" % number: number for number in range(10, 100)}
 """What nearly all counts and lengths are: looked up, which takes a third of the time of reading them."""
 
+_OBJECT: Final = 48
+"""About the bytes that Python takes for an argument besides its own."""
+
 
 class RequestError(Exception):
     """What came is no request, or one that is too large. The connection cannot go on; `str()` says why."""
@@ -52,7 +55,7 @@ class RequestError(Exception):
 class Requests:
     """The requests of one connection. `ready` are those that have been parsed; `read` parses further ones.
 
-    With `authenticated` it trusts the client with the larger limits.
+    With `authenticated` it trusts the client with the larger limits. `idle`: all that has come is parsed.
     """
 
     def __init__(self) -> None:
@@ -63,7 +66,7 @@ class Requests:
         self._more: list[bytes] = []  # what has come behind it
         self._more_bytes = 0
         self._missing = 0  # bytes without which there is no use in looking again
-        self._idle = True  # all that has come is parsed
+        self.idle = True
         self._fresh = False  # whether it may be a pipeline of GETs and MGETs
         self._args: list[bytes] = []  # those of the request that is being read
         self._left = 0  # how many it still lacks
@@ -75,13 +78,18 @@ class Requests:
         return len(self._data) - self._at + self._more_bytes
 
     @property
+    def begun_bytes(self) -> int:
+        """About the bytes that the arguments of the request which is being read take."""
+        return self._size + _OBJECT * len(self._args) if self._args else 0
+
+    @property
     def begun(self) -> bool:
         """Whether a request has begun to come that is not whole."""
         return bool(self._left or self.held)
 
     def feed(self, data: bytes) -> None:
-        if self._idle:
-            self._idle = False
+        if self.idle:
+            self.idle = False
             if key := lone_get(data):
                 self.ready = iter(([b"GET", key],))
             else:
@@ -98,12 +106,13 @@ class Requests:
                 return False
             self._join()
         elif not self._data:
-            self._idle = not self._left
+            self.idle = not self._left
             return False
         if self._fresh and not self._left:
             self._fresh = False
             found, end = reads(self._data, self._at) if self.authenticated else NOTHING
             if found:
+                self._fresh = True
                 self._consume(end)
                 self.ready = iter(found)
                 return True

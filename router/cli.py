@@ -1,5 +1,6 @@
 """`ringkv router`: the router's command line."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -127,6 +128,7 @@ def router(
     start("router", log_style)
 
     from ringkv.process.access import are_right
+    from ringkv.process.budget import memory_of
     from ringkv.process.handover import begin_anew, taken_over
     from ringkv.process.run import run
     from ringkv.router.members.controller import Cluster
@@ -141,6 +143,7 @@ def router(
     elif shard_cert is not None or shard_key is not None:
         raise StartupError("--shard-cert and --shard-key need --shard-ca")
     cluster = Cluster(Discovery.parse(shards), replicas, secret, gate, tls)
+    limits = replace(limits, memory=memory_of(limits.memory, workers))
     settings = RouterSettings(cluster, cors=cors, limits=limits, proxied=proxy_protocol, access=access)
     processes = bind_workers(workers, listen, redis_listen, admin_listen, taken_over())
     kept = duplicates(processes)

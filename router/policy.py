@@ -11,6 +11,11 @@ RETRY_AFTER: Final = "1"
 MAX_IN_FLIGHT: Final = 16_384
 """Requests inside the router at once; at 50,000/s this is a third of a second's worth. Beyond: 503 at once."""
 
+CROWD: Final = 2048
+CROWDED_WINDOW: Final = 8
+"""Beyond so many requests at once a Redis connection has no more than so many of them: of 250 that pipeline thousands
+the router else takes up half a second's work at once, for which all others wait."""
+
 TICK: Final = 0.01
 """Seconds between two looks at the requests in flight. A timer for each would cost more than the request."""
 

@@ -52,6 +52,11 @@ class ShardConnection(Connection):
         self.go_over(self.state.versions.current)
         self.state.versions.readers.add(self)
 
+    def hold(self, size: int) -> None:
+        """Not of a router with a lease: what it holds is others' requests, and bounded by itself."""
+        if self.lease is None:
+            self.state.guard.hold(self, size)
+
     def waiting(self) -> tuple[Literal["header", "idle", "send", "nothing"], float]:
         """As any connection; but a router may keep its lease for as long as it likes, without a request."""
         waiting = super().waiting()

@@ -17,7 +17,7 @@ from aiohttp.web_protocol import _ErrInfo
 from aiohttp.web_request import BaseRequest
 
 from ringkv.process.connections import ConnectionGuard
-from ringkv.process.http import GuardedConnection, NoText
+from ringkv.process.http import MAX_WAITING, GuardedConnection, NoText
 from ringkv.router.http.answers import Refusal, answer, response
 from ringkv.router.policy import MAX_FIELD, MAX_URL
 
@@ -27,23 +27,35 @@ _END: Final = b"\r\n\r\n"
 class HttpConnection(GuardedConnection):
     """`common` are the headers that every response has."""
 
-    __slots__ = ("_before", "_common", "_half_closed")
+    __slots__ = ("_before", "_common", "_half_closed", "_rest")
 
     def __init__(self, manager: web.Server, guard: ConnectionGuard, common: Mapping[str, str], **kwargs: Any) -> None:
         super().__init__(manager, guard, max_line_size=MAX_URL, max_field_size=MAX_FIELD, **kwargs)
         self._common = common
         self._half_closed = False
+        self._rest = b""  # what is not parsed yet, behind as many requests as may wait
         self._before = b""  # the latest bytes, in which the end of a head may have begun
 
     def data_received(self, data: bytes) -> None:
         if not data:
             super().data_received(data)  # without bytes aiohttp goes on with those that it has kept
+        if self._rest:
+            data, self._rest = self._rest + data, b""
+        if not data:
             return
-        before, self._before = self._before, (self._before + data[-len(_END) :])[-len(_END) :]
-        for piece in _cut_behind_heads(before, data):
-            super().data_received(piece)
+        whole = self._before + data
+        for begin, end in _cut_behind_heads(whole, len(self._before)):
+            super().data_received(whole[begin:end])
+            self._before = whole[max(end - len(_END), 0) : end]
             if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
                 return  # what is behind it is nothing any more
+            if len(self._messages) >= MAX_WAITING:
+                self._rest = whole[end:]
+                self.note()
+                return
+
+    def _waiting_bytes(self) -> int:
+        return super()._waiting_bytes() + len(self._rest)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp narrows asyncio's
         """Keep the connection, if something is still to be answered. TLS knows no half that could be closed."""
@@ -88,16 +100,15 @@ class HttpConnection(GuardedConnection):
     def _close_after_last(self) -> None:
         """Have aiohttp close the connection behind the current request, if that is the last one."""
         if self._half_closed:
-            self._close = not self._messages
+            self._close = not self._messages and not self._rest
 
 
-def _cut_behind_heads(before: bytes, data: bytes) -> Iterator[bytes]:
-    """`data` in pieces that end where a head does; `before` came before it."""
-    whole, begin = before + data, len(before)
+def _cut_behind_heads(whole: bytes, begin: int) -> Iterator[tuple[int, int]]:
+    """Where the pieces of `whole` from `begin` on lie that end where a head does; what is before that is known."""
     while begin < len(whole):
         at = whole.find(_END, max(begin - len(_END) + 1, 0))
         end = at + len(_END) if at >= 0 else len(whole)
-        yield whole[begin:end]
+        yield begin, end
         begin = end
 
 

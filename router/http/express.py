@@ -160,6 +160,9 @@ class ExpressConnection(HttpConnection):
             self._between_requests = self._between_requests and leaves_nothing_behind(data)
         super().data_received(data)
 
+    def _waiting_bytes(self) -> int:
+        return super()._waiting_bytes() + sum(map(len, self._kept))
+
     def _answering(self) -> bool:
         return self._lookup is not None or bool(self._kept) or super()._answering()
 
@@ -229,6 +232,7 @@ class ExpressConnection(HttpConnection):
     def _keep(self, data: bytes) -> None:
         self._kept.append(data)
         self._pause_reading_for_buffer()
+        self.note()
 
     def _go_on(self) -> None:
         """Take up what was kept, as far as that is possible now."""
@@ -238,3 +242,5 @@ class ExpressConnection(HttpConnection):
         self._resume_reading_for_buffer()
         for data in kept:
             self.data_received(data)
+        if self._noted:
+            self.note()

@@ -19,7 +19,7 @@ from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11, StreamWriter
 
 from ringkv.cluster.errors import ShardUnavailable
-from ringkv.process.http import reset
+from ringkv.process.http import GuardedConnection, reset
 from ringkv.router.http.answers import KEYS, MISSING, Refusal, etag
 from ringkv.router.http.endpoint import invite_body
 from ringkv.router.http.formats import Format, Json, Lines
@@ -35,6 +35,10 @@ FORMATS: Final[dict[str, Callable[[], Format]]] = {"data": Lines, "json": Json}
 
 _AS_IT_IS: Final = "identity"
 """The one encoding of a body that is taken (RFC 9110, section 15.5.16, has the 415 name it)."""
+
+
+_TAKEN: Final = 3
+"""Bytes of memory that a byte of keys takes, or a little less."""
 
 
 class Mget:
@@ -65,9 +69,12 @@ class Mget:
         if self._held + size > MGET_HELD:
             self._refuse()
         await invite_body(request)
+        protocol = request.protocol
+        assert isinstance(protocol, GuardedConnection)
         while data := await _next_bytes(request):
             self._held += len(data)
             lines.feed(data)
+            protocol.carry(lines.size * _TAKEN)
             if lines.size > MGET_BYTES:
                 raise Refusal(413, f"a body of more than {MGET_BYTES} bytes: send at most so many in one request")
             if self._held > MGET_HELD:

@@ -34,8 +34,11 @@ class Ledger:
         self.counters.refused += count
 
     def has_room(self, count: int) -> bool:
-        """Whether so many requests may be begun together; where they may not, they are counted as refused."""
-        if self.in_flight + count <= MAX_IN_FLIGHT:
+        """Whether so many requests may be begun together; where they may not, they are counted as refused.
+
+        What comes together takes a half of all places at most, so that there are some for who asks for one key.
+        """
+        if self.in_flight + count <= MAX_IN_FLIGHT // 2:
             return True
         self.counters.requests += count
         self.refuse(count)

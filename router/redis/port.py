@@ -15,14 +15,14 @@ from ringkv.process.connections import ConnectionGuard
 from ringkv.process.tokens import TokenFile
 from ringkv.resp import codec, config, protocol, strings, tracking
 from ringkv.resp.command import Args, Command
-from ringkv.resp.connection import Connection
+from ringkv.resp.connection import MAX_WINDOW, Connection
 from ringkv.resp.pending import Awaited, Pending
 from ringkv.resp.scan import Keys, Page
 from ringkv.resp.server import Info, Server, keyspace
 from ringkv.resp.session import Unchanged
 from ringkv.resp.view import ClusterView
 from ringkv.router.lookup.lookup import Lookups
-from ringkv.router.policy import FEW_KEYS
+from ringkv.router.policy import CROWD, CROWDED_WINDOW, FEW_KEYS
 from ringkv.router.redis import scan
 from ringkv.router.redis.pipeline import Pipeline
 from ringkv.router.redis.replies import Encode, FewKeys, key_of, many_keys, unavailable
@@ -75,6 +75,9 @@ class RedisConnection(Connection):
         self._guard.leave(self)
         super().connection_lost(exc)
 
+    def hold(self, size: int) -> None:
+        self._guard.hold(self, size)
+
     def get(self, args: Args) -> Pending | None:
         """Ask for a key together with those of the GETs right before and behind it."""
         pipeline = self._pipeline
@@ -85,6 +88,10 @@ class RedisConnection(Connection):
             pipeline.send()
         self._pipeline = pipeline = Pipeline(self.notify, self.lookups, self.null, args[1])
         return pipeline
+
+    @property
+    def widest(self) -> int:  # type: ignore[override]
+        return MAX_WINDOW if self.lookups.in_flight < CROWD else CROWDED_WINDOW
 
     def reading(self) -> Unchanged:
         lookups, before = self.lookups, self.lookups.topology
