@@ -20,7 +20,7 @@ SEED ?= 1
 bin := .venv/bin
 code := bench client cluster dataset deploy process resp ringkv router shard tests
 
-.PHONY: help run test check format million fuzz chaos spark bench large remote bench-micro screenshots clean
+.PHONY: help run test check format million fuzz attacks chaos spark bench large remote bench-micro screenshots clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ million: .venv/.dev ## a million pairs, each byte for byte, and 100,000 keys tha
 # A case that fails is told with its seed: CASES=1 SEED=… runs it alone. `make test` runs about a thousand of each kind.
 fuzz: .venv/.dev ## HTTP and Redis requests, generated and mutated: CASES=100000 of each kind from SEED=1; hours
 	CASES=$(CASES) SEED=$(SEED) $(bin)/python -m pytest tests/fuzz -n auto -o timeout=0 -o faulthandler_timeout=0
+
+attacks: .venv/.dev ## attacks beside a polite client, SECONDS=4 each, also on nginx + memcached and on Redis; minutes
+	$(bin)/python -m tests.attacks $(SECONDS)
 
 chaos: .venv/.dev ## kill, hang and cut off shards under load; writes docs/chaos.md
 	rm -rf build/chaos/results

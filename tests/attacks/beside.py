@@ -1,0 +1,77 @@
+"""One attack, or several at once, beside a polite client: how many of its requests fail, how long they take, memory."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.support.data import random_keys
+
+KEYS: Final = [key.decode() for key in random_keys(25, seed=91)]
+"""The first has a small value, the others have large ones."""
+
+SMALL: Final = "v" * 5
+LARGE: Final = "v" * 1_000_000
+"""About the largest value that memcached takes by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attacked:
+    """What is attacked: its ports, 0 where there is none, what the polite client speaks, and processes by their ids."""
+
+    http: int
+    redis: int
+    polite: str
+    processes: Mapping[str, Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the polite client's requests, milliseconds, and the most bytes that were taken, by process."""
+
+    requests: int
+    failures: int
+    first: list[str]
+    p50: float
+    p99: float
+    memory: dict[str, int]
+
+
+def value_of(key: str) -> str:
+    return SMALL if key == KEYS[0] else LARGE
+
+
+def anonymous(pids: Sequence[int]) -> int:
+    """Bytes of these processes that no file has."""
+    return sum(_anonymous(pid) for pid in pids)
+
+
+def _anonymous(pid: int) -> int:
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(fields["RssAnon"].split()[0]) << 10
+
+
+def beside(attacked: Attacked, attacks: Sequence[str], seconds: float) -> Outcome:
+    """Attack for as long as the polite client asks."""
+    port = attacked.http if attacked.polite == "http" else attacked.redis
+    most = dict.fromkeys(attacked.processes, 0)
+    with ExitStack() as running:
+        for name in attacks:
+            _run(running, "tests.attacks.attacks", name, attacked.http, attacked.redis, *KEYS)
+        polite = _run(running, "tests.attacks.polite", attacked.polite, port, KEYS[0], SMALL, seconds)
+        while polite.poll() is None:
+            most = {name: max(most[name], anonymous(pids)) for name, pids in attacked.processes.items()}
+            time.sleep(0.03)
+        return Outcome(**json.loads(polite.communicate()[0]), memory=most)
+
+
+def _run(running: ExitStack, module: str, *args: str | float) -> subprocess.Popen[str]:
+    process = subprocess.Popen([sys.executable, "-m", module, *map(str, args)], stdout=subprocess.PIPE, text=True)
+    running.enter_context(process)
+    running.callback(process.kill)
+    return process
