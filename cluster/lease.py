@@ -1,14 +1,15 @@
 """What a router asks of a shard: which versions it offers, and a lease of one; read and written in one place.
 
-    HEARTBEAT                                            → +SERVING <checked bytes> <revision> <direct>, or +DRAINING …
-    INFO versions                                        → version_0:serial=…,dataset=…, the newest first
+    HEARTBEAT [<dataset id>]                             → +SERVING <checked bytes> <revision> <direct>, or +DRAINING …
+    INFO versions                                        → version_0:serial=…,dataset=…, the newest first; served:…
     LEASE <dataset id> <ring id> <replicas> <name> …     → +OK <keys> <bytes>
 
-The revision is another number whenever other versions are offered: then INFO is asked again. The names are all shards
-of the ring, in any order. The shard finds its own partitions from them, so that there is no list of partitions on the
-wire that could be wrong; the ring id proves that both sides computed with the same rules. A lease reads no data: the
-shard answers at once, and reads a block when its first key is asked for. The connection is the lease: it ends when the
-connection does.
+A heartbeat names the dataset that its router serves, if it serves one: so a shard knows what must stay offered, and
+tells it to routers that have just started. The revision is another number whenever other versions are offered: then
+INFO is asked again. The names are all shards of the ring, in any order. The shard finds its own partitions from them,
+so that there is no list of partitions on the wire that could be wrong; the ring id proves that both sides computed
+with the same rules. A lease reads no data: the shard answers at once, and reads a block when its first key is asked
+for. The connection is the lease: it ends when the connection does.
 """
 
 import re
@@ -44,7 +45,7 @@ DRAINING = "DRAINING"
 partitions on others, and closes its connections to it."""
 
 MAX_OFFERED: Final = 16
-"""Versions that one shard offers at most: it is two, but for the moments in which they change."""
+"""Versions that one shard offers at most: it is two, and those that routers serve."""
 
 MAX_BY: Final = 256
 """Characters that tell who has published a version."""
@@ -165,9 +166,10 @@ class Offered:
         return cls(int(found["serial"]), found["dataset"], int(found["partitions"]), forced, by, found["at"])
 
 
-def versions_section(offered: Iterable[Offered]) -> dict[str, str | int | float]:
-    """The section `versions` of a shard's INFO, of what it offers, the newest first."""
-    return {f"version_{number}": version.line() for number, version in enumerate(offered)}
+def versions_section(offered: Iterable[Offered], served: str = "") -> dict[str, str | int | float]:
+    """The section `versions` of a shard's INFO: what it offers, the newest first, and what routers serve."""
+    section: dict[str, str | int | float] = {f"version_{number}": each.line() for number, each in enumerate(offered)}
+    return section | {"served": served} if served else section
 
 
 def offered_in(fields: Mapping[str, str]) -> tuple[Offered, ...]:

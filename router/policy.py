@@ -106,6 +106,10 @@ from day to day, and a truncated file many."""
 GATE_KEYS: Final = 20
 """Remembered keys that the served version must hold for the gate to judge the next one: of fewer, two are 10 %."""
 
+GATE_DRAWS: Final = 64
+GATE_NEIGHBOURS: Final = 4
+"""Where fewer were asked for, keys are drawn from what is served: so many at so many places, SAMPLE_KEYS together."""
+
 GATE_TOGETHER: Final = 32
 """Keys of the sample that are asked for at once: less than a millisecond in which others wait."""
 

@@ -10,6 +10,7 @@ from ringkv.cluster.lease import TOO_LARGE, Heartbeat, LeaseRequest
 from ringkv.cluster.limits import MAX_BATCH
 from ringkv.cluster.nodes import NodeTable, key_slot
 from ringkv.cluster.position import are_canonical, canonical, is_canonical
+from ringkv.cluster.told import is_id
 from ringkv.resp import codec, config, protocol, strings
 from ringkv.resp.command import Args, Command
 from ringkv.resp.pending import Pending
@@ -149,10 +150,18 @@ def dbsize(client: ShardConnection, _args: Args) -> bytes:
     return codec.integer(client.store.blocks.keys)
 
 
-def heartbeat(client: ShardConnection, _args: Args) -> bytes:
-    """`HEARTBEAT`: for routers, which see by it that the shard lives, how warm it is, what changes, and who comes."""
+def heartbeat(client: ShardConnection, args: Args) -> bytes:
+    """`HEARTBEAT [dataset]`: for routers, which see that the shard lives, how warm it is, what changes, who comes.
+
+    They name the dataset that they serve, if they serve one.
+    """
+    dataset = args[1].decode("ascii", "replace") if args[1:] else ""
+    if len(args) > 2 or not (is_id(dataset) or args[1:] == []):
+        return codec.error("ERR", "want HEARTBEAT [<dataset id>]")
     client.be_router()
     state, versions = client.state, client.state.versions
+    if client.authenticated:
+        versions.heard.hear(client, dataset)
     checked = versions.told.store.blocks.checked_bytes
     return codec.simple(Heartbeat(state.draining, checked, versions.revision, state.direct).reply())
 
@@ -192,7 +201,7 @@ COMMANDS: dict[bytes, Command[ShardConnection]] = {
     b"TOUCH": Command(exists, -2, 1, -1),
     b"EXPLAIN": Command(explain, 2, 1, 1),
     b"DBSIZE": Command(dbsize, 1),
-    b"HEARTBEAT": Command(heartbeat, 1),
+    b"HEARTBEAT": Command(heartbeat, -1),
     b"LEASE": Command(lease, -1, queues=False),
     b"TOPOLOGY": Command(topology, -1, queues=False),
     b"CLUSTER": Command(cluster_, -2),

@@ -2,12 +2,15 @@
 
 look ──► as it was ──────────────────────────────────────► look again, a second later
   │ └──► another version ──► open it and the one before ──► offer both
+  │ └──► routers serve one of older days ──► open it too ──► offer all three
   └──► cannot be read, or what it says cannot be opened ──► said once; what is offered stays, and it is tried again
+
+Routers stay with what they serve where their gates refuse what is newer: a shard that starts then must offer that too.
 """
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from math import inf
 from typing import Final
@@ -54,6 +57,9 @@ class Following:
         self._mirror = mirror
         self._asked = asyncio.Event()
         self._seen: Current | None = None
+        self._wanted: list[catalogs.Version] = []  # of what was seen
+        self._missing: set[catalogs.Version] = set()  # of these, those of before that could not be opened
+        self._offered: catalogs.Version | None = None  # the newest, of which the log has told
         self._problem = ""  # with what was seen
         self._told = ""
         self._retry_at = inf
@@ -81,14 +87,15 @@ class Following:
             return
         if current is None:
             self._tell(f"{self._catalog.location}: nothing is published there; use `ringkv publish`")
-        elif self._due(current):
-            await self._follow(current)
+        elif self._due(current, wanted := list(_wanted(current, self._versions.heard.datasets))):
+            await self._follow(current, wanted)
         else:
             self._tell(self._problem)
 
-    def _due(self, current: Current) -> bool:
-        """Whether it is new, or was lost, or is to be tried again."""
-        if current != self._seen or asyncio.get_running_loop().time() >= self._retry_at:
+    def _due(self, current: Current, wanted: list[catalogs.Version]) -> bool:
+        """Whether it is new, or routers serve something else, or it was lost, or is to be tried again."""
+        changed = current != self._seen or wanted != self._wanted
+        if changed or asyncio.get_running_loop().time() >= self._retry_at:
             return True
         return self._retry_at == inf and self._versions.find(current.version.dataset) is None
 
@@ -101,9 +108,9 @@ class Following:
                 raise
             return known
 
-    async def _follow(self, current: Current) -> None:
-        """Offer what the catalog says, as far as it can be opened."""
-        before, self._seen = self._seen, current
+    async def _follow(self, current: Current, wanted: list[catalogs.Version]) -> None:
+        """Offer these versions of what the catalog says, as far as they can be opened."""
+        before, self._seen, self._wanted = self._seen, current, wanted
         if before is not None and current.version.serial < before.version.serial:
             log.warning(
                 "%s goes back from version %d to version %d: it is followed",
@@ -111,8 +118,8 @@ class Following:
                 before.version.serial,
                 current.version.serial,
             )
-        wanted = list(_wanted(current))
         opened: dict[str, Dataset] = {}
+        missing: set[catalogs.Version] = set()
         problem = ""
         try:
             for version in wanted:
@@ -121,7 +128,9 @@ class Following:
                         opened[version.dataset] = await to_end(self._open, version)
                     except (DatasetError, OSError) as error:
                         if version is not current.version:
-                            log.warning("the version before, %d, cannot be offered: %s", version.serial, error)
+                            missing.add(version)
+                            if version not in self._missing:
+                                log.warning("the older version %d cannot be offered: %s", version.serial, error)
                         elif self._versions.offered:
                             problem = str(error)
                             break  # what is offered stays
@@ -132,6 +141,7 @@ class Following:
         finally:
             for dataset in opened.values():
                 dataset.close()
+        self._missing = missing
         self._settle(current, problem)
 
     def _open(self, version: catalogs.Version) -> Dataset:
@@ -176,21 +186,24 @@ class Following:
         self._problem = problem
         self._tell(problem)
         newest = self._versions.offered[:1]
-        if not newest or newest[0].about.serial != version.serial:
+        offered = bool(newest) and newest[0].about.serial == version.serial
+        if offered and not any(other.dataset in self._versions.heard.datasets for other in self._missing):
+            self._retry_at = inf
+            self._pause = RETRY_MIN
+        else:
             self._retry_at = asyncio.get_running_loop().time() + self._pause
             self._pause = min(2 * self._pause, RETRY_MAX)
-            return
-        self._retry_at = inf
-        self._pause = RETRY_MIN
-        log.info(
-            "version %d is offered: dataset %s, published by %s at %s",
-            version.serial,
-            version.dataset,
-            version.by,
-            version.at,
-        )
-        if self._remembered is not None:
-            self._remembered.write(current)
+        if offered and version != self._offered:
+            self._offered = version
+            log.info(
+                "version %d is offered: dataset %s, published by %s at %s",
+                version.serial,
+                version.dataset,
+                version.by,
+                version.at,
+            )
+            if self._remembered is not None:
+                self._remembered.write(current)
 
     def _tell(self, problem: str) -> None:
         """Say once that the catalog cannot be followed and why, or that it can again."""
@@ -202,7 +215,9 @@ class Following:
         self._versions.behind = bool(problem)
 
 
-def _wanted(current: Current) -> Iterator[catalogs.Version]:
-    """What is to be served, and what was before it."""
-    yield current.version
-    yield from [version for version in current.history if version.dataset != current.version.dataset][:1]
+def _wanted(current: Current, served: Collection[str]) -> Iterator[catalogs.Version]:
+    """What is to be served, what was before it, and what is served of older days: each dataset once."""
+    newest: dict[str, catalogs.Version] = {}
+    for version in (current.version, *current.history):
+        newest.setdefault(version.dataset, version)
+    yield from (each for number, each in enumerate(newest.values()) if number < 2 or each.dataset in served)

@@ -55,6 +55,7 @@ class ShardState(Server):
     def gone(self, client: Connection) -> None:
         """A connection has ended."""
         if client in self.routers:
+            self.versions.heard.gone(client)
             self.routers.remove(client)
             self._routed += client.answered
 
@@ -83,7 +84,9 @@ class ShardState(Server):
                 "fetch_requests": self.fetches.requests,
                 "fetched_bytes": self.fetches.bytes,
             },
-            "versions": versions_section(version.about for version in self.versions.offered),
+            "versions": versions_section(
+                (version.about for version in self.versions.offered), self.versions.heard.latest
+            ),
             "keyspace": keyspace(blocks.keys),
             "dataset": {
                 "dataset_id": manifest.dataset_id,

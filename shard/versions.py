@@ -2,7 +2,8 @@
 
     opened ──offer──► offered, the newest first ──others are offered──► held for its leases ──the last ends──► closed
 
-A router leases the next version while it serves the one before: so two are offered, and each connection reads one.
+A router leases the next version while it serves the one before: so two are offered, and what else routers serve; each
+connection reads one.
 Who has leased nothing reads the newest; where routers tell what they serve (`shard.node`), that.
 """
 
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ringkv.cluster.lease import Offered
+from ringkv.shard.heard import Heard
 from ringkv.shard.leases import Lease
 from ringkv.shard.version import Version
 
@@ -36,7 +38,7 @@ class Versions:
     """`offered` has the newest first, and is empty only before the first; `revision` counts its changes.
 
     `alone`: there is no router, so all of the newest is leased, until a first lease comes.
-    `served` is what routers have gone over to, where they tell.
+    `heard` is what routers say that they serve, `served` what the map for direct clients is of.
     `behind`: what the catalog says cannot be served, or it cannot be read.
     `damaged`: the places of datasets that were overwritten, and are not opened again; a mirror is: its origin is whole.
     `failed` raises when nothing is left that could be served.
@@ -50,6 +52,7 @@ class Versions:
         self.behind = False
         self.readers: set[Reader] = set()
         self.damaged: set[Path] = set()
+        self.heard = Heard()
         self.served: Version | None = None
         self._read: Version | None = None  # what was current at the last change
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -45,6 +45,15 @@ class Kept:
         if len(self._kept) > KEPT_TOPOLOGIES:
             self.let_go(next(iter(self._kept)))
 
+    def renew(self, topology: Topology) -> bool:
+        """Keep this one in place of that of the same dataset, for as long; False if none is kept any more."""
+        kept = self._kept.get(topology.dataset_id)
+        if kept is None:
+            return False
+        self._kept[topology.dataset_id] = _Kept(topology, kept.until, kept.timer)
+        kept.topology.retire()
+        return True
+
     def let_go(self, dataset_id: str) -> None:
         """Give the leases of this dataset back, if it is kept, once what was begun has ended."""
         kept = self._kept.pop(dataset_id, None)

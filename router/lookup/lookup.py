@@ -154,6 +154,10 @@ class Lookups(Ledger):
         finally:
             lookup.abandon()
 
+    def serves(self) -> str:
+        """The dataset that is served, "" where none is."""
+        return self.topology.dataset_id if self.topology else ""
+
     def holding(self, dataset_id: str) -> Topology | None:
         """The topology that answers of this dataset: the current one, one that is kept, or none."""
         topology = self.topology
@@ -175,6 +179,15 @@ class Lookups(Ledger):
                 self.on_replaced()
         waiting, self._waiting = self._waiting, {}
         for lookup in waiting:
+            lookup.asked = ()
+            self._ask(lookup)
+
+    def renew(self, topology: Topology) -> None:
+        """Ask by this topology from now on who wants its dataset, which is kept, and first of all who has waited."""
+        if not self.kept.renew(topology):
+            topology.retire()
+        for lookup in [each for each in self._waiting if each.dataset_id == topology.dataset_id]:
+            del self._waiting[lookup]
             lookup.asked = ()
             self._ask(lookup)
 

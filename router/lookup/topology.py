@@ -6,7 +6,8 @@ from itertools import chain
 
 from ringkv.cluster.lease import Leased
 from ringkv.cluster.position import slot_shift
-from ringkv.cluster.ring import Ring
+from ringkv.cluster.ring import Ring, moved_partitions
+from ringkv.process.words import counted
 from ringkv.router.lookup.link import Link
 
 
@@ -54,6 +55,15 @@ class Topology:
         copies = len(self.ring.owners[0])
         leased = self.leased.values()
         return Leased(sum(shard.keys for shard in leased) // copies, sum(shard.bytes for shard in leased) // copies)
+
+    def describe(self) -> str:
+        """What it is made of, and how it differs from the one before, in words."""
+        ring = self.ring
+        shards = f"{counted(len(ring.names), 'shard')}, {counted(self.dataset.keys, 'key')}, ring {ring.ring_id[:8]}"
+        if self.before is None:
+            return f"dataset {self.dataset_id}, {shards}"
+        moved, least = moved_partitions(self.before, ring)
+        return f"{shards}, {counted(moved, 'partition')} change owner, at least {least:,} have to"
 
     def retire(self) -> None:
         """Let every link finish what is in flight, and close."""

@@ -4,29 +4,31 @@
                                                                     └─ of another version ─► gate ─┘
 
 Make before break: the old topology serves until the next one is leased on every shard of it. A swap to another version
-is such a change as well; its topology before stays leased for a while, for what was begun with it.
+is such a change as well; its topology before stays leased for a while, for what was begun with it, and is leased anew
+where one of its shards is lost.
 """
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from ringkv.cluster.errors import ClusterError, NotOffered, SwapRefused
-from ringkv.cluster.ring import moved_partitions
 from ringkv.process.address import Address
 from ringkv.process.tls import ClientFiles
-from ringkv.process.words import counted
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.lookup.topology import Topology
 from ringkv.router.members.absences import Absences
 from ringkv.router.members.discovery import Discovery, Lookout
 from ringkv.router.members.events import EventLog, Kind
 from ringkv.router.members.flapping import FlapGuard
-from ringkv.router.members.gate import judge
+from ringkv.router.members.gate import Gate
 from ringkv.router.members.leasing import Leasing
 from ringkv.router.members.member import Member, Opening
 from ringkv.router.members.membership import Candidate, Membership, choose
+from ringkv.router.members.renewal import Renewal
 from ringkv.router.members.telling import Teller
 from ringkv.router.members.versions import Versions
 from ringkv.router.policy import (
@@ -83,6 +85,8 @@ class Controller:
         self._absences = Absences(self._clock, events)
         self.versions = Versions(self._clock, events)
         self.teller = Teller()
+        self._renewal = Renewal(lookups.kept)
+        self._gate = Gate(cluster.gate, lookups.sample, self.versions)
         self._leasing = Leasing(
             self._opening, lookups.shard_durations, self.versions.leasing, self._refused, self._changed.set
         )
@@ -105,7 +109,7 @@ class Controller:
         while True:
             found = await lookout.look(frozenset(self.members))
             for address in found - self.members.keys():
-                member = Member(address, self._opening, self._changed.set, self.events)
+                member = Member(address, self._opening, self._changed.set, self.events, self._lookups.serves)
                 self.members[address] = member
                 self._watching[address] = tasks.create_task(member.watch())
             for address in self.members.keys() - found:
@@ -122,7 +126,9 @@ class Controller:
             self._absences.look(self._serving.keys())
             membership = self._membership()
             pause = self._pause(membership)
-            if pause > 0:
+            if pause > 0 and (due := self._renewal.due(membership)):
+                await self._renew(*due)
+            elif pause > 0:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await self._changed.wait()
@@ -206,24 +212,36 @@ class Controller:
     async def _change(self, membership: Membership) -> None:
         """Form the next topology; give up as soon as one of its shards is lost."""
         started = self._clock()
-        forming = asyncio.create_task(self._form(membership))
+        topology = await self._formed(self._form(membership), membership)
+        if topology is not None:
+            self._swap(topology, membership)
+            took = 1000 * (self._clock() - started)
+            # Computed after the swap, for which requests may have waited.
+            change = await asyncio.to_thread(topology.describe)
+            log.info("topology %d in %.0f ms: %s", topology.epoch, took, change)
+            self.events.note(Kind.SWAP, f"epoch {topology.epoch} after {took:.0f} ms: {change}")
+
+    async def _renew(self, before: Topology, membership: Membership) -> None:
+        """Form a topology that is kept anew, of these shards."""
+        forming = self._leasing.form(membership, self._cluster.replicas, before)
+        topology = await self._formed(forming, membership)
+        if topology is not None:
+            self._lookups.renew(topology)
+
+    async def _formed(self, form: Coroutine[Any, Any, Topology], membership: Membership) -> Topology | None:
+        """What comes of it: None where a shard of it was lost, gave no lease, or the gate has refused the version."""
+        forming = asyncio.create_task(form)
         try:
             await self._watch_over(forming, membership)
         finally:
             forming.cancel()
             await asyncio.wait([forming])
         if forming.cancelled():
-            return
+            return None
         error = forming.exception()
         if error is None:
-            topology = forming.result()
-            self._swap(topology, membership)
-            took = 1000 * (self._clock() - started)
-            # Computed after the swap, for which requests may have waited.
-            change = await asyncio.to_thread(_describe_change, topology)
-            log.info("topology %d in %.0f ms: %s", topology.epoch, took, change)
-            self.events.note(Kind.SWAP, f"epoch {topology.epoch} after {took:.0f} ms: {change}")
-        elif isinstance(error, SwapRefused):
+            return forming.result()
+        if isinstance(error, SwapRefused):
             self._lookups.counters.gated += 1
         elif isinstance(error, ClusterError):
             # What a shard offers instead it tells with its next heartbeat.
@@ -232,6 +250,7 @@ class Controller:
             await asyncio.sleep(RECONNECT_MIN)
         else:
             raise error
+        return None
 
     async def _watch_over(self, forming: asyncio.Task[Topology], membership: Membership) -> None:
         """Wait until the next topology is formed or cannot be any more."""
@@ -253,23 +272,12 @@ class Controller:
         topology = await self._leasing.form(membership, self._cluster.replicas, now)
         if now is not None and now.dataset_id != topology.dataset_id:
             try:
-                await self._pass_gate(membership, now, topology)
+                await self._gate.pass_on(membership.version, now, topology)
             except BaseException:
                 for link in topology.links.values():
                     link.close()
                 raise
         return topology
-
-    async def _pass_gate(self, membership: Membership, now: Topology, after: Topology) -> None:
-        """Raises SwapRefused for a version that is kept out, LeaseRefused where that cannot be told."""
-        verdict = await judge(self._lookups.sample.keys(), now, after)
-        version, gate = membership.version, self._cluster.gate
-        if version is None or not verdict.keeps_out(gate):
-            return
-        if not version.forced:
-            self.versions.refuse(version, verdict.reason(gate))
-            raise SwapRefused(verdict.reason(gate))
-        self.versions.forced(version, verdict.reason(gate))
 
     def _refused(self, name: str, problem: str) -> None:
         self._flapping.lost(name, uptime=0)
@@ -288,12 +296,3 @@ class Controller:
         if membership.version is not None:
             self.versions.serve(membership.version)
         self._changed.set()
-
-
-def _describe_change(topology: Topology) -> str:
-    ring = topology.ring
-    shards = f"{counted(len(ring.names), 'shard')}, {counted(topology.dataset.keys, 'key')}, ring {ring.ring_id[:8]}"
-    if topology.before is None:
-        return f"dataset {topology.dataset_id}, {shards}"
-    moved, least = moved_partitions(topology.before, ring)
-    return f"{shards}, {counted(moved, 'partition')} change owner, at least {least:,} have to"

@@ -2,45 +2,86 @@
 them are gone, since a truncated file is a valid one.
 
     sample ──► the version that is served ──► keys that it holds ──► the next version, all owners ──► how many are gone
-                                                                           └──► their blocks are warm now
+    too few ──► keys drawn from what is served ──┘                         └──► their blocks are warm now
 
 All owners are asked, so that the blocks that are asked for most are read and checked on each of them before the swap.
+A router that has just started, or that nobody asks, draws keys: else it would serve what its neighbours have refused.
 """
 
 import asyncio
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ringkv.cluster.errors import LeaseRefused, PeerError
-from ringkv.cluster.position import slot
+from ringkv.cluster.cursor import CURSORS, first_position
+from ringkv.cluster.errors import LeaseRefused, PeerError, SwapRefused
+from ringkv.cluster.lease import Offered
+from ringkv.cluster.position import slot, slot_at
+from ringkv.resp.scan import Page
+from ringkv.router.lookup.keys import keys_from
 from ringkv.router.lookup.link import Link
+from ringkv.router.lookup.sample import Sample
 from ringkv.router.lookup.topology import Topology
-from ringkv.router.policy import GATE_KEYS, GATE_PATIENCE, GATE_TOGETHER
+from ringkv.router.members.versions import Versions
+from ringkv.router.policy import GATE_DRAWS, GATE_KEYS, GATE_NEIGHBOURS, GATE_PATIENCE, GATE_TOGETHER
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Of `asked` keys that the served version holds, `gone` are not in the next one, or cannot be read there."""
+    """Of `asked` keys that the served version holds, `gone` are not in the next one, or cannot be read there.
+
+    `drawn`: some of them were drawn, as too few had been asked for.
+    """
 
     asked: int
     gone: int
+    drawn: bool = False
 
     def keeps_out(self, gate: float) -> bool:
         """Whether more than this share is gone; of too few keys nothing can be told."""
         return self.asked >= GATE_KEYS and self.gone > gate * self.asked
 
     def reason(self, gate: float) -> str:
+        keys = "keys of what is served" if self.drawn else "keys that were asked for lately"
         return (
-            f"{self.gone} of {self.asked} keys that were asked for lately are not in it, more than {100 * gate:g} %:"
+            f"{self.gone} of {self.asked} {keys} are not in it, more than {100 * gate:g} %:"
             " publish other data, roll back, or force it"
         )
 
 
+class Gate:
+    """`share` of the keys may be gone."""
+
+    def __init__(self, share: float, sample: Sample, versions: Versions) -> None:
+        self._share = share
+        self._sample = sample
+        self._versions = versions
+
+    async def pass_on(self, version: Offered | None, now: Topology, after: Topology) -> None:
+        """Raises SwapRefused for a version that is kept out, LeaseRefused where that cannot be told."""
+        verdict = await judge(self._sample.keys(), now, after)
+        if version is None or not verdict.keeps_out(self._share):
+            return
+        reason = verdict.reason(self._share)
+        if not version.forced:
+            self._versions.refuse(version, reason)
+            raise SwapRefused(reason)
+        self._versions.forced(version, reason)
+
+
 async def judge(sample: Sequence[bytes], now: Topology, after: Topology) -> Verdict:
     """Try the keys with the version that is served and the next one. Raises LeaseRefused if that does not answer."""
+    verdict = await _try(sample, now, after)
+    if verdict.asked >= GATE_KEYS:
+        return verdict
+    further = await _try([key for key in await _draw(now) if key not in sample], now, after)
+    return Verdict(verdict.asked + further.asked, verdict.gone + further.gone, drawn=True)
+
+
+async def _try(keys: Sequence[bytes], now: Topology, after: Topology) -> Verdict:
     asked = gone = 0
-    for start in range(0, len(sample), GATE_TOGETHER):
-        some = sample[start : start + GATE_TOGETHER]
+    for start in range(0, len(keys), GATE_TOGETHER):
+        some = keys[start : start + GATE_TOGETHER]
         held = [key for key, found in zip(some, await _find(some, now), strict=True) if found]
         for key, found in zip(held, await _find(held, after), strict=True):
             if found is None:
@@ -48,6 +89,38 @@ async def judge(sample: Sequence[bytes], now: Topology, after: Topology) -> Verd
             gone += not found
         asked += len(held)
     return Verdict(asked, gone)
+
+
+async def _draw(topology: Topology) -> list[bytes]:
+    """Keys from all over the ring, a few neighbours at each place: of these one block is read, and not one for each."""
+    found: dict[bytes, None] = {}
+    for _ in range(0, GATE_DRAWS, GATE_TOGETHER):
+        places = [random.randrange(CURSORS) for _ in range(GATE_TOGETHER)]  # noqa: S311 - nobody keeps a secret by it
+        for keys in await asyncio.gather(*[_neighbours(topology, place) for place in places]):
+            found |= dict.fromkeys(keys)
+    return list(found)
+
+
+async def _neighbours(topology: Topology, cursor: int) -> list[bytes]:
+    """Keys behind a place; none where nobody tells them. In a dataset of few keys most partitions are empty."""
+    found: list[bytes] = []
+    for _ in range(GATE_NEIGHBOURS):
+        cursor, keys = await _page(topology, cursor, GATE_NEIGHBOURS - len(found))
+        found += keys
+        if not cursor or len(found) >= GATE_NEIGHBOURS:
+            break
+    return found
+
+
+async def _page(topology: Topology, cursor: int, count: int) -> Page:
+    """The next keys, from whichever owner tells them first."""
+    for link in topology.routes[slot_at(first_position(cursor)) >> topology.shift]:
+        try:
+            async with asyncio.timeout(GATE_PATIENCE):
+                return await keys_from(link, cursor, count)
+        except (PeerError, TimeoutError, ConnectionError):
+            continue
+    return 0, []
 
 
 async def _find(keys: Sequence[bytes], topology: Topology) -> list[bool | None]:

@@ -41,7 +41,8 @@ def identify(info: Any) -> Identity:
     try:
         announced = told.endpoint(fields.get("announce", ""))
         name, run_id = told.name(fields["name"]), told.identifier("run", fields["run_id"])
-        return Identity(name, run_id, offered_in(fields), announced)
+        served = told.identifier("dataset", fields["served"]) if "served" in fields else ""
+        return Identity(name, run_id, offered_in(fields), announced, served)
     except KeyError:
         raise PeerError("what answers there is not a ringkv shard") from None
 
@@ -78,7 +79,15 @@ class Member:
     `name` is the latest that was heard from there, "" before the first.
     """
 
-    def __init__(self, address: Address, opening: Opening, changed: Callable[[], None], events: EventLog) -> None:
+    def __init__(
+        self,
+        address: Address,
+        opening: Opening,
+        changed: Callable[[], None],
+        events: EventLog,
+        serves: Callable[[], str] = lambda: "",
+    ) -> None:
+        """`changed` is called when something is to be looked at; `serves` tells the dataset that the router serves."""
         self.address = address
         self.identity: Identity | None = None
         self.name = ""
@@ -91,6 +100,7 @@ class Member:
         self._opening = opening
         self._changed = changed
         self._events = events
+        self._serves = serves
         self._link: Link | None = None
 
     @property
@@ -141,7 +151,7 @@ class Member:
         """Send heartbeats as long as they are answered. Raises one of TROUBLE."""
         while True:
             async with asyncio.timeout(HEARTBEAT_TIMEOUT):
-                heartbeat = Heartbeat.parse(await link.call("HEARTBEAT"))
+                heartbeat = Heartbeat.parse(await link.call("HEARTBEAT", *filter(None, [self._serves()])))
             self.checked = heartbeat.checked
             self.direct = heartbeat.direct
             if self._revision != heartbeat.revision:

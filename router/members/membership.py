@@ -3,6 +3,7 @@
     candidates ──► those that serve ──► the highest version that all of them offer ──► all that offer it
                                    └──► none higher: the one that is served stays
 
+Where none is served yet, the one that other routers serve comes first, so that the gate has something to compare with.
 Served versions are compared by serial, what is leased is told by dataset: a rollback is a higher serial of an older
 dataset, and a shard that is pinned to its dataset offers it under serial 0.
 """
@@ -27,14 +28,16 @@ def key_of(version: Offered) -> Key:
 class Identity:
     """Who answers at an address. `run_id` tells one process from the next of the same name.
 
-    `versions` are those that can be leased there, the newest first, each of another dataset. At `announced`
-    clients of a Redis Cluster reach it: host and port, "" and 0 where it announces nothing.
+    `versions` are those that can be leased there, the newest first, each of another dataset; `served` is the dataset
+    that other routers serve by it, as far as it knows. At `announced` clients of a Redis Cluster reach it: host and
+    port, "" and 0 where it announces nothing.
     """
 
     name: str
     run_id: str
     versions: tuple[Offered, ...]
     announced: tuple[str, int] = ("", 0)
+    served: str = ""
 
     @property
     def node(self) -> Node:
@@ -74,6 +77,13 @@ class Membership:
         version = self.version
         able = {name: c for name, c in self.shards.items() if version and c.identity.offers(version.dataset_id)}
         return replace(self, shards=able)
+
+    def able(self, dataset_id: str) -> "Membership":
+        """Those of the shards that stay and offer this dataset, to serve that."""
+        shards = {name: c for name, c in self.shards.items() if c.identity.offers(dataset_id) and not c.draining}
+        offered = (each for shard in shards.values() for each in shard.identity.versions)
+        version = next((each for each in offered if each.dataset_id == dataset_id), None)
+        return Membership(version, shards, {})
 
     @property
     def newest(self) -> Offered | None:
@@ -139,8 +149,13 @@ def _next_version(
         if any(candidate.identity.offers(served.dataset_id) for candidate in staying):
             return served
     counts = Counter(version for shard in staying for version in shard.identity.versions)
+    told = Counter(shard.identity.served for shard in staying)
     allowed = (version for version in counts if key_of(version) not in refused)
-    return min(allowed, key=lambda version: (-counts[version], -version.serial, version.dataset_id), default=None)
+
+    def order(version: Offered) -> tuple[int, int, int, str]:
+        return -told[version.dataset_id], -counts[version], -version.serial, version.dataset_id
+
+    return min(allowed, key=order, default=None)
 
 
 def _successor(voters: list[Candidate], served: Offered, refused: Collection[Key]) -> Offered:

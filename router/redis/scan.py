@@ -7,13 +7,13 @@ cursor ──► partition, and those behind it ──► KEYSFROM on an owner o
 """
 
 import asyncio
-from typing import Any
 
 from ringkv.cluster.cursor import CURSORS, first_position
 from ringkv.cluster.errors import CorruptBlock, PeerError, RingkvError, ShardUnavailable
 from ringkv.cluster.lease import refusal
-from ringkv.cluster.position import is_canonical, slot_at
+from ringkv.cluster.position import slot_at
 from ringkv.resp.scan import Page
+from ringkv.router.lookup.keys import keys_from
 from ringkv.router.lookup.lookup import UNREACHABLE, Lookups
 from ringkv.router.lookup.topology import Topology
 from ringkv.router.policy import BATCH_PATIENCE, DEADLINE, SCAN_PARTITIONS, TICK
@@ -67,7 +67,7 @@ async def _ask(lookups: Lookups, cursor: int, count: int) -> Page:
         for link in topology.routes[slot_at(first_position(cursor)) >> topology.shift] if topology else ():
             try:
                 async with asyncio.timeout(BATCH_PATIENCE):
-                    return _parse(await link.call("KEYSFROM", cursor, count), cursor)
+                    return await keys_from(link, cursor, count)
             except PeerError as error:
                 problem = refusal(str(error))
             except (TimeoutError, ConnectionError):
@@ -76,17 +76,6 @@ async def _ask(lookups: Lookups, cursor: int, count: int) -> Page:
         if clock() > until or (isinstance(problem, CorruptBlock) and not silent):
             raise ShardUnavailable(str(problem))
         await asyncio.sleep(TICK)
-
-
-def _parse(reply: Any, asked: int) -> Page:
-    """Read the reply to KEYSFROM with the cursor `asked`, behind which the next one is. Raises PeerError."""
-    match reply:
-        case [int(cursor), list(keys)] if cursor == 0 or asked < cursor < CURSORS:
-            if all(type(key) is bytes and is_canonical(key) for key in keys):
-                return cursor, keys
-            raise PeerError("what answers there tells keys that are none")
-        case _:
-            raise PeerError("what answers there does not tell keys as a shard does")
 
 
 def size(lookups: Lookups) -> int:

@@ -82,6 +82,31 @@ def test_a_version_that_lacks_what_is_asked_for_is_refused_until_it_is_forced(
     wait_for(lambda: cluster.ask("versions")["served"]["serial"] == 4)
 
 
+def test_neither_routers_nor_shards_that_start_let_in_what_was_refused(spawn: Spawner, published: Published) -> None:
+    """Nobody has asked for a key, and what is served is older than all that the catalog names first."""
+    cluster = cluster_of(spawn, published)
+    refused = r"version %d is refused: \d+ of \d+ keys of what is served are not in it, more than 10 %%"
+    for version in (2, 3, 4):
+        published.put(version, keys=KEYS[1000:])
+        published.swap(version)
+        cluster.router.wait_for_line(refused % version)
+    cluster.router.process.kill()
+    cluster.router.wait()
+    cluster.start_router()
+    cluster.router.wait_for_line(refused % 4)
+    cluster.serves(1)
+    cluster.shards["one"].process.kill()
+    cluster.shards["one"].wait()
+    wait_for(
+        lambda: [shard["name"] for shard in cluster.ask("ring")["shards"] if shard["state"] == "serving"] == ["two"]
+    )
+    cluster.start("one", published.path)
+    wait_for(lambda: [shard["state"] for shard in cluster.ask("ring")["shards"]] == ["serving", "serving"])
+    assert cluster.ask("versions")["served"]["serial"] == 1
+    for key in KEYS[:50]:
+        assert cluster.value(key) == (200, value_of(1, key), published.datasets[1])
+
+
 def test_the_gate_can_be_opened(spawn: Spawner, published: Published) -> None:
     cluster = cluster_of(spawn, published, "--gate", "100%")
     for key in KEYS[:300]:

@@ -20,6 +20,7 @@ from tests.support.http import fetch
 from tests.support.metrics import Metrics
 from tests.support.processes import SpawnedShard, Spawner, eventually, one_line, wait_for
 from tests.support.published import KEYS, Published, value_of
+from tests.support.redis_port import told
 from tests.support.resp import Client
 from tests.support.served import serving
 from tests.support.web import web
@@ -77,7 +78,7 @@ def test_a_version_that_cannot_be_served_changes_nothing_and_is_told_once(
     wait_for(lambda: serials(client) == [3])
     assert client("GET", KEYS[0]) == value_of(3, KEYS[0])
     assert shard.spawned.err.count("the catalog cannot be followed") == 1
-    shard.spawned.wait_for_line("the version before, 2, cannot be offered")
+    shard.spawned.wait_for_line("the older version 2 cannot be offered")
     wait_for(lambda: behind() == 0)
     assert "the catalog can be followed again" in shard.spawned.err
 
@@ -141,6 +142,48 @@ def test_a_restart_offers_the_newest_and_the_one_before(spawn: Spawner, publishe
         assert client("GET", KEYS[0]) == value_of(2, KEYS[0])
         os.kill(shard.spawned.pid, signal.SIGKILL)
         shard.spawned.wait()
+
+
+def test_what_routers_serve_stays_offered_whatever_is_published(
+    spawn: Spawner, published: Published, connect: Connect
+) -> None:
+    for version in (1, 2, 3, 4):
+        published.publish(version)
+    shard = spawn.shard(published.path, "--leased", "--name", "one")
+    client, router, other = connect(shard), connect(shard), connect(shard)
+    assert serials(client) == [4, 3]
+    router("HEARTBEAT", published.datasets[1])
+    wait_for(lambda: serials(client) == [4, 3, 1])
+    assert client.info()["served"] == published.datasets[1]
+    assert connect(shard).lease(published.datasets[1], RING).startswith(b"OK 2000 ")
+    other("HEARTBEAT", published.datasets[2])
+    wait_for(lambda: serials(client) == [4, 3, 2, 1])
+    router("HEARTBEAT", published.datasets[4])
+    wait_for(lambda: serials(client) == [4, 3, 2])
+    other.socket.close()
+    wait_for(lambda: serials(client) == [4, 3])
+    router("HEARTBEAT", published.datasets[2])
+    router.socket.close()
+    wait_for(lambda: serials(client) == [4, 3, 2])
+    assert client.info()["served"] == published.datasets[2], "for the next router, which has nothing to compare with"
+    assert shard.spawned.err.count("version 4 is offered") == 1
+
+
+def test_what_routers_serve_and_cannot_be_opened_is_told_once(
+    spawn: Spawner, published: Published, connect: Connect
+) -> None:
+    published.publish(1, without_a_segment)
+    published.publish(2)
+    published.publish(3)
+    shard = spawn.shard(published.path, "--leased", "--name", "one")
+    client = connect(shard)
+    client("HEARTBEAT", published.datasets[1])
+    shard.spawned.wait_for_line("the older version 1 cannot be offered: ")
+    shard.spawned.process.send_signal(signal.SIGHUP)  # it is tried again
+    published.publish(4)
+    wait_for(lambda: serials(client) == [4, 3])
+    assert shard.spawned.err.count("cannot be offered") == 1
+    assert told(client("HEARTBEAT", "no id")).startswith("ERR want HEARTBEAT ")
 
 
 def test_at_the_start_the_version_before_is_served_where_the_newest_cannot_be(

@@ -91,6 +91,7 @@ class FakeShard:
     """One server on a Unix socket.
 
     `asked` are the keys that arrived, in order, `batches` the sizes of MGETs, `scanned` the arguments of KEYSFROMs,
+    `heard` is what the latest heartbeat named, `served` what it tells of other routers.
     `leases` what was leased, `held` the datasets of the leases that have not ended. What it offers it tells and leases
     as a shard does; `offer` changes it. `of` has how it answers of a dataset that was leased, if not by `answer`.
     """
@@ -110,6 +111,8 @@ class FakeShard:
         self.held: list[str] = []
         self.heartbeat = Heartbeat(draining=False, checked=0, revision=0, direct=0)
         self.offered: tuple[Offered, ...] = ()
+        self.served = ""
+        self.heard: tuple[bytes, ...] = ()
         self._changed = asyncio.Event()
         self._transports: list[asyncio.Transport] = []
         self.links: list[Link] = []
@@ -184,7 +187,11 @@ class FakeShard:
         return self.answer_keys(self, cursor, count)
 
     def _info(self) -> bytes:
-        about = {"name": self.name, "run_id": self.name.encode().hex().rjust(32, "0"), **versions_section(self.offered)}
+        about = {
+            "name": self.name,
+            "run_id": self.name.encode().hex().rjust(32, "0"),
+            **versions_section(self.offered, self.served),
+        }
         return codec.bulk("\r\n".join(f"{name}:{value}" for name, value in about.items()))
 
     def _lease(self, request: LeaseRequest) -> bytes | None:
@@ -223,6 +230,7 @@ class _Session(asyncio.Protocol):
             case b"INFO":
                 return shard._info()  # noqa: SLF001
             case b"HEARTBEAT":
+                shard.heard = args
                 return codec.simple(shard.heartbeat.reply())
             case b"LEASE":
                 return self._lease(LeaseRequest.parse(list(args)))

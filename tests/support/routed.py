@@ -29,11 +29,14 @@ def holding(name: bytes, keys: list[bytes]) -> Answer:
 class Routed:
     """A router's controller and lookups, and the shards that it serves by."""
 
-    def __init__(self, shards: list[FakeShard], replicas: int = 1, gate: float = GATE) -> None:
+    def __init__(
+        self, shards: list[FakeShard], replicas: int = 1, gate: float = GATE, offered: tuple[Offered, ...] = (A,)
+    ) -> None:
+        """The shards hold all of KEYS in all versions."""
         self.shards = shards
         for shard in shards:
             shard.of = {version.dataset_id: holding(name, KEYS) for version, name in ((A, b"a"), (B, b"b"), (C, b"c"))}
-            shard.offer(A)
+            shard.offer(*offered)
         self.lookups = Lookups()
         self.events = EventLog()
         discovery = Discovery(frozenset(shard.address for shard in shards))

@@ -38,8 +38,9 @@ def told(info: dict[str, str]) -> bytes:
 
 
 def test_a_shard_that_says_who_it_is_is_taken() -> None:
-    (version,) = identify(told(INFO | {"version_0": OFFERED})).versions
-    assert version.partitions == 256
+    found = identify(told(INFO | {"version_0": OFFERED, "served": "d" * 32}))
+    assert [version.partitions for version in found.versions] == [256]
+    assert found.served == "d" * 32
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,8 @@ def test_a_shard_that_says_who_it_is_is_taken() -> None:
         ("name", ""),
         ("run_id", "../../etc/passwd"),
         ("run_id", "\x1b[31m"),
+        ("served", "<img onerror=alert(1)>"),
+        ("served", ""),
     ],
 )
 def test_a_shard_that_says_something_else_is_not_and_the_reason_is_told(field: str, text: str) -> None:
