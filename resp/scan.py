@@ -2,7 +2,8 @@
 
 A cursor is a place on the ring (cluster/cursor.py), so a server keeps nothing for a client between two calls, and any
 router or shard can go on where another one stopped. A page begins where the last one ended: each key that is there all
-the time is returned exactly once. That holds across a change of the dataset too, as a key's place is its hash.
+the time is returned exactly once. That holds across a change of the dataset too, as a key's place is its hash; a key
+that only one of the two has is returned if that one is served when its place is reached. KEYS is of one dataset.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from ringkv.resp.command import Args, Command
 from ringkv.resp.connection import Connection
 from ringkv.resp.glob import Matches, matcher
 from ringkv.resp.pending import Awaited, Pending
+from ringkv.resp.session import ATTEMPTS, REPLACED
 
 DEFAULT_COUNT: Final = 10
 """Keys that a SCAN without COUNT looks at, as in Redis."""
@@ -78,6 +80,14 @@ class Keys(Generic[ClientT]):
         return request.reply(*await self.page(client, request.cursor, request.count))
 
     async def _keys(self, client: ClientT, matches: Matches) -> bytes:
+        for _ in range(ATTEMPTS):
+            unchanged = client.reading()
+            reply = await self._all(client, matches)
+            if unchanged():
+                return reply
+        return REPLACED
+
+    async def _all(self, client: ClientT, matches: Matches) -> bytes:
         cursor, count, parts = 0, 0, [b""]
         while True:
             cursor, keys = await self.page(client, cursor, SCAN_KEYS)

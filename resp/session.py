@@ -14,6 +14,11 @@ from ringkv.resp.queue import AT_ONCE, Queue
 from ringkv.resp.requests import Requests
 from ringkv.resp.server import Server
 
+ATTEMPTS: Final = 3
+"""How often what is to be of one dataset is read, each time because that was replaced: it happens once in hours."""
+
+REPLACED: Final = codec.error("TRYAGAIN", "the dataset was replaced again and again while it was read")
+
 Unchanged = Callable[[], bool]
 """Whether all that was read since is of one dataset."""
 

@@ -16,13 +16,10 @@ from ringkv.resp import codec
 from ringkv.resp.command import Args, Command
 from ringkv.resp.connection import FIRST_WINDOW, MAX_UNSENT, MAX_WINDOW, Connection
 from ringkv.resp.pending import Pending
-from ringkv.resp.session import Unchanged
+from ringkv.resp.session import ATTEMPTS, REPLACED, Unchanged
 
 MAX_REPLIES: Final = 128 << 20
 """Bytes of the replies of one EXEC, which are held whole: two of the largest values."""
-
-ATTEMPTS: Final = 3
-"""How often the requests are begun, each time because the dataset was replaced: that happens once in hours."""
 
 
 class Execution(Pending):
@@ -93,7 +90,7 @@ class Execution(Pending):
             elif self._unchanged():
                 return b"*%d\r\n%b" % (len(self._requests), b"".join(self._replies))
             elif self._attempts == ATTEMPTS:
-                return codec.error("TRYAGAIN", "the dataset was replaced again and again while it was read")
+                return REPLACED
             else:
                 self._restart()
 

@@ -7,7 +7,7 @@ from ringkv.cluster.errors import InvalidKey, RingkvError, ShardUnavailable, Too
 from ringkv.cluster.position import canonical, is_canonical
 from ringkv.resp import codec
 from ringkv.resp.pending import Pending
-from ringkv.resp.transaction import ATTEMPTS
+from ringkv.resp.session import ATTEMPTS
 from ringkv.router.lookup.batch import Values, fetch
 from ringkv.router.lookup.ledger import too_many
 from ringkv.router.lookup.lookup import Lookup, Lookups, Reply

@@ -1,7 +1,6 @@
 """SCAN on the router: every key of all shards once, whatever the shards do meanwhile."""
 
 import asyncio
-from bisect import bisect_left
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,23 +17,10 @@ from tests.support.data import random_keys
 from tests.support.fake_shard import PARTITIONS, FakeShard, KeysAnswer, Start, topology_of, value
 from tests.support.processes import eventually, short_directory
 from tests.support.redis_port import AsyncClient, ServedPort
+from tests.support.scanned import telling
 
 KEYS = sorted(random_keys(2_000, seed=61), key=position)
 CELLS = CURSORS // PARTITIONS
-
-
-def of(keys: list[bytes], partitions: int = PARTITIONS) -> KeysAnswer:
-    """KEYSFROM of a shard that has all of these keys loaded."""
-    cells = CURSORS // partitions
-    places = [cell(position(key)) for key in keys]
-
-    def answer(_shard: FakeShard, cursor: int, count: int) -> bytes:
-        border = (cursor // cells + 1) * cells
-        found = keys[bisect_left(places, cursor) : bisect_left(places, border)]
-        after = behind(position(found[count - 1])) if len(found) > count else border % CURSORS
-        return codec.array([codec.integer(after), codec.array([codec.bulk(key) for key in found[:count]])])
-
-    return answer
 
 
 def error(code: str) -> KeysAnswer:
@@ -89,7 +75,7 @@ def told(reply: Any) -> str:
 async def test_all_shards_together_have_every_key_once(start: Start, port: ServedPort, count: int) -> None:
     shards = await start(a=value, b=value, c=value)
     for shard in shards:
-        shard.answer_keys = of(KEYS)
+        shard.answer_keys = telling(KEYS)
     port.lookups.swap(await topology_of(shards, 1, keys=len(KEYS) // 3))
     client = await port.connect()
     assert await scan(client, "COUNT", count) == KEYS
@@ -101,7 +87,7 @@ async def test_all_shards_together_have_every_key_once(start: Start, port: Serve
 @pytest.mark.usefixtures("impatient")
 async def test_what_one_owner_does_not_tell_another_one_does(start: Start, port: ServedPort, fault: KeysAnswer) -> None:
     bad, good = await start(a=value, b=value)
-    bad.answer_keys, good.answer_keys = fault, of(KEYS)
+    bad.answer_keys, good.answer_keys = fault, telling(KEYS)
     port.lookups.swap(await topology_of([bad, good], 2))
     client = await port.connect()
     assert await scan(client, "COUNT", 1000) == KEYS
@@ -110,7 +96,7 @@ async def test_what_one_owner_does_not_tell_another_one_does(start: Start, port:
 
 async def test_a_partition_whose_owner_is_lost_is_told_by_its_next_owner(start: Start, port: ServedPort) -> None:
     lost, other = await start(a=value, b=value)
-    lost.answer_keys, other.answer_keys = close, of(KEYS)
+    lost.answer_keys, other.answer_keys = close, telling(KEYS)
     port.lookups.swap(await topology_of([lost, other], 1))
     client = await port.connect()
     scanning = asyncio.create_task(scan(client, "COUNT", 1000))
@@ -136,7 +122,7 @@ async def test_what_nobody_tells_is_an_error_and_never_the_end(start: Start, por
 
 async def test_keys_before_a_damaged_partition_are_told_and_then_the_damage(start: Start, port: ServedPort) -> None:
     (shard,) = await start()
-    whole = of(KEYS)
+    whole = telling(KEYS)
     damaged = 5 * CELLS
 
     def answer(shard: FakeShard, cursor: int, count: int) -> bytes | None:
@@ -158,8 +144,8 @@ async def test_a_cursor_stays_valid_when_the_dataset_is_replaced(start: Start, p
     """Also by one with other partitions: keys that are in both are told once."""
     shared, before, after = KEYS[::3], KEYS[1::3], KEYS[2::3]
     old, new = await start(a=value, b=value)
-    old.answer_keys = of(sorted(shared + before, key=position))
-    new.answer_keys = of(sorted(shared + after, key=position), partitions=4 * PARTITIONS)
+    old.answer_keys = telling(sorted(shared + before, key=position))
+    new.answer_keys = telling(sorted(shared + after, key=position), partitions=4 * PARTITIONS)
     port.lookups.swap(await topology_of([old], 1, keys=1300))
     client = await port.connect()
     cursor, found = await client("SCAN", 0, "COUNT", 700)
@@ -170,6 +156,36 @@ async def test_a_cursor_stays_valid_when_the_dataset_is_replaced(start: Start, p
         found += keys
     assert len(set(found)) == len(found)
     assert set(shared) <= set(found) <= set(KEYS)
+
+
+@pytest.mark.parametrize("swaps", [1, 2, 3])
+async def test_all_keys_in_one_reply_are_of_one_dataset(start: Start, port: ServedPort, swaps: int) -> None:
+    """Each time when the first page of it has been told, the dataset is replaced."""
+    shards = await start(a=value, b=value, c=value, d=value)
+    topologies = [await topology_of([shard], 1, epoch, 1000) for epoch, shard in enumerate(shards, 1)]
+    parts = [sorted(KEYS[at::4] + KEYS[3 - at :: 4], key=position) for at in range(4)]
+    following = iter(topologies[1 : swaps + 1])
+
+    def answering(part: list[bytes]) -> KeysAnswer:
+        tell, seen = telling(part), list[int]()
+
+        def answer(shard: FakeShard, cursor: int, count: int) -> bytes | None:
+            if not cursor and 0 not in seen and (topology := next(following, None)):
+                port.lookups.swap(topology)
+            seen.append(cursor)
+            return tell(shard, cursor, count)
+
+        return answer
+
+    for shard, part in zip(shards, parts, strict=True):
+        shard.answer_keys = answering(part)
+    port.lookups.swap(topologies[0])
+    client = await port.connect()
+    reply = await client("KEYS", "*")
+    if swaps == 3:
+        assert told(reply) == "TRYAGAIN the dataset was replaced again and again while it was read"
+    else:
+        assert reply == parts[swaps]
 
 
 async def test_a_client_that_goes_leaves_nothing_behind(start: Start, port: ServedPort) -> None:
@@ -185,7 +201,7 @@ async def test_a_client_that_goes_leaves_nothing_behind(start: Start, port: Serv
 
 async def test_a_page_asks_no_more_of_the_shards_than_it_is_likely_to_need(start: Start, port: ServedPort) -> None:
     (shard,) = await start()
-    shard.answer_keys = of(KEYS)
+    shard.answer_keys = telling(KEYS)
     port.lookups.swap(await topology_of([shard], 1, keys=len(KEYS)))
     client = await port.connect()
     for count, partitions in ((1, 1), (10, 5), (100, 20), (1000, 150)):

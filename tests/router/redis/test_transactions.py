@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ringkv.resp import transaction
+from ringkv.resp import session, transaction
 from ringkv.resp.queue import MAX_QUEUED
 from tests.support.data import random_keys
 from tests.support.fake_shard import Start, close, silence, together, topology_of, value
@@ -138,7 +138,7 @@ async def test_a_dataset_that_is_replaced_again_and_again_is_told_to_try_again(s
     port = await serve(shard)
     client = await port.connect()
     begin(client, gets(KEYS[:2]))
-    for attempt in range(1, transaction.ATTEMPTS + 1):
+    for attempt in range(1, session.ATTEMPTS + 1):
         await shard.arrived(2 * attempt)
         port.lookups.swap(await topology_of([shard], 1, epoch=1 + attempt))
         shard.write(together(shard, KEYS[:2]))
