@@ -16,6 +16,7 @@ from ringkv.dataset.progress import progress_bar
 from ringkv.process.files import raise_limit
 from ringkv.process.forking import fork_server
 from ringkv.process.options import SHARE, OneLineCommand
+from ringkv.process.priority import step_aside
 
 if TYPE_CHECKING:
     from ringkv.dataset.catalog import Catalog
@@ -119,6 +120,7 @@ def publish(
     """
     from ringkv.dataset.packing.inflight import PRELOAD
 
+    step_aside()  # before anything is begun, so that all of it does
     fork_server(*PRELOAD)
 
     from ringkv.dataset.awaited import wait_until_served

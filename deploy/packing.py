@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ringkv.cluster.errors import PackingFailed, RingkvError
 from ringkv.dataset.cli import ended_by_sigterm
 from ringkv.process.forking import fork_server
+from ringkv.process.priority import step_aside
 
 if TYPE_CHECKING:
     from ringkv.dataset.packing.merge import DuplicatePolicy
@@ -40,6 +41,7 @@ async def packed(data: tuple[Path, ...], on_duplicate: "DuplicatePolicy", cache:
 def _pack(sending: Connection, data: tuple[Path, ...], on_duplicate: "DuplicatePolicy", cache: Path | None) -> None:
     from ringkv.dataset.cache import dataset_path  # noqa: PLC0415 - the fork server, and all forked from it, do without
 
+    step_aside()
     outcome: Path | RingkvError
     with ended_by_sigterm():
         try:

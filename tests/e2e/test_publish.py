@@ -1,6 +1,7 @@
 """Publishing from the command line: what it says, in lines and as JSON, and how it refuses what cannot be."""
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -54,6 +55,13 @@ def some_of(number: int, tmp_path: Path) -> Path:
     path = tmp_path / f"{number}.data"
     path.write_bytes(b"".join(line + b"\n" for line in EXAMPLE.read_bytes().split(b"\n")[:number]))
     return path
+
+
+def test_publishing_steps_aside_for_what_is_served(spawn: Spawner, tmp_path: Path) -> None:
+    with router({"served": None, "swapping": None, "kept": []}) as url:
+        publishing = spawn("publish", EXAMPLE, tmp_path / "catalog", "--wait", url)
+        publishing.wait_for_line("published: ", "out")
+        assert os.getpriority(os.PRIO_PROCESS, publishing.pid) >= 10
 
 
 def test_each_step_is_told_in_a_line(lines: Callable[..., list[str]], catalog: str, tmp_path: Path) -> None:
