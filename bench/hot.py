@@ -47,6 +47,7 @@ def leased(dataset: Dataset) -> Store:
     """A store that answers for all partitions."""
     store = Store(dataset)
     store.blocks.lease(store.blocks.leasing(range(dataset.manifest.partitions)))
+    store.blocks.fit()
     return store
 
 

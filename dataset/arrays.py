@@ -22,6 +22,20 @@ def bytes_to_arrow(items: Sequence[bytes], size: int) -> pa.Array:
     return pa.Array.from_buffers(pa.binary(size), len(items), [None, pa.py_buffer(b"".join(items))])
 
 
+def to_bytes(array: pa.Array) -> list[bytes]:
+    """The items of an Arrow array of items of one size without nulls. Raises ValueError if it has fewer than it says.
+
+    Arrow's own `to_pylist` takes a hundred times as long, in which no other thread of the process runs.
+    """
+    size = array.type.byte_width
+    _, items = array.buffers()
+    start, end = array.offset * size, (array.offset + len(array)) * size
+    data = items.to_pybytes()[start:end] if items else b""
+    if len(data) != end - start:
+        raise ValueError("a column has fewer bytes than it says")
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
 def to_numpy(array: pa.Array) -> NDArray[Any]:
     """A view of an Arrow array of numbers without nulls. Raises ValueError if it has fewer bytes than it says."""
     _, numbers = array.buffers()

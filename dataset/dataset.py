@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ringkv.cluster.errors import CorruptBlock, PackedFileError
 from ringkv.cluster.position import canonical, position, shift_to
-from ringkv.dataset.arrays import to_numpy
+from ringkv.dataset.arrays import to_bytes, to_numpy
 from ringkv.dataset.block import Row, damage, keys_of, rank_of, read_row, span_of, texts_of
 from ringkv.dataset.coalescing import MAX_REQUEST, Wanted, coalesce
 from ringkv.dataset.folder import open_file
@@ -227,7 +227,7 @@ class Dataset:
         manifest = self.manifest
         with self._table(PARTITIONS, PARTITION_SCHEMA, manifest.partitions) as batch:
             keys, sizes, digests = (batch.column(name) for name in ("keys", "bytes", "digest"))
-            found = Partitions(to_numpy(keys), to_numpy(sizes), digests.to_pylist())
+            found = Partitions(to_numpy(keys), to_numpy(sizes), to_bytes(digests))
             numbers = [index for index, entry in enumerate(manifest.segments) for _ in range(entry.first, entry.last)]
             self._segment_numbers = numbers
             named = dataset_id(manifest.blocks, found.digests)

@@ -3,13 +3,19 @@
 import asyncio
 import gc
 import signal
+import sys
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import uvloop
 
 from ringkv.process.files import watch_files
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+SWITCH_SECONDS: Final = 0.0005
+"""For which a thread that computes may keep an event loop waiting that has something to answer. Python's own 5 ms, each
+time it was idle, are many times what an answer takes."""
 
 Serve = Callable[[asyncio.Event], Awaitable[None]]
 """A process's life as one coroutine: start, wait for the event, stop in good order."""
@@ -23,6 +29,7 @@ def run(serve: Serve, may_begin_anew: MayBeginAnew | None = None) -> bool:
     # What the imports have made stays for ever: without this the collector visits all of it again and again, and
     # by its visits makes a forked process copy the pages that it shares with the fork server.
     gc.freeze()
+    sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve_until_signalled(serve, may_begin_anew))
 

@@ -71,7 +71,7 @@ class Blocks:
         return found
 
     def lease(self, found: Mapping[int, bytes | CorruptBlock]) -> None:
-        """Let partitions be read that were not leased before, as `leasing` found them."""
+        """Let partitions be read that were not leased before, as `leasing` found them. `fit` is to follow."""
         for partition, rows in found.items():
             self.refused.pop(partition, None)
             if isinstance(rows, CorruptBlock):
@@ -82,14 +82,15 @@ class Blocks:
             self.tables[partition] = bytearray(len(self._nothing))
             self.keys += int(self.dataset.partitions.keys[partition])
             self.bytes += int(self.dataset.partitions.sizes[partition])
-        self._fit()
-        for number, group in self._by_segment(found):
+        for number, group in self.by_segment(found):
             spans = {partition: self._span(partition) for partition in group if partition in self.rows}
             self.dataset.segments[number].residency.keep(spans)
 
     def release(self, partitions: Iterable[int]) -> None:
         """Forget partitions and give their pages back."""
         gone = set(partitions)
+        if not gone:
+            return
         self.dataset.unclaim(gone)
         for partition in gone:
             self.refused.pop(partition, None)
@@ -101,8 +102,8 @@ class Blocks:
             self.bytes -= int(self.dataset.partitions.sizes[partition])
             for block in self.of(partition):
                 self.corrupt.pop(block, None)
-        self._fit()
-        for number, group in self._by_segment(gone):
+        self.fit()
+        for number, group in self.by_segment(gone):
             self.dataset.segments[number].residency.release(group)
 
     def is_leased(self, partition: int) -> bool:
@@ -259,7 +260,7 @@ class Blocks:
         self._looks.saw(found=body is not None)
         return body
 
-    def _fit(self) -> None:
+    def fit(self) -> None:
         """Read blocks where they are mapped if all that is leased fits into memory, else as copies."""
         room = available() if self.mapped else available() * 3 // 4  # so that a few bytes do not turn it to and fro
         fits = self.bytes <= room
@@ -274,14 +275,16 @@ class Blocks:
 
     def _forget(self, partition: int, table: bytearray) -> None:
         """Forget what of a leased partition was checked."""
-        self.checked_bytes -= sum(self.row(block).size for block in self.of(partition) if self.checked(block))
+        known = zip(ENTRY.iter_unpack(self.tables[partition]), rows_of(self.rows[partition]), strict=True)
+        self.checked_bytes -= sum(row.size for entry, row in known if entry[3])
         self.tables[partition] = table
 
     def _leased_in(self, segment: int) -> list[int]:
         entry = self.dataset.manifest.segments[segment]
         return [partition for partition in range(entry.first, entry.last) if partition in self.rows]
 
-    def _by_segment(self, partitions: Iterable[int]) -> Iterator[tuple[int, list[int]]]:
+    def by_segment(self, partitions: Iterable[int]) -> Iterator[tuple[int, list[int]]]:
+        """The partitions of each segment, with its number."""
         groups: dict[int, list[int]] = {}
         for partition in partitions:
             groups.setdefault(self.dataset.segment_of(partition), []).append(partition)

@@ -41,7 +41,11 @@ class Leases:
                 new = [partition for partition in lease.partitions if not blocks.is_leased(partition)]
                 # In a thread: the tables may have to be read from disk.
                 found = await to_end(blocks.leasing, new)
-                blocks.lease({p: rows for p, rows in found.items() if p in self._held})
+                # A segment at a time: of a large one a millisecond or two, in which nobody is answered.
+                for _, group in blocks.by_segment(found):
+                    blocks.lease({p: found[p] for p in group if p in self._held})
+                    await asyncio.sleep(0)
+                blocks.fit()
                 blocks.release(p for p in found if p not in self._held)
                 self._warmup.add(found)
         except Exception:

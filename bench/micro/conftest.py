@@ -57,6 +57,7 @@ def store(packed: Path) -> Iterator[Store]:
     with Dataset.open(packed) as dataset:
         leased = Store(dataset)
         leased.blocks.lease(leased.blocks.leasing(range(dataset.manifest.partitions)))
+        leased.blocks.fit()
         for block in range(dataset.manifest.blocks):
             leased.blocks.read(block)
         yield leased

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ringkv.dataset.arrays import bytes_to_arrow, to_arrow, to_numpy
+from ringkv.dataset.arrays import bytes_to_arrow, to_arrow, to_bytes, to_numpy
 from tests.support.data import EXAMPLE
 
 PACK = """
@@ -37,6 +37,10 @@ def test_numbers_come_back_as_they_went(kind: str) -> None:
 def test_bytes_of_one_size_are_a_column() -> None:
     assert bytes_to_arrow([b"ab", b"cd"], 2).equals(pa.array([b"ab", b"cd"], pa.binary(2)))
     assert bytes_to_arrow([], 2).to_pylist() == []
+    items = [b"ab", b"cd", b"ef", b"gh"]
+    assert to_bytes(bytes_to_arrow(items, 2)) == items
+    assert to_bytes(bytes_to_arrow(items, 2).slice(1, 2)) == items[1:3]
+    assert to_bytes(bytes_to_arrow([], 2)) == []
 
 
 def test_neither_packing_nor_opening_loads_pandas(tmp_path: Path) -> None:

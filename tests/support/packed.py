@@ -36,6 +36,7 @@ def lease(store: Store, partitions: range | list[int] | None = None) -> None:
     """Lease these partitions, or all."""
     found = store.blocks.leasing(range(store.dataset.manifest.partitions) if partitions is None else partitions)
     store.blocks.lease(found)
+    store.blocks.fit()
 
 
 @contextmanager
