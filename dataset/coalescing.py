@@ -4,6 +4,7 @@ wanted    ███   ██ █              ████
 asked     └───────┘               └──┘
 """
 
+from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -18,6 +19,9 @@ HEADER: Final = 512
 
 MAX_REQUEST: Final = 8 << 20
 """Bytes of one request: at 1 Gbit/s 70 ms, beside which the round trip is nothing. Larger is only a block that is."""
+
+TOGETHER: Final = 8
+"""Requests that are made, checked and written together: each by itself costs more than its bytes if they are few."""
 
 WASTE: Final = 0.2
 """Of what is wanted, so much may be read beside it in gaps. Without it all gaps between small partitions would be read,
@@ -54,6 +58,15 @@ def coalesce(wanted: Sequence[Wanted], largest: int = MAX_REQUEST) -> list[Reque
         else:
             requests.append(Request(one.row.offset, end, [one]))
     return requests
+
+
+def take(requests: deque[Request], most: int, largest: int = MAX_REQUEST) -> list[Request]:
+    """Take the first of these requests, and so many behind it that they have at most `largest` bytes together."""
+    found = [requests.popleft()]
+    size = found[0].end - found[0].start
+    while requests and len(found) < most and (size := size + requests[0].end - requests[0].start) <= largest:
+        found.append(requests.popleft())
+    return found
 
 
 def _bridged(gaps: list[int], size: int) -> set[int]:

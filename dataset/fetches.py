@@ -16,8 +16,8 @@ from ringkv.cluster.errors import StoreError
 log = logging.getLogger("ringkv.dataset")
 
 AT_ONCE: Final = 8
-"""Requests for what is fetched ahead that are under way at once: enough for a store that takes its time for each of
-them, and of 8 MiB each they are all that is held in memory."""
+"""Groups of requests for what is fetched ahead that are under way at once: enough for a store that takes its time for
+each of them, and of 8 MiB each they are all that is held in memory."""
 
 CATCH_UP: Final = 0.1
 """Seconds behind its rate that may be made up for: a request that took long is not followed by a rush."""
@@ -82,11 +82,11 @@ class Fetches:
                 self._free = max(self._free, now - CATCH_UP) + size / self._rate
 
     @contextmanager
-    def counting(self, size: int) -> Iterator[None]:
-        """Count what happens here as one request, for so many bytes. In any thread."""
+    def counting(self, size: int, requests: int = 1) -> Iterator[None]:
+        """Count what happens here as so many requests, for so many bytes together. In any thread."""
         began = time.monotonic()
         with self._lock:
-            self.in_flight += 1
+            self.in_flight += requests
         try:
             yield
         except StoreError as error:
@@ -100,13 +100,13 @@ class Fetches:
             raise
         else:
             with self._lock:
-                self.requests += 1
+                self.requests += requests
                 self.bytes += size
-                self.seconds += time.monotonic() - began
+                self.seconds += requests * (time.monotonic() - began)
                 self._recover()
         finally:
             with self._lock:
-                self.in_flight -= 1
+                self.in_flight -= requests
 
     def heal(self) -> int:
         """Count a block that was damaged in a mirror; how many there were so far. In any thread."""

@@ -58,6 +58,10 @@ SCHEMES: Final = ("s3", "gs", "az", "https", "http", "file")
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
+Range = tuple[int, int]
+"""The first byte of some, and the first one behind them."""
+
+
 class Listed(NamedTuple):
     """An object: its name below the folder, its bytes, and when it was written."""
 
@@ -116,9 +120,9 @@ class Objects(ABC):
     def read_range(self, name: str, start: int, end: int) -> bytes:
         """The bytes from `start` up to `end`, without it: all of them, or StoreError. Raises NoSuchObject."""
 
-    async def fetch_range(self, name: str, start: int, end: int) -> memoryview:
-        """As `read_range`, without a thread that waits where the store can do that."""
-        return memoryview(await asyncio.to_thread(self.read_range, name, start, end))
+    async def fetch_ranges(self, name: str, ranges: Sequence[Range]) -> list[memoryview]:
+        """As `read_range` for each, several at once, and without a thread that waits where the store can do that."""
+        return [memoryview(await asyncio.to_thread(self.read_range, name, *each)) for each in ranges]
 
     @abstractmethod
     def read_with_tag(self, name: str) -> tuple[bytes, str]:
@@ -175,10 +179,14 @@ class StoreObjects(Objects):
         self._check_size(name, start, end, len(found))
         return found
 
-    async def fetch_range(self, name: str, start: int, end: int) -> memoryview:
+    async def fetch_ranges(self, name: str, ranges: Sequence[Range]) -> list[memoryview]:
+        starts, ends = [start for start, _ in ranges], [end for _, end in ranges]
         with self._telling(name):
-            found = memoryview(await obstore.get_range_async(self._store, name, start=start, end=end))
-        self._check_size(name, start, end, len(found))
+            # What is worth to be read between two ranges, the caller has judged.
+            parts = await obstore.get_ranges_async(self._store, name, starts=starts, ends=ends, coalesce=0)
+        found = [memoryview(part) for part in parts]
+        for (start, end), part in zip(ranges, found, strict=True):
+            self._check_size(name, start, end, len(part))
         return found
 
     def read_with_tag(self, name: str) -> tuple[bytes, str]:

@@ -6,11 +6,11 @@ A partition that is claimed is read where it is mapped. Others may be made holes
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from ringkv.dataset.fetches import Fetches
-from ringkv.dataset.objects import Objects
+from ringkv.dataset.objects import Objects, Range
 
 log = logging.getLogger("ringkv.dataset")
 
@@ -55,10 +55,10 @@ class Origin:
         with self.fetches.counting(end - start):
             return self._objects.read_range(self._prefix + name, start, end)
 
-    async def fetch(self, name: str, start: int, end: int) -> memoryview:
-        """Bytes of a file; the request ends when it is cancelled. Raises StoreError."""
-        with self.fetches.counting(end - start):
-            return await self._objects.fetch_range(self._prefix + name, start, end)
+    async def fetch(self, name: str, ranges: Sequence[Range]) -> list[memoryview]:
+        """Ranges of bytes of a file, a request for each; they end when it is cancelled. Raises StoreError."""
+        with self.fetches.counting(sum(end - start for start, end in ranges), len(ranges)):
+            return await self._objects.fetch_ranges(self._prefix + name, ranges)
 
     def claim(self, partitions: Iterable[int]) -> None:
         """Let these partitions not become holes from now on."""

@@ -10,7 +10,8 @@ async def fetch(segment: Segment, row: Row) -> bytes:
     origin = segment.origin
     assert origin is not None
     for _ in range(FETCHES):
-        body = bytes(await origin.fetch(segment.entry.name, row.offset, row.offset + row.size))
+        (part,) = await origin.fetch(segment.entry.name, [(row.offset, row.offset + row.size)])
+        body = bytes(part)
         if await to_end(segment.take, row, body):
             break
     return body

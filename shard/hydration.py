@@ -10,6 +10,7 @@ What somebody waits for does not stand in this line (`shard.reads`).
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Iterable
 from itertools import starmap
 from typing import Final, NamedTuple
@@ -18,7 +19,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from ringkv.cluster.errors import StoreError
 from ringkv.dataset.block import damage
-from ringkv.dataset.coalescing import MAX_REQUEST, Request, Wanted, coalesce
+from ringkv.dataset.coalescing import MAX_REQUEST, TOGETHER, Request, Wanted, coalesce, take
 from ringkv.dataset.segment import Segment
 from ringkv.shard.blocks import Blocks
 from ringkv.shard.fetching import fetch
@@ -82,13 +83,14 @@ class Hydration:
             blocks = {one.block for one in found}
             missing = [one for one in batch.wanted if one.block not in blocks]
             asked = await self._restraint.wait()
-            for request in await to_end(coalesce, missing, MIN_REQUEST if asked else self._largest()):
-                if not self._full:
-                    await self._restraint.wait()
-                    await self._fetches.slots.acquire()
-                    fetching = asyncio.create_task(self._fetch(batch, request))
-                    self._fetching.add(fetching)
-                    fetching.add_done_callback(self._ended)
+            left = deque(await to_end(coalesce, missing, MIN_REQUEST if asked else self._largest()))
+            while left and not self._full:
+                # Together they are in the way of who asks for longer than one by one.
+                most = 1 if await self._restraint.wait() else TOGETHER
+                await self._fetches.slots.acquire()
+                fetching = asyncio.create_task(self._fetch(batch, take(left, most, self._largest())))
+                self._fetching.add(fetching)
+                fetching.add_done_callback(self._ended)
         return here
 
     async def close(self) -> None:
@@ -125,25 +127,29 @@ class Hydration:
                 await asyncio.sleep(0)
         return list(batches.values())
 
-    async def _fetch(self, batch: _Batch, request: Request) -> None:
-        """Fetch what is still wanted of a request, however often that fails."""
+    async def _fetch(self, batch: _Batch, requests: list[Request]) -> None:
+        """Fetch what is still wanted of these requests, however often that fails; then each by itself."""
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(StoreError), wait=wait_random_exponential(multiplier=0.5, max=MAX_PAUSE)
         ):
             with attempt:
-                for start, end, wanted in self._still(batch, request):
-                    await self._fetches.pace(end - start)
+                left = deque(each for request in requests for each in self._still(batch, request))
+                most = TOGETHER if attempt.retry_state.attempt_number == 1 else 1
+                while left:
+                    some = take(left, most)
+                    await self._fetches.pace(sum(each.end - each.start for each in some))
                     if not self._full:
-                        data = await self._origin.fetch(batch.segment.entry.name, start, end)
-                        await self._take(batch, Request(start, end, wanted), data)
+                        ranges = [(each.start, each.end) for each in some]
+                        data = await self._origin.fetch(batch.segment.entry.name, ranges)
+                        await self._take(batch, some, data)
 
     def _still(self, batch: _Batch, request: Request) -> list[Request]:
         """What is left of a request: others may have fetched blocks of it, and partitions may be gone."""
         wanted = [one for one in request.wanted if self._is_wanted(batch, one)]
         return [request] if len(wanted) == len(request.wanted) else coalesce(wanted)
 
-    async def _take(self, batch: _Batch, request: Request, data: memoryview) -> None:
-        kept, wrong = await to_end(_keep, batch.segment, request, data, populate=self._blocks.mapped)
+    async def _take(self, batch: _Batch, requests: list[Request], data: list[memoryview]) -> None:
+        kept, wrong = await to_end(_keep, batch.segment, requests, data, populate=self._blocks.mapped)
         for one in kept:
             self._settle(batch, one, "")
         for one in wrong:
@@ -152,7 +158,7 @@ class Hydration:
                 self._settle(batch, one, reason)
             elif await to_end(batch.segment.local, one.row) is not None:
                 self._settle(batch, one, "")
-        self._full = self._full or len(kept) + len(wrong) < len(request.wanted)
+        self._full = self._full or len(kept) + len(wrong) < sum(len(each.wanted) for each in requests)
 
     def _is_wanted(self, batch: _Batch, one: Wanted) -> bool:
         partition = one.block // self._blocks.width
@@ -177,19 +183,22 @@ def _look(batch: _Batch, *, populate: bool) -> list[Wanted]:
     return found
 
 
-def _keep(segment: Segment, request: Request, data: memoryview, *, populate: bool) -> tuple[list[Wanted], list[Wanted]]:
-    """Write the blocks of an answer to their places; those that are there now, and those that are wrong."""
-    start, kept = request.start, list[Wanted]()
-    right, wrong = list[Wanted](), list[Wanted]()
-    for one in request.wanted:
-        body = data[one.row.offset - start : one.row.offset - start + one.row.size]
-        (wrong if damage(body, one.row) else right).append(one)
-    for run in _runs(right):
-        first, last = _extent(run)
-        if segment.keep(first, data[first - start : last - start]):
-            kept += run
-            if populate:
-                segment.residency.populate(first, last)
+def _keep(
+    segment: Segment, requests: list[Request], parts: list[memoryview], *, populate: bool
+) -> tuple[list[Wanted], list[Wanted]]:
+    """Write the blocks of the answers to their places; those that are there now, and those that are wrong."""
+    kept, wrong = list[Wanted](), list[Wanted]()
+    for (start, _, wanted), data in zip(requests, parts, strict=True):
+        right = list[Wanted]()
+        for one in wanted:
+            body = data[one.row.offset - start : one.row.offset - start + one.row.size]
+            (wrong if damage(body, one.row) else right).append(one)
+        for run in _runs(right):
+            first, last = _extent(run)
+            if segment.keep(first, data[first - start : last - start]):
+                kept += run
+                if populate:
+                    segment.residency.populate(first, last)
     return kept, wrong
 
 

@@ -1,5 +1,6 @@
 """Requests for blocks: all that is wanted, little beside it, none larger than it may be, and few."""
 
+from collections import deque
 from itertools import pairwise
 
 from hypothesis import given
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from ringkv.cluster.ring import build_ring
 from ringkv.dataset.block import Row
-from ringkv.dataset.coalescing import HEADER, MAX_GAP, MAX_REQUEST, WASTE, Wanted, coalesce
+from ringkv.dataset.coalescing import HEADER, MAX_GAP, MAX_REQUEST, WASTE, Wanted, coalesce, take
 
 
 def laid_out(sizes: list[int]) -> list[Wanted]:
@@ -43,6 +44,19 @@ def test_each_wanted_block_is_in_one_request_and_little_else(
 @given(blocks)
 def test_no_two_requests_for_all_could_have_been_one(every: list[Wanted]) -> None:
     assert all(after.end - before.start > MAX_REQUEST for before, after in pairwise(coalesce(every)))
+
+
+@given(blocks, st.integers(1, MAX_REQUEST), st.integers(1, 9))
+def test_requests_are_taken_in_order_so_many_together_as_fit(every: list[Wanted], largest: int, most: int) -> None:
+    requests = coalesce(every[::3])
+    left, taken = deque(requests), []
+    while left:
+        taken.append(take(left, most, largest))
+    assert [one for some in taken for one in some] == requests
+    sizes = [[one.end - one.start for one in some] for some in taken]
+    for some, following in pairwise(sizes):
+        assert len(some) == 1 or (len(some) <= most and sum(some) <= largest)
+        assert len(some) == most or sum(some) + following[0] > largest
 
 
 def test_places_that_overlap_as_a_damaged_table_says_are_requested_all_the_same() -> None:

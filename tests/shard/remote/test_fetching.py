@@ -94,6 +94,7 @@ async def test_no_more_requests_are_under_way_than_memory_is_meant_for(
     source: Followed, remote: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ringkv.shard.hydration, "MAX_REQUEST", 2_000)
+    monkeypatch.setattr(ringkv.shard.hydration, "TOGETHER", 1)
     async with serving(source, ALL) as served:
         await is_warm(served)
         assert len(remote.ranges()) > 30
