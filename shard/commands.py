@@ -160,6 +160,7 @@ def heartbeat(client: ShardConnection, args: Args) -> bytes:
         return codec.error("ERR", "want HEARTBEAT [<dataset id>]")
     client.be_router()
     state, versions = client.state, client.state.versions
+    state.housekeeping += 1
     if client.authenticated:
         versions.heard.hear(client, dataset)
     checked = versions.told.store.blocks.checked_bytes

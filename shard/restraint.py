@@ -28,6 +28,13 @@ class Restraint:
         self._used = _threads_used()
         self._free = time.monotonic()
 
+    async def begin(self) -> None:
+        """Look whether somebody asks, before the first piece: what was asked while there was none does not count."""
+        self._seen = self._asked()
+        await asyncio.sleep(SPACING)
+        self._used = _threads_used()
+        self._free = time.monotonic()
+
     async def wait(self) -> bool:
         """Wait until the next piece may begin; whether somebody asks. For the event loop's thread."""
         while True:

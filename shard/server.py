@@ -122,7 +122,7 @@ class Shard:
         )
         if settings.direct is not None:
             self.state.be_node(settings.direct.announce, settings.direct.grace)
-        self._pace = Pace(settings.warm_rate, lambda: self.state.commands)
+        self._pace = Pace(settings.warm_rate, lambda: self.state.asked)
         self._settings = settings
         self._servers: list[asyncio.Server] = []
         self._http: web.AppRunner | None = None

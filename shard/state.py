@@ -33,6 +33,7 @@ class ShardState(Server):
     versions: Versions = field(init=False)
     cluster: ClusterNode | None = field(init=False, default=None)
     routers: set[Connection] = field(init=False, default_factory=set)
+    housekeeping: int = field(init=False, default=0)  # requests by which routers look after it
     _routed: int = field(init=False, default=0)  # requests of routers that have gone
 
     def __post_init__(self) -> None:
@@ -51,6 +52,11 @@ class ShardState(Server):
     def direct(self) -> int:
         """Requests of clients that are no routers."""
         return self.commands - self._routed - sum(router.answered for router in self.routers)
+
+    @property
+    def asked(self) -> int:
+        """Requests of clients, also those that came by way of routers, but no heartbeats."""
+        return self.commands - self.housekeeping
 
     def gone(self, client: Connection) -> None:
         """A connection has ended."""

@@ -62,6 +62,7 @@ class Warmup:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
+                await self._restraint.begin()
                 while self._cold:
                     await self._advance()
         finally:

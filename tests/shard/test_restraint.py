@@ -49,6 +49,19 @@ async def test_while_somebody_asks_threads_have_a_share_of_a_processor(machine: 
     assert await machine.work(100, 0.01) == pytest.approx(1.0 / SHARE, rel=0.05)
 
 
+async def test_what_was_asked_before_it_begins_does_not_count(machine: Machine) -> None:
+    machine.asked += 100
+    machine.used += 1.0
+    await machine.restraint.begin()
+    assert await machine.work(10, 0.01) == pytest.approx(0.1)
+
+
+async def test_who_asks_when_it_begins_is_seen(machine: Machine) -> None:
+    machine.asks = True
+    await machine.restraint.begin()
+    assert await machine.restraint.wait()
+
+
 async def test_what_needs_no_processor_is_hardly_held_up(machine: Machine) -> None:
     """A store that takes its time may have as many requests as before."""
     machine.asks = True

@@ -101,6 +101,22 @@ async def test_no_more_requests_are_under_way_than_memory_is_meant_for(
         assert remote.most <= 9  # and the look at the catalog
 
 
+@pytest.mark.parametrize(("command", "few"), [("HEARTBEAT", True), ("DBSIZE", False)])
+async def test_a_router_that_looks_after_a_shard_is_nobody_who_asks(
+    source: Followed, remote: Web, monkeypatch: pytest.MonkeyPatch, command: str, *, few: bool
+) -> None:
+    """While somebody asks, requests are small."""
+    monkeypatch.setattr(ringkv.shard.hydration, "MIN_REQUEST", 20_000)
+    async with serving(source, ALL, leased=True) as served:
+        client = await served.connect()
+        blocks = served.store.blocks
+        await client(command)
+        await served.version.leases.grant(range(256))
+        while blocks.checked_bytes < blocks.bytes:
+            await client(command)
+        assert (len(remote.ranges()) == 1) == few
+
+
 async def test_what_is_asked_for_does_not_wait_for_what_is_fetched_ahead(source: Followed, remote: Web) -> None:
     async with serving(source, ALL, fetch_rate=1) as served:
         client = await served.connect()
