@@ -3,7 +3,6 @@
 import random
 import re
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
@@ -74,10 +73,7 @@ class Router:
 
     async def answers(self, sent: list[bytes]) -> bytes:
         assert self.port.server is not None
-        connection: Any = self.port.server()
-        wire = Wire(connection)
-        found = await wire.send(sent, connection._answering)  # noqa: SLF001 - nothing else tells when it is done
-        return DATE.sub(b"Date: now", found)
+        return DATE.sub(b"Date: now", await Wire(self.port.server()).send(sent))
 
 
 @pytest.fixture

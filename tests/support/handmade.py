@@ -31,7 +31,7 @@ from ringkv.dataset.format import (
 )
 
 COUNT = 256
-"""Blocks, and partitions."""
+"""Blocks, and partitions, where no other number is told."""
 
 Row = tuple[int, bytes, bytes]
 """Position, key as 16 bytes, value."""
@@ -49,16 +49,17 @@ def write_rows(
     rows: list[Row],
     place: Callable[[Row], int] | None = None,
     bend: Bend | None = None,
+    count: int = COUNT,
     **says: Any,
 ) -> None:
-    """A dataset with these rows in its blocks.
+    """A dataset with these rows in its `count` blocks, each a partition.
 
     `place` gives a row's block; `says` is what the manifest claims instead of the truth, `bend` changes the offsets.
     """
     path.mkdir()
-    blocks: list[list[Row]] = [[] for _ in range(COUNT)]
+    blocks: list[list[Row]] = [[] for _ in range(count)]
     for row in rows:
-        blocks[place(row) if place else row[0] >> shift_to(COUNT)].append(row)
+        blocks[place(row) if place else row[0] >> shift_to(count)].append(row)
     table, content = _segment(blocks)
     for entry, block in zip(table, blocks, strict=True):
         start = int(entry["offset"])
@@ -68,19 +69,19 @@ def write_rows(
             struct.pack_into(f"<{len(ends)}i", content, start + offsets_at(len(block)), *bend(ends))
         entry["checksum"] = xxh3_64_intdigest(bytes(content[start : start + int(entry["bytes"])]))
     (path / segment_name(0)).write_bytes(content)
-    digests = [partition_digest(table[number : number + 1]) for number in range(COUNT)]
+    digests = [partition_digest(table[number : number + 1]) for number in range(count)]
     write_table(path / BLOCKS, BLOCK_SCHEMA, [np.ascontiguousarray(table[name]) for name in BLOCK_SCHEMA.names])
     keys, sizes = (table[name].astype(np.uint64) for name in ("keys", "bytes"))
     write_table(path / PARTITIONS, PARTITION_SCHEMA, [keys, sizes, pa.array(digests, pa.binary(16))])
     manifest = {
         "ringkv": 2,
         "hashes": HASHES,
-        "dataset_id": dataset_id(COUNT, digests),
+        "dataset_id": dataset_id(count, digests),
         "keys": len(rows),
         "bytes": int(sizes.sum()),
-        "partitions": COUNT,
-        "blocks": COUNT,
-        "segments": [{"name": segment_name(0), "size": len(content), "first": 0, "last": COUNT}],
+        "partitions": count,
+        "blocks": count,
+        "segments": [{"name": segment_name(0), "size": len(content), "first": 0, "last": count}],
         "sources": [],
         "packed": "2026-01-01T00:00:00+00:00",
     }
@@ -101,9 +102,9 @@ def write_table(path: Path, schema: pa.Schema, columns: list[Any]) -> None:
 
 def _segment(blocks: list[list[Row]]) -> tuple[Any, bytearray]:
     """The rows of blocks.arrow, without checksums, and the bytes of the segment of all blocks."""
-    table = np.zeros(COUNT, BLOCK_ROW)
+    table = np.zeros(len(blocks), BLOCK_ROW)
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, SEGMENT_SCHEMA, metadata=footer(0, COUNT)) as writer:
+    with pa.ipc.new_file(sink, SEGMENT_SCHEMA, metadata=footer(0, len(blocks))) as writer:
         for number, block in enumerate(blocks):
             keys = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([row[1] for row in block], pa.binary(16)))
             values = pa.array([row[2] for row in block], pa.binary())
