@@ -1,10 +1,24 @@
-"""`ringkv get`: client/get.py for those who have the whole of ringkv installed."""
+"""`ringkv get`: client/get.py for those who have the whole of ringkv installed, and what its like have in common."""
 
+import ssl
 import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 import click
 
-from ringkv.client.get import DEFAULT_URL, EXAMPLES, SUMMARY, TOKEN_VARIABLE, URL_VARIABLE, print_values, wrong_usage
+from ringkv.client.files import InvalidCertificates, find_token, tls_context
+from ringkv.client.get import (
+    DEFAULT_URL,
+    EXAMPLES,
+    SUMMARY,
+    TOKEN_VARIABLE,
+    URL_VARIABLE,
+    Client,
+    print_values,
+    wrong_usage,
+)
 
 token_file = click.option(
     "--token-file",
@@ -13,11 +27,24 @@ token_file = click.option(
 )
 
 
-ca = click.option(
-    "--ca",
-    type=click.Path(),
-    help="The roots of the certificate of a router of https, in PEM.  [default: the system's]",
-)
+def tls(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of a client of routers of https, handed on as `tls`."""
+
+    @wraps(command)
+    def secured(*, ca: str | None, cert: str | None, cert_key: str | None, **given: Any) -> None:
+        try:
+            tls = tls_context(ca, cert, cert_key)
+        except InvalidCertificates as error:
+            wrong_usage(str(error))
+        command(**given, tls=tls)
+
+    for option, told in (
+        ("--cert-key", "Its key, in PEM.  [default: in the same file]"),
+        ("--cert", "The certificate to show to a router of https that wants one, in PEM.  [default: none]"),
+        ("--ca", "The roots of the certificate of a router of https, in PEM.  [default: the system's]"),
+    ):
+        secured = click.option(option, type=click.Path(), help=told)(secured)
+    return secured
 
 
 class _OneLineUsage(click.Command):
@@ -34,6 +61,6 @@ class _OneLineUsage(click.Command):
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True)
 @click.option("--url", envvar=URL_VARIABLE, default=DEFAULT_URL, help="The router.")
 @token_file
-@ca
-def get(keys: tuple[str, ...], url: str, token_file: str | None, ca: str | None) -> None:
-    sys.exit(print_values(keys, url, token_file=token_file, ca=ca))
+@tls
+def get(keys: tuple[str, ...], url: str, token_file: str | None, tls: ssl.SSLContext | None) -> None:
+    sys.exit(print_values(keys, lambda: Client(url, token=find_token(token_file), tls=tls)))

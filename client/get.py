@@ -1,8 +1,6 @@
-"""Get values from a ringkv router: a script that needs nothing but Python, and the Python client.
+"""Get values from a ringkv router: a script, and the Python client. This file needs only Python 3.11: copy it anywhere.
 
-    python client/get.py f8a24bb8-eff8-41dc-929b-10b4c3e49e05
-
-It imports nothing of the project, so that this one file can be copied to any machine that has Python 3.11.
+python client/get.py f8a24bb8-eff8-41dc-929b-10b4c3e49e05
 """
 
 import argparse
@@ -12,10 +10,10 @@ import re
 import ssl
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection, IncompleteRead
-from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple, NoReturn, TextIO
+from typing import BinaryIO, Final, NamedTuple, NoReturn, TextIO
 from urllib.parse import quote, urlsplit
 
 DEFAULT_URL: Final = "http://localhost:8000"
@@ -29,7 +27,7 @@ RETRIES: Final = 2
 """After a 503, for which the router waits up to 5 s. Three times that is longer than the start of a shard takes."""
 
 RETRY_AFTER_MAX: Final = 10
-"""Seconds. A router that asks for a longer pause will not recover soon, and a command should say so at once."""
+"""Seconds. A router that asks for more will not recover soon, and a command should say so at once."""
 
 FOUND, MISSING, FAILED = 0, 1, 2
 INTERRUPTED, OUTPUT_CLOSED = 130, 141
@@ -40,8 +38,8 @@ Print the value of each KEY: its bytes, unchanged, and a newline.
 
 A value cannot contain a newline, so each line is one value. A KEY of "-" reads
 keys from standard input, one a line, and prints each value as soon as it comes.
-The router is --url, else ${URL_VARIABLE}, else {DEFAULT_URL}. To one that
-wants a token goes the first of --token-file, else ${TOKEN_VARIABLE}.
+The router is --url, else ${URL_VARIABLE}, else {DEFAULT_URL}; ${TOKEN_VARIABLE}
+is the token that it may want, $SSL_CERT_FILE has the roots of its certificate.
 
 Exit code 0: all keys were found. 1: a key is not in the dataset; it is named on
 stderr, the others are printed. 2: anything else; one line on stderr says what."""
@@ -65,11 +63,7 @@ class InvalidURL(ClientError):
 
 
 class InvalidToken(ClientError):
-    """Not a token, or there is none where it should be."""
-
-
-class InvalidRoots(ClientError):
-    """No file of certificates that could be trusted."""
+    """Not a token that a router could want."""
 
 
 class Unreachable(ClientError):
@@ -95,29 +89,28 @@ class Client(contextlib.AbstractContextManager["Client"]):
             value = client.get("f8a24bb8-eff8-41dc-929b-10b4c3e49e05")
 
     `url` may be https and may have a path prefix; `timeout` is in seconds without a byte. `token` is said to a router
-    that wants one. A router of https needs a certificate of the roots in the file `ca`, else of those of the system.
-    Raises InvalidURL, InvalidToken, InvalidRoots.
+    that wants one, and `tls` says whom to trust of those of https. Raises InvalidURL, InvalidToken; the methods raise
+    Unreachable, Unavailable, Unauthorized, UnexpectedAnswer.
     """
 
     def __init__(
-        self, url: str = DEFAULT_URL, *, timeout: float = TIMEOUT, token: str | None = None, ca: str | None = None
+        self, url: str = DEFAULT_URL, *, timeout: float = TIMEOUT, token: str = "", tls: ssl.SSLContext | None = None
     ) -> None:
         self._url = url
-        self._connection, self._prefix = _open(url, timeout, ca)
-        self._headers = {"Authorization": f"Bearer {_checked(token)}"} if token else {}
+        self._connection, self._prefix = _open(url, timeout, tls)
+        if token and not _is_token(token := token.strip()):
+            raise InvalidToken("not a token (want letters, digits and -._~+/)")
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def get(self, key: str) -> bytes | None:
-        """The value of `key`, or None when the dataset has no such key.
-
-        Raises InvalidKey, Unreachable, Unavailable, Unauthorized, UnexpectedAnswer.
-        """
-        return self._answer(canonical(key)).value(self._url)
+        """The value of `key`, or None when the dataset has no such key. Raises also InvalidKey."""
+        answer = self._answer(canonical(key))
+        # Any web server says 404 to a wrong path; that a key is absent, only ringkv can say.
+        absent = answer.status == 404 and "Ringkv-Missing" in answer.headers
+        return None if absent else answer.content(self._url)
 
     def page(self, path: str) -> bytes:
-        """The body of another page, such as `stats`.
-
-        Raises Unreachable, Unavailable, Unauthorized, UnexpectedAnswer.
-        """
+        """The body of another page, such as `stats`."""
         return self._answer(path).content(self._url)
 
     def close(self) -> None:
@@ -128,13 +121,12 @@ class Client(contextlib.AbstractContextManager["Client"]):
 
     def _answer(self, path: str) -> "_Answer":
         """The answer to `path`, asked for again after a 503 that says when to come back."""
-        answer = self._ask(f"{self._prefix}/{path}")
         for _ in range(RETRIES):
+            answer = self._ask(path)
             if (pause := answer.pause()) is None:
-                break
+                return answer
             time.sleep(pause)
-            answer = self._ask(f"{self._prefix}/{path}")
-        return answer
+        return self._ask(path)
 
     def _ask(self, path: str) -> "_Answer":
         # A server may close an idle connection at any time: only a new one proves that nobody is there.
@@ -154,11 +146,10 @@ class Client(contextlib.AbstractContextManager["Client"]):
 
     def _exchange(self, path: str) -> "_Answer":
         try:
-            self._connection.request("GET", path, headers=self._headers)
+            self._connection.request("GET", f"{self._prefix}/{path}", headers=self._headers)
             response = self._connection.getresponse()
             return _Answer(response.status, response.reason, response.headers, response.read())
-        except BaseException:
-            # What is left of this answer must not be read as the next one's.
+        except BaseException:  # what is left of this answer must not be read as the next one's
             self._connection.close()
             raise
 
@@ -175,13 +166,6 @@ class _Answer(NamedTuple):
         told = self.status == 503 and re.fullmatch("[0-9]{1,9}", seconds)
         return int(seconds) if told and int(seconds) <= RETRY_AFTER_MAX else None
 
-    def value(self, url: str) -> bytes | None:
-        """The value, or None. Raises Unavailable, Unauthorized, UnexpectedAnswer."""
-        # Any web server says 404 to a wrong path; that a key is absent, only ringkv can say.
-        if self.status == 404 and "Ringkv-Missing" in self.headers:
-            return None
-        return self.content(url)
-
     def content(self, url: str) -> bytes:
         """The body, if there is one. Raises Unavailable, Unauthorized, UnexpectedAnswer."""
         if self.status == 200:
@@ -192,71 +176,33 @@ class _Answer(NamedTuple):
         if self.status == 503:
             raise Unavailable(f"{url} is unavailable: {one_line(said)}")
         if self.status == 401:
-            raise Unauthorized(f"{url} wants a token, in ${TOKEN_VARIABLE} or --token-file: {one_line(said)}")
+            raise Unauthorized(f"{url} wants a token, or another one (${TOKEN_VARIABLE}): {one_line(said)}")
         raise UnexpectedAnswer(f"{url} does not answer as a ringkv router: {one_line(said)}")
 
 
+_is_token = re.compile(r"[A-Za-z0-9._~+/-]+=*").fullmatch
 _is_uuid4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
 
 
 def canonical(key: str) -> str:
-    """`key` in lower case. Raises InvalidKey.
-
-    The router checks keys too, but `ring` and `healthz` are other pages of it, and an empty key is its front page.
-    """
-    lowered = key.lower()
-    if not _is_uuid4(lowered):
+    """`key` in lower case. Raises InvalidKey, also for what the router would take for the name of another page."""
+    if not _is_uuid4(lowered := key.lower()):
         raise InvalidKey(f"not a UUID version 4: {key[:60]!r} (want xxxxxxxx-xxxx-4xxx-[89ab]xxx-xxxxxxxxxxxx)")
     return lowered
 
 
-_is_token = re.compile(r"[A-Za-z0-9._~+/-]+=*").fullmatch
-
-
-def _checked(token: str) -> str:
-    """`token` without what surrounds it. Raises InvalidToken."""
-    if not _is_token(stripped := token.strip()):
-        raise InvalidToken(f"not a token: want letters, digits and -._~+/; look into ${TOKEN_VARIABLE} or --token-file")
-    return stripped
-
-
-def find_token(path: str | None) -> str | None:
-    """The first token of a file of one a line; without a file that of $RINGKV_TOKEN, if any. Raises InvalidToken."""
-    if path is None:
-        return os.environ.get(TOKEN_VARIABLE) or None
-    try:
-        lines = [line.strip() for line in Path(path).read_text("utf-8", "replace").splitlines()]
-    except OSError as error:
-        raise InvalidToken(f"no token can be read: {path}: {error.strerror or error}") from error
-    tokens = [line for line in lines if line and not line.startswith("#")]
-    if not tokens:
-        raise InvalidToken(f"there is no token in {path}")
-    return tokens[0]
-
-
-def _trusting(ca: str) -> ssl.SSLContext:
-    """What trusts the roots of this file alone. Raises InvalidRoots."""
-    try:
-        return ssl.create_default_context(cafile=ca)
-    except ssl.SSLError as error:
-        raise InvalidRoots(f"no certificates in PEM: {ca}") from error
-    except OSError as error:
-        raise InvalidRoots(f"no certificates can be read: {ca}: {error.strerror or error}") from error
-
-
-def _open(url: str, timeout: float, ca: str | None) -> tuple[HTTPConnection, str]:
-    """A connection that is not yet made, and the prefix of all paths. Raises InvalidURL, InvalidRoots."""
+def _open(url: str, timeout: float, tls: ssl.SSLContext | None) -> tuple[HTTPConnection, str]:
+    """A connection that is not yet made, and the prefix of all paths. Raises InvalidURL."""
     invalid = InvalidURL(f"not the URL of a router: {url!r} (want http://host:port or https://host/prefix)")
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
         # The codec that resolving will use: it refuses empty and overlong labels, and not with an OSError.
         host.encode("idna")
-        kinds: dict[str, type[HTTPConnection]] = {"http": HTTPConnection, "https": HTTPSConnection}
-        kind = kinds[parts.scheme]
+        default = {"http": 80, "https": 443}[parts.scheme]
+        kind = HTTPConnection if default == 80 else partial(HTTPSConnection, context=tls)
         # The port must be given: http.client would look for it in the last group of an IPv6 address.
-        secured: dict[str, Any] = {"context": _trusting(ca)} if ca and kind is HTTPSConnection else {}
-        connection = kind(host, parts.port or kind.default_port, timeout=timeout, **secured)
+        connection = kind(host, parts.port or default, timeout=timeout)
         prefix = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=")
     except (KeyError, ValueError, HTTPException) as error:
         raise invalid from error
@@ -265,18 +211,20 @@ def _open(url: str, timeout: float, ca: str | None) -> tuple[HTTPConnection, str
     return connection, prefix
 
 
-def print_values(
-    arguments: Iterable[str],
-    url: str,
-    *,
-    timeout: float = TIMEOUT,
-    token_file: str | None = None,
-    ca: str | None = None,
-) -> int:
+def print_values(arguments: Iterable[str], connect: Callable[[], Client]) -> int:
     """Print the value of each key; "-" stands for the keys on standard input. Returns the exit code."""
+    code = FOUND
     try:
-        with Client(url, timeout=timeout, token=find_token(token_file), ca=ca) as client:
-            return _print_values(client, _keys(arguments), _binary(sys.stdout, "output"))
+        with connect() as client:
+            output = _binary(sys.stdout, "output")
+            for key in _keys(arguments):
+                value = client.get(key)
+                if value is None:
+                    code = MISSING
+                    _say(f"no such key: {key}")
+                else:
+                    output.writelines((value, b"\n"))
+                    output.flush()
     except ClientError as error:
         return _fail(str(error))
     except OSError as error:
@@ -285,32 +233,18 @@ def print_values(
         return OUTPUT_CLOSED if closed else _fail(f"standard input or output: {error.strerror or error}")
     except KeyboardInterrupt:
         return INTERRUPTED
-
-
-def _print_values(client: Client, keys: Iterable[str], output: BinaryIO) -> int:
-    code = FOUND
-    for key in keys:
-        value = client.get(key)
-        if value is None:
-            code = MISSING
-            _say(f"no such key: {key}")
-        else:
-            output.write(value)
-            output.write(b"\n")
-            output.flush()
     return code
 
 
 def _keys(arguments: Iterable[str]) -> Iterator[str]:
     for argument in arguments:
-        yield from _keys_on_stdin() if argument == "-" else [argument]
+        yield from _lines(_binary(sys.stdin, "input")) if argument == "-" else [argument]
 
 
-def _keys_on_stdin() -> Iterator[str]:
+def _lines(keys: Iterable[bytes]) -> Iterator[str]:
     """The canonical keys; blank lines are passed over. Raises InvalidKey, with the number of the line."""
-    for number, line in enumerate(_binary(sys.stdin, "input"), start=1):
-        key = line.decode(errors="backslashreplace").strip()
-        if key:
+    for number, line in enumerate(keys, start=1):
+        if key := line.decode(errors="backslashreplace").strip():
             try:
                 yield canonical(key)
             except InvalidKey as error:
@@ -335,8 +269,7 @@ def _fail(message: str) -> int:
 
 
 def _say(line: str) -> None:
-    # A closed stderr is no reason to fail: the exit code still tells.
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError):  # it is closed, but the exit code still tells
         sys.stderr.write(f"{line}\n")
 
 
@@ -351,8 +284,7 @@ def wrong_usage(message: str) -> NoReturn:
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        wrong_usage(message)
+    error = staticmethod(wrong_usage)
 
 
 def main() -> int:
@@ -360,10 +292,8 @@ def main() -> int:
     parser = _Parser(f"python {sys.argv[0]}", description=SUMMARY, epilog=EXAMPLES, formatter_class=raw)
     parser.add_argument("keys", nargs="+", metavar="KEY", help='a UUID version 4, or "-"')
     parser.add_argument("--url", default=os.environ.get(URL_VARIABLE) or DEFAULT_URL, help="the router")
-    parser.add_argument("--token-file", metavar="FILE", help="a file whose first line is a token, for readers")
-    parser.add_argument("--ca", metavar="FILE", help="the roots of the router's certificate, in PEM")
     arguments = parser.parse_intermixed_args()
-    return print_values(arguments.keys, arguments.url, token_file=arguments.token_file, ca=arguments.ca)
+    return print_values(arguments.keys, lambda: Client(arguments.url, token=os.environ.get(TOKEN_VARIABLE, "")))
 
 
 if __name__ == "__main__":

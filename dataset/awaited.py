@@ -1,6 +1,7 @@
 """Waiting until routers serve what was published, or knowing why one does not: what a publish has to end with."""
 
 import json
+import ssl
 import time
 from collections.abc import Iterable
 from typing import Any, Final
@@ -13,7 +14,9 @@ INTERVAL: Final = 0.2
 """Seconds between two looks at a router: a swap takes about one, and a look costs it a request."""
 
 
-def wait_until_served(url: str, version: Version, seconds: float, *, if_up: bool, ca: str | None = None) -> bool:
+def wait_until_served(
+    url: str, version: Version, seconds: float, *, if_up: bool, tls: ssl.SSLContext | None = None
+) -> bool:
     """Wait until the router serves this version or a later one; False if it cannot be reached and need not be `if_up`.
 
     Raises NotServed if it refuses to, or does not in so many seconds.
@@ -22,7 +25,7 @@ def wait_until_served(url: str, version: Version, seconds: float, *, if_up: bool
     why = "it has not answered"
     while time.monotonic() < until:
         try:
-            with Client(url, timeout=max(1.0, seconds), ca=ca) as client:
+            with Client(url, timeout=max(1.0, seconds), tls=tls) as client:
                 said = json.loads(client.page("versions"))
             if said["served"] and said["served"]["serial"] >= version.serial:
                 return True

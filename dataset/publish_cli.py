@@ -1,6 +1,7 @@
 """`ringkv publish`: the command line of publishing, and of waiting until routers serve it."""
 
 import json
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ringkv.client.cli import ca
+from ringkv.client.cli import tls
 from ringkv.cluster.errors import StartupError
 from ringkv.dataset.catalog_cli import LOCATION, as_json_option, by_option, told, user
 from ringkv.dataset.cli import cache_dir, ended_by_sigterm, on_duplicate, pack_memory
@@ -88,7 +89,7 @@ def _on_spark() -> "Callable[[str, Sequence[str], Catalog, Order, Tell], Publish
     show_default=True,
     help="How long to wait for each router.",
 )
-@ca
+@tls
 @as_json_option
 def publish(
     *,
@@ -104,7 +105,7 @@ def publish(
     wait: tuple[str, ...],
     if_served: tuple[str, ...],
     wait_seconds: float,
-    ca: str | None,
+    tls: ssl.SSLContext | None,
     as_json: bool,
 ) -> None:
     """Let DATA be served by all that follow CATALOG, a folder or an address like s3://bucket/prefix.
@@ -145,7 +146,7 @@ def publish(
     else:
         tell(f"unchanged: {told(catalog.location, done.version)}, and has this dataset already")
     waited = [(url, False) for url in wait] + [(url, True) for url in if_served]
-    serving = {url: wait_until_served(url, done.version, wait_seconds, if_up=if_up, ca=ca) for url, if_up in waited}
+    serving = {url: wait_until_served(url, done.version, wait_seconds, if_up=if_up, tls=tls) for url, if_up in waited}
     for url, serves in serving.items():
         tell(f"{'served' if serves else 'not reached'}: {url}")
     if as_json:

@@ -1,6 +1,7 @@
 """`ringkv explain`: the way of one key through the cluster, step by step, as a router tells it."""
 
 import json
+import ssl
 import sys
 from typing import Any
 
@@ -9,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ringkv.client.cli import ca, token_file
+from ringkv.client.cli import tls, token_file
+from ringkv.client.files import find_token
 from ringkv.client.get import (
     DEFAULT_URL,
     FAILED,
@@ -22,7 +24,6 @@ from ringkv.client.get import (
     ClientError,
     UnexpectedAnswer,
     canonical,
-    find_token,
     forget_output,
     one_line,
 )
@@ -35,9 +36,9 @@ from ringkv.process.options import OneLineCommand
     "--url", envvar=URL_VARIABLE, show_envvar=True, default=DEFAULT_URL, show_default=True, help="The router."
 )
 @token_file
-@ca
+@tls
 @click.option("--json", "as_json", is_flag=True, help="Print what the router says, as it is.")
-def explain(*, key: str, url: str, token_file: str | None, ca: str | None, as_json: bool) -> None:
+def explain(*, key: str, url: str, token_file: str | None, tls: ssl.SSLContext | None, as_json: bool) -> None:
     """Show the way of KEY: its position, partition, owners, place in the dataset, and the time of each step.
 
     Exit code 0: the key was found. 1: it is not in the dataset. 2: anything else; one line on stderr says what.
@@ -46,7 +47,7 @@ def explain(*, key: str, url: str, token_file: str | None, ca: str | None, as_js
     ringkv explain f8a24bb8-eff8-41dc-929b-10b4c3e49e05
     """  # noqa: D301 - click takes backslash-b for "leave this paragraph as it is"
     try:
-        with Client(url, token=find_token(token_file), ca=ca) as client:
+        with Client(url, token=find_token(token_file), tls=tls) as client:
             body = client.page(f"explain/{canonical(key)}")
         told, account = _read(body, url)
         sys.stdout.write(f"{body.decode()}\n" if as_json else account)

@@ -1,6 +1,7 @@
 """`ringkv stats`: a running cluster in the terminal, as its router tells it, looked at again and again."""
 
 import json
+import ssl
 import sys
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ringkv.activity import OTHERS, RESULTS, Activity
-from ringkv.client.cli import ca
+from ringkv.client.cli import tls
 from ringkv.client.get import (
     DEFAULT_URL,
     INTERRUPTED,
@@ -43,7 +44,7 @@ PLAIN_WIDTH: Final = 120
 @click.option(
     "--url", envvar=URL_VARIABLE, show_envvar=True, default=DEFAULT_URL, show_default=True, help="The router."
 )
-@ca
+@tls
 @click.option(
     "--interval",
     type=click.FloatRange(0.1, 3600),
@@ -53,7 +54,7 @@ PLAIN_WIDTH: Final = 120
 )
 @click.option("--once", is_flag=True, help="Print one account after one interval, as when no terminal is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print that account as JSON; times in seconds, rates a second.")
-def stats(*, url: str, ca: str | None, interval: float, once: bool, as_json: bool) -> None:
+def stats(*, url: str, tls: ssl.SSLContext | None, interval: float, once: bool, as_json: bool) -> None:
     """Show the state of a running cluster, live: its dataset, its shards, requests a second, p50 and p99.
 
     Ctrl-C ends it. p50 and p99 are measured in the router, from a request's arrival to its answer.
@@ -64,7 +65,7 @@ def stats(*, url: str, ca: str | None, interval: float, once: bool, as_json: boo
     """  # noqa: D301 - click takes backslash-b for "leave this paragraph as it is"
     console = Console(highlight=False)
     try:
-        with Client(url, ca=ca) as client:
+        with Client(url, tls=tls) as client:
             activities = _activities(client, url, interval)
             if as_json:
                 click.echo(json.dumps(asdict(next(activities))))

@@ -78,7 +78,7 @@ def test_what_no_router_says_is_never_taken_for_a_missing_key(
 
 def test_silence_ends_with_the_timeout(router: Router, capfd: pytest.CaptureFixture[str]) -> None:
     router.faults.append(Handler.say_nothing)
-    assert print_values([PLAIN], router.url, timeout=0.05) == 2
+    assert print_values([PLAIN], lambda: Client(router.url, timeout=0.05)) == 2
     assert capfd.readouterr() == ("", f"Error: no answer from {router.url}: timed out; is a router there?\n")
 
 

@@ -147,10 +147,6 @@ def test_https_works_and_trusts_no_stranger(get: Command, router: Router, tmp_pa
     assert "certificate" in get.fails(PLAIN, "--url", url)
     get.env["SSL_CERT_FILE"] = str(tmp_path / "certificate.pem")
     assert get.run(PLAIN, "--url", url) == (0, b"the value\n", "")
-    del get.env["SSL_CERT_FILE"]
-    assert get.run(PLAIN, "--url", url, "--ca", str(tmp_path / "certificate.pem")) == (0, b"the value\n", "")
-    assert get.fails(PLAIN, "--url", url, "--ca", str(tmp_path / "key.pem")).startswith("Error: no certificates in PEM")
-    assert "No such file" in get.fails(PLAIN, "--url", url, "--ca", str(tmp_path / "missing"))
 
 
 @pytest.mark.parametrize(

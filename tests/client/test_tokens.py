@@ -1,6 +1,4 @@
-"""A router that wants a token is said one: the first of a file, or that of the environment."""
-
-from pathlib import Path
+"""A router that wants a token is said that of the environment."""
 
 import pytest
 
@@ -23,35 +21,14 @@ def test_the_token_of_the_environment_is_said(get: Command, router: Router) -> N
     assert router.said == ["Bearer one-token="] * 2
 
 
-def test_the_first_token_of_the_file_is_said_in_place_of_the_environment(
-    get: Command, router: Router, tmp_path: Path
-) -> None:
-    get.env["RINGKV_TOKEN"] = "other"
-    path = tmp_path / "tokens"
-    path.write_text("# readers\n\n first \nsecond\n")
-    assert get.run("--token-file", str(path), PLAIN)[0] == 0
-    assert router.said == ["Bearer first"]
-
-
 def test_a_router_that_wants_a_token_is_one_line(get: Command, router: Router) -> None:
     router.faults = [REFUSED]
     assert get.fails(PLAIN) == (
-        f"Error: {router.url} wants a token, in $RINGKV_TOKEN or --token-file: 401 Unauthorized: a token is needed\n"
+        f"Error: {router.url} wants a token, or another one ($RINGKV_TOKEN): 401 Unauthorized: a token is needed\n"
     )
     router.faults = [REFUSED]
     with Client(router.url, token="wrong") as client, pytest.raises(Unauthorized):
         client.get(PLAIN)
-
-
-@pytest.mark.parametrize("content", [None, "", "# none\n", "two words\n", "\udcff\n"])
-def test_what_is_no_token_is_one_line_and_never_sent(
-    get: Command, router: Router, tmp_path: Path, content: str | None
-) -> None:
-    path = tmp_path / "tokens"
-    if content is not None:
-        path.write_bytes(content.encode(errors="surrogateescape"))
-    assert "token" in get.fails("--token-file", str(path), PLAIN)
-    assert router.paths == []
 
 
 @pytest.mark.parametrize("token", ["a b", "a\r\nX: y", "ä"])
