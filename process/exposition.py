@@ -46,6 +46,11 @@ def closed_connections(closed: Mapping[str, int]) -> Metric:
     return family
 
 
+def unauthorized(count: int) -> Metric:
+    """The requests that a process has refused to answer without a token."""
+    return CounterMetricFamily("ringkv_unauthorized", "Requests that named no token that counts.", value=count)
+
+
 def common_families(version: str, dataset_id: str | None, loop_lag: float) -> Iterator[Metric]:
     """What every process of a cluster tells; `loop_lag` is in seconds."""
     yield InfoMetricFamily("ringkv_build", "The version that runs.", {"version": version})

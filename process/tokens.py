@@ -19,12 +19,16 @@ _BEARER: Final = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 
 
 class TokenFile:
-    """`digests` are those of the tokens that count now; `reload` replaces all of them."""
+    """`digests` are those of the tokens that count now; `reload` replaces all of them.
+
+    `refused` are requests that named none of them, counted by those who refuse.
+    """
 
     def __init__(self, path: Path) -> None:
         """Raises StartupError."""
         self._path = path
         self.digests = _read(path)
+        self.refused = 0
 
     def reload(self) -> None:
         """Read the file again. Raises StartupError; what counted before counts on then."""

@@ -52,6 +52,7 @@ def hello(client: Connection, args: Args) -> bytes:
     if refusal is not None:
         return refusal
     if not client.may_read:
+        client.refused()
         return codec.error("NOAUTH", "HELLO needs AUTH first: HELLO <version> AUTH default <token or secret>")
     client.null = codec.NULL if version == b"2" else codec.NULL3
     fields = [

@@ -86,9 +86,15 @@ class Session:
         elif tokens is not None and (token := tokens.find(said)) is not None:
             self._token = token
         else:
+            self.refused()
             return False
         self._choose()
         return True
+
+    def refused(self) -> None:
+        """Count a request that wanted a token, and had none that counts."""
+        if self.server.tokens is not None:
+            self.server.tokens.refused += 1
 
     @property
     def token_counts(self) -> bool:
@@ -154,6 +160,7 @@ class Session:
         if self._usual:
             return execute(self.commands, self, args, immutable)
         if not self.may_read and args[0].upper() not in BEFORE_AUTH:
+            self.refused()
             return NOAUTH
         silence = self.silence
         if silence is Silence.NEXT:

@@ -65,7 +65,8 @@ async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -
     events.note(Kind.START, f"the router has started, ringkv {__version__}")
     controller = Controller(settings.cluster, lookups, events)
     guard = ConnectionGuard(settings.limits)
-    reporter = Reporter(lookups, controller, guard, worker.figures, worker.others)
+    files = (worker.figures, *worker.others) if worker.figures else ()
+    reporter = Reporter(lookups, controller, guard, files, access.tokens)
     redis = RedisPort(lookups, guard, lambda: controller.teller.view, access.tokens)
     http_settings = HttpSettings(settings.cors, settings.proxied, settings.express, access=access)
     ports = {

@@ -74,6 +74,7 @@ async def value(request: web.Request) -> web.Response:
     """One value of the newest version, if its partition is leased here."""
     state = request.app[STATE]
     if state.tokens is not None and not state.tokens.admits(request.headers.get(hdrs.AUTHORIZATION, "")):
+        state.tokens.refused += 1
         headers = {hdrs.WWW_AUTHENTICATE: "Bearer"}
         return web.Response(status=401, text="a token is needed: Authorization: Bearer <token>\n", headers=headers)
     versions = state.versions

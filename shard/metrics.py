@@ -7,7 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 
 from ringkv import __version__
 from ringkv.dataset.fetches import Fetches
-from ringkv.process.exposition import closed_connections, common_families, process_families
+from ringkv.process.exposition import closed_connections, common_families, process_families, unauthorized
 from ringkv.shard.state import ShardState
 from ringkv.shard.version import Version
 
@@ -42,6 +42,7 @@ def shard_families(state: ShardState, loop_lag: float) -> Iterator[Metric]:
     yield CounterMetricFamily("ringkv_redirects", "Clients that were sent to the owner of their key.", value=redirects)
     yield GaugeMetricFamily("ringkv_connections", "Connections that are open.", value=len(state.guard))
     yield closed_connections(state.guard.closed)
+    yield unauthorized(state.tokens.refused if state.tokens else 0)
     yield GaugeMetricFamily("ringkv_leases", "Rings that are leased here.", value=versions.leases)
     yield GaugeMetricFamily("ringkv_draining", "1 while the shard waits for its leases to move.", value=state.draining)
     yield from _fetch_families(state.fetches)

@@ -12,7 +12,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.utils import floatToGoString
 
-from ringkv.process.exposition import closed_connections, common_families, process_families
+from ringkv.process.exposition import closed_connections, common_families, process_families, unauthorized
 from ringkv.router.figures.values import Figures, ShardFigures
 from ringkv.router.lookup.durations import BOUNDS, Durations
 
@@ -35,6 +35,7 @@ def router_families(figures: Figures) -> Iterator[Metric]:
     yield GaugeMetricFamily("ringkv_workers", "Processes whose figures these are.", value=figures.workers)
     yield GaugeMetricFamily("ringkv_connections", "Connections that are open.", value=figures.connections)
     yield closed_connections(figures.closed)
+    yield unauthorized(figures.counters["unauthorized"])
     yield from common_families(figures.version, figures.dataset, figures.loop_lag)
     if figures.workers == 1:
         yield from process_families()

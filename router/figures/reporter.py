@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ringkv.process.connections import ConnectionGuard
 from ringkv.process.lag import LoopLag
+from ringkv.process.tokens import TokenFile
 from ringkv.router.figures.chronicle import Chronicle
 from ringkv.router.figures.history import History
 from ringkv.router.figures.own import own_figures
@@ -28,8 +29,9 @@ from ringkv.router.policy import REPORT_INTERVAL
 
 
 class Reporter:
-    """`file` is where this worker writes its figures, `others` are the other workers' files; one worker has none.
+    """The first of `files` is where this worker writes its figures, the others are the other workers'; one has none.
 
+    What `tokens` have refused is told too.
     `history` is the last hour of all workers, as this one has looked at them; `chronicle` holds the events of all.
     """
 
@@ -38,19 +40,20 @@ class Reporter:
         lookups: Lookups,
         controller: Controller,
         guard: ConnectionGuard,
-        file: Path | None = None,
-        others: tuple[Path, ...] = (),
+        files: tuple[Path, ...] = (),
+        tokens: TokenFile | None = None,
     ) -> None:
         self._lookups = lookups
         self._controller = controller
         self._guard = guard
-        self._file = file
-        self._others = others
+        self._tokens = tokens
+        self._file = file = files[0] if files else None
+        self._others = files[1:]
         self._lag = LoopLag()
         self._started = time.monotonic()
         self.history = History(self.all)
         self.chronicle = Chronicle(
-            controller.events, _events_of(file) if file is not None else None, tuple(map(_events_of, others))
+            controller.events, _events_of(file) if file is not None else None, tuple(map(_events_of, self._others))
         )
         before = _read(file) if file is not None else None
         self._past = past(before) if before is not None else None
@@ -59,6 +62,7 @@ class Reporter:
         """Those of this worker, and of those that it replaced."""
         uptime = time.monotonic() - self._started
         own = own_figures(self._lookups, self._controller, self._guard, uptime, self._lag.seconds)
+        own.counters["unauthorized"] = self._tokens.refused if self._tokens is not None else 0
         return own if self._past is None else add(own, self._past)
 
     def versions(self) -> VersionsSeen:

@@ -70,10 +70,12 @@ def add_routes(app: web.Application, endpoints: Iterable[Endpoint], elsewhere: I
 def check_token(tokens: TokenFile, request: web.BaseRequest) -> None:
     """Raises Refusal for a request that names no token that counts. Source: RFC 6750, section 3."""
     said = request.headers.getall(hdrs.AUTHORIZATION, [])
+    if len(said) == 1 and tokens.admits(said[0]):
+        return
+    tokens.refused += 1
     if not said:
         raise Refusal(401, "a token is needed: Authorization: Bearer <token>", {hdrs.WWW_AUTHENTICATE: "Bearer"})
-    if len(said) > 1 or not tokens.admits(said[0]):
-        raise Refusal(401, "not a token that counts here", {hdrs.WWW_AUTHENTICATE: 'Bearer error="invalid_token"'})
+    raise Refusal(401, "not a token that counts here", {hdrs.WWW_AUTHENTICATE: 'Bearer error="invalid_token"'})
 
 
 async def nowhere(request: web.Request) -> web.StreamResponse:

@@ -66,6 +66,11 @@ def test_a_router_does_not_begin_anew_with_a_bad_file_and_reads_a_good_one(spawn
     wait_for(lambda: status(port, "old") == 200)
     assert [status(shard_http, token) for token in (None, "old", "new")] == [401, 200, 401]
     assert [status(shard_http, None, path) for path in ("healthz", "readyz", "metrics")] == [200] * 3
+    assert status(port, None) == 401
+    assert requests.get(f"http://127.0.0.1:{port}/stats", timeout=30).json()["counters"]["unauthorized"] == 1
+    for each, refused in ((port, 1), (shard_http, 2)):
+        told = requests.get(f"http://127.0.0.1:{each}/metrics", timeout=30).text
+        assert f"\nringkv_unauthorized_total {refused}.0\n" in told
     with redis.Redis(unix_socket_path=shard.socket) as stranger, pytest.raises(redis.AuthenticationError):
         stranger.get(KEY)
     with redis.Redis(unix_socket_path=shard.socket, password="old") as reader:

@@ -57,7 +57,7 @@ def _picked(schema: Schema, *names: str) -> Schema:
 
 
 _SHARD: Final = derived(ShardFigures)
-_COUNTERS: Final = derived(Counters, found={"type": "integer"})
+_COUNTERS: Final = derived(Counters, found={"type": "integer"}, unauthorized={"type": "integer"})
 _DURATIONS: Final = derived(
     Durations, counts={"type": "array", "items": _COUNT, "minItems": len(BOUNDS) + 1, "maxItems": len(BOUNDS) + 1}
 )

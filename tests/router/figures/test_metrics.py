@@ -20,7 +20,8 @@ from tests.support.processes import SpawnedCluster, Spawner, eventually
 from tests.support.router import Serve
 
 KEY = "f8a24bb8-eff8-41dc-929b-10b4c3e49e05"
-COUNTERS = dict.fromkeys((*RESULTS, "requests", "hedged", "retried", "waited", "batched", "swapped", "gated"), 0)
+OTHERS = ("requests", "hedged", "retried", "waited", "batched", "swapped", "gated", "unauthorized")
+COUNTERS = dict.fromkeys((*RESULTS, *OTHERS), 0)
 
 
 def durations(**counts: int) -> Durations:
@@ -66,7 +67,7 @@ FIGURES = Figures(
     closed={"idle": 3, "evicted": 5},
     counters=COUNTERS
     | {"requests": 1000, "found": 900, "missing": 80, "unavailable": 9, "refused": 7, "abandoned": 4}
-    | {"swapped": 5, "gated": 1},
+    | {"swapped": 5, "gated": 1, "unauthorized": 6},
     durations=durations(b0=5, b10=20, b35=1),
     shards=(shard("a"), shard("b", "lost", keys=0)),
     kept_out={"10.0.0.9:7379": "it serves another dataset"},
@@ -103,6 +104,7 @@ def test_every_figure_has_its_metric() -> None:
     assert (metrics["ringkv_keys"], metrics["ringkv_bytes"], metrics["ringkv_partitions"]) == (10_000, 600_000, 256)
     assert (metrics["ringkv_replicas"], metrics["ringkv_workers"], metrics["ringkv_ready"]) == (1, 1, 1)
     assert metrics["ringkv_kept_out_shards"] == 1
+    assert metrics["ringkv_unauthorized_total"] == 6
     assert (metrics["ringkv_served_serial"], metrics["ringkv_offered_serial"]) == (7, 8)
     assert (metrics["ringkv_swaps_total"], metrics["ringkv_swaps_refused_total"]) == (5, 1)
     assert metrics.labels("ringkv_build_info") == [{"version": "1.2.3"}]

@@ -71,12 +71,13 @@ async def test_a_token_in_any_spelling_lets_read(twins: Twins, headers: bytes) -
 
 @pytest.mark.parametrize("headers", [b"", *WRONG])
 async def test_without_a_token_that_counts_no_shard_is_asked(
-    twins: Twins, shards: list[FakeShard], headers: bytes
+    twins: Twins, shards: list[FakeShard], tokens: TokenFile, headers: bytes
 ) -> None:
     fast, slow = await both(twins, of_key(headers))
     assert fast == slow
     assert fast.startswith(b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer")
     assert shards[0].asked == []
+    assert tokens.refused == 2
 
 
 async def test_who_has_said_a_token_says_it_with_each_request(twins: Twins, shards: list[FakeShard]) -> None:

@@ -37,7 +37,9 @@ async def test_before_auth_nothing_is_answered(start: Start, serve: Serve, token
     client.send(*(command(*args) for args in asked))
     assert [told(await client.read()) for _ in asked] == ["NOAUTH Authentication required."] * len(asked)
     assert told(await client("HELLO", 3)).startswith("NOAUTH ")
+    assert told(await client("AUTH", "three")).startswith("WRONGPASS ")
     assert shard.asked == []
+    assert tokens.refused == len(asked) + 2
 
 
 @pytest.mark.parametrize("said", [("AUTH", "two"), ("AUTH", "anybody", "one"), ("HELLO", 3, "AUTH", "default", "two")])
