@@ -4,8 +4,10 @@ import { colour } from "./colours.js";
 import { microseconds, number, percent, plural } from "./figures.js";
 import { mark, placed } from "./ring.js";
 import { html, say } from "./svg.js";
+import { read, tokenForm } from "./token.js";
 
 const SHOWN = 32 * 1024; // bytes of a value
+const UNAUTHORIZED = 401;
 const UNAVAILABLE = 503;
 
 let asked = 0;
@@ -59,13 +61,13 @@ async function lookUp(key) {
   try {
     const explained = await explain(key);
     if (!explained.ok) {
-      show(null, refusal(explained.status, await explained.text()));
+      show(null, ...(await refused(explained, key)));
       if (explained.status === UNAVAILABLE) later();
       return;
     }
     const way = await explained.json();
-    const answer = await fetch(encodeURIComponent(key), { cache: "no-store" });
-    show(way, steps(way), answer.ok ? await value(answer) : refusal(answer.status, await answer.text()));
+    const answer = await read(encodeURIComponent(key));
+    show(way, steps(way), ...(answer.ok ? [await value(answer)] : await refused(answer, key)));
     if (answer.status === UNAVAILABLE) later();
   } catch {
     show(null, html("p", { class: "refusal" }, "The router cannot be reached; asking again in a moment."));
@@ -78,7 +80,7 @@ export function askAgain() {
   if (unanswered !== null) lookUp(unanswered);
 }
 
-const explain = (key) => fetch(`explain/${encodeURIComponent(key)}`, { cache: "no-store", headers: { Accept: "application/json" } });
+const explain = (key) => read(`explain/${encodeURIComponent(key)}`, { Accept: "application/json" });
 
 /** The ring has changed: draw the key's way again, and say meanwhile that it is of the ring before. */
 export async function followTopology() {
@@ -100,9 +102,10 @@ export async function followTopology() {
   }
 }
 
-/** What the router says instead of a value, in its own words. */
-function refusal(status, words) {
-  return html("p", { class: "refusal" }, html("b", {}, String(status)), ` ${words.trim()}`);
+/** What the router says instead of a value, in its own words, and a field for the token if it is that. */
+async function refused(answer, key) {
+  const words = html("p", { class: "refusal" }, html("b", {}, String(answer.status)), ` ${(await answer.text()).trim()}`);
+  return answer.status === UNAUTHORIZED ? [words, tokenForm(() => lookUp(key))] : [words];
 }
 
 /** key → position → partition → shard, with the time of each step. */
