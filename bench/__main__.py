@@ -28,10 +28,11 @@ from bench.sample import Sampler
 from bench.scaling import grow
 from bench.serving import Scale, serve
 from bench.startup import start_up
+from bench.tls import encrypt
 
-NEEDS_WRK: Final = ("serve", "redis", "mget", "scaling")
+NEEDS_WRK: Final = ("serve", "redis", "mget", "scaling", "tls")
 STEPS: Final = ("memory", "lookup", "startup", "pack", "serve", "redis", "mget")
-OPTIONAL_STEPS: Final = ("growth", "scaling")
+OPTIONAL_STEPS: Final = ("growth", "scaling", "tls")
 DATASET_STEPS: Final = ("disk", "large", "remote")
 """Commands of their own: they are about one dataset, which is large."""
 
@@ -198,6 +199,7 @@ def compare(  # noqa: PLR0913, PLR0917 - click passes by name
                 "mget": lambda found: batches(data, scale, folder, quiet, found),
                 "growth": lambda found: pack_large(data, prepare(work, 10 * pairs), quiet, found),
                 "scaling": lambda found: grow(work, folder, pairs, scale, quiet, found),
+                "tls": lambda found: encrypt(data, scale, folder, quiet, found),
             }
             _measure(step, run[step], quiet, work / "results")
     _report(work, docs)

@@ -30,6 +30,7 @@ class Endpoint:
     prefix: str = "/"
     suffix: str = ""
     exact: bool = True
+    scheme: str = "http"
 
     def path(self, key: str) -> str:
         return f"{self.prefix}{key}{self.suffix}"
@@ -63,7 +64,7 @@ def measure(  # noqa: PLR0913 - where, what, how many, how long, of whom, and th
     """Load the endpoint with wrk. Raises BenchmarkFailed when nothing comes back."""
     # One thread for every peer: on two processors a second one would take what the server needs.
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{max(1, round(seconds))}s"]
-    command += ["--timeout", "10s", "--script", str(SCRIPT), f"http://127.0.0.1:{endpoint.port}/"]
+    command += ["--timeout", "10s", "--script", str(SCRIPT), f"{endpoint.scheme}://127.0.0.1:{endpoint.port}/"]
     command += ["--", str(keys), endpoint.prefix, endpoint.suffix, str(seed)]
     return measure_with(command, connections=connections, seconds=seconds, pids=pids)
 

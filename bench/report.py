@@ -12,6 +12,7 @@ from bench.extent import at_size, from_disk, from_store
 from bench.figures import RINGKV, Figures
 from bench.peers.all import PEERS
 from bench.pictures import write_pictures
+from bench.tls import with_tls
 
 INTRODUCTION: Final = """\
 # Measured
@@ -65,6 +66,7 @@ def _sections(figures: Figures) -> Iterable[tuple[str, Rows]]:
         ("From disk", from_disk(figures)),
         ("Large", at_size(figures)),
         ("From a store", from_store(figures)),
+        ("With TLS, 64 connections", with_tls(figures)),
     ):
         if len(rows) > 1:
             yield title, rows

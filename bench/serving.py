@@ -1,6 +1,7 @@
 """Requests: every peer in turn, several rounds, so that what else the machine does hits all of them alike."""
 
 import http.client
+import ssl
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -82,7 +83,7 @@ def _keep(title: str, peer: Peer, found: Measured, figures: Figures) -> None:
 
 def check(peer: Peer, endpoint: Endpoint, data: Data) -> None:
     """Does it answer with the values' own bytes? Raises BenchmarkFailed."""
-    connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=30)
+    connection = _connection(endpoint)
     for key, value in data.first(CHECKED):
         connection.request("GET", endpoint.path(key.decode()))
         answer = connection.getresponse()
@@ -91,3 +92,11 @@ def check(peer: Peer, endpoint: Endpoint, data: Data) -> None:
             connection.close()
             raise BenchmarkFailed(f"{peer.name} answers {answer.status} {body!r} for {key!r} instead of {value!r}")
     connection.close()
+
+
+def _connection(endpoint: Endpoint) -> http.client.HTTPConnection:
+    if endpoint.scheme == "http":
+        return http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=30)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # wrk does not look at certificates either
+    return http.client.HTTPSConnection("127.0.0.1", endpoint.port, timeout=30, context=context)

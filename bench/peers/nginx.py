@@ -10,6 +10,7 @@ from typing import Final
 from bench.data import Data
 from bench.errors import BenchmarkFailed
 from bench.load import Endpoint
+from bench.peers.certificate import certify
 from bench.peers.ketama import Ketama
 from bench.peers.peer import program
 from bench.processes import Processes, free_port
@@ -39,7 +40,7 @@ http {{
     scgi_temp_path {folder}/scgi;
     {http}
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port}{secured};
         location / {{ {location} }}
     }}
 }}
@@ -60,6 +61,7 @@ class NginxMemcached:
         "256 idle connections kept to the upstream, no access log; each memcached with one thread"
     )
     needs: Mapping[str, str] = {"nginx": "nginx-light", "memcached": "memcached"}
+    certified = False
 
     def start(self, data: Data, processes: Processes) -> Endpoint:
         sockets = start_memcached(processes, SERVERS)
@@ -68,7 +70,15 @@ class NginxMemcached:
         fill(sockets, ((ring.server(b"/" + key), b"/" + key, value) for key, value in data.lines()), data.pairs)
         servers = "\n        ".join(f"server unix:{path};" for path in sockets)
         location = "set $memcached_key $uri; memcached_pass shards;"
-        return start_nginx(processes, UPSTREAM.format(servers=servers), location)
+        certificate = certify(processes.folder) if self.certified else None
+        return start_nginx(processes, UPSTREAM.format(servers=servers), location, certificate)
+
+
+class SecuredNginxMemcached(NginxMemcached):
+    name = "nginx + 3 memcached, TLS"
+    setup = f"{NginxMemcached.setup}; `listen … ssl`, its defaults"
+    needs: Mapping[str, str] = {**NginxMemcached.needs, "openssl": "openssl"}
+    certified = True
 
 
 class NginxReturn:
@@ -82,15 +92,20 @@ class NginxReturn:
         return Endpoint(endpoint.port, exact=False)
 
 
-def start_nginx(processes: Processes, http: str, location: str) -> Endpoint:
+def start_nginx(processes: Processes, http: str, location: str, certificate: Path | None = None) -> Endpoint:
     folder, port = processes.folder.resolve(), free_port()
     # As root its workers would run as a user that may not open the sockets.
     user = "user root;" if os.geteuid() == 0 else ""
+    secured = ""
+    if certificate is not None:
+        secured = f" ssl;\n        ssl_certificate {certificate};\n        ssl_certificate_key {certificate}"
     configuration = folder / "nginx.conf"
-    configuration.write_text(CONFIGURATION.format(user=user, folder=folder, port=port, http=http, location=location))
+    configuration.write_text(
+        CONFIGURATION.format(user=user, folder=folder, port=port, secured=secured, http=http, location=location)
+    )
     processes.start("nginx", program("nginx"), "-p", folder, "-c", configuration, "-e", f"{folder}/error.log")
     processes.wait_for_port(port)
-    return Endpoint(port)
+    return Endpoint(port, scheme="https" if certificate else "http")
 
 
 def start_memcached(processes: Processes, count: int) -> list[Path]:

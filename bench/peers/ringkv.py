@@ -1,4 +1,4 @@
-"""`ringkv up`, as anybody would start it."""
+"""`ringkv up`, as anybody would start it; and its processes one by one, with TLS."""
 
 import re
 import sys
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from bench.data import Data
 from bench.load import Endpoint
+from bench.peers.certificate import certify
 from bench.processes import Processes
 
 
@@ -32,3 +33,24 @@ class Ringkv:
         pattern = rf"ready on http://127\.0\.0\.1:(\d+){told}\n"
         ready = processes.wait_for(lambda: re.search(pattern, log.read_text()), "ringkv did not start")
         return Endpoint(int(ready[1])), ready
+
+
+class SecuredRingkv:
+    name = "ringkv, TLS"
+    setup = "3 `ringkv shard` on Unix sockets and a `ringkv router --tls-cert`"
+    needs: Mapping[str, str] = {"openssl": "openssl"}
+
+    def start(self, data: Data, processes: Processes) -> Endpoint:
+        sockets = [processes.folder / f"shard-{number}.sock" for number in (1, 2, 3)]
+        for path in sockets:
+            command = [sys.executable, "-m", "ringkv", "shard", str(data.packed), "--leased"]
+            processes.start(path.stem, *command, "--listen", f"unix:{path}", "--name", path.stem)
+        for path in sockets:
+            processes.wait_for_socket(path)
+        listed = ",".join(f"unix:{path}" for path in sockets)
+        command = [sys.executable, "-m", "ringkv", "router", "--shards", listed, "--listen", "127.0.0.1:0"]
+        processes.start("router", *command, "--tls-cert", certify(processes.folder))
+        log = processes.folder / "router.log"
+        pattern = r"router listens on 127\.0\.0\.1:(\d+)"
+        ready = processes.wait_for(lambda: re.search(pattern, log.read_text()), "the router did not start")
+        return Endpoint(int(ready[1]), scheme="https")

@@ -9,8 +9,9 @@ from bench.data import Data
 from bench.figures import Figures
 from bench.peers.all import PEERS
 from bench.peers.ketama import Ketama
+from bench.peers.nginx import SecuredNginxMemcached
 from bench.peers.peer import Peer, missing
-from bench.peers.ringkv import Ringkv
+from bench.peers.ringkv import Ringkv, SecuredRingkv
 from bench.processes import Processes
 from bench.quiet import Quiet
 from bench.serving import Scale, check, serve
@@ -18,7 +19,7 @@ from bench.usage import cpu_seconds, descendants, memory
 from tests.support.processes import short_directory, wait_for
 
 
-@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
+@pytest.mark.parametrize("peer", [*PEERS, SecuredRingkv(), SecuredNginxMemcached()], ids=lambda peer: peer.name)
 def test_a_peer_answers_with_the_values_and_ends_with_the_benchmark(peer: Peer, tiny: Data) -> None:
     if packages := missing(peer):
         pytest.skip(f"needs {', '.join(packages)}")
