@@ -99,13 +99,16 @@ class Manifests:
 
 @cache
 def rendered(overlay: str) -> Manifests:
-    """What Kustomize makes of an overlay, without a warning."""
+    return kustomized(FOLDER / "overlays" / overlay)
+
+
+def kustomized(folder: Path) -> Manifests:
+    """What Kustomize makes of a folder, without a warning."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         if os.environ.get("CI") == "true":
             pytest.fail("kubectl is not installed, and CI must not skip its tests")
         pytest.skip("kubectl is not installed")
-    folder: Path = FOLDER / "overlays" / overlay
     done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, check=False, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     return Manifests(tuple(yaml.safe_load_all(done.stdout)))
