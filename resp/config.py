@@ -6,7 +6,7 @@ from typing import Final
 from ringkv.resp import codec
 from ringkv.resp.command import Args, Command
 from ringkv.resp.connection import Connection
-from ringkv.resp.glob import matcher
+from ringkv.resp.glob import check_length, matcher
 
 SETTINGS: Final[Mapping[bytes, bytes]] = {
     b"appendonly": b"no",
@@ -35,7 +35,11 @@ def config(client: Connection, args: Args) -> bytes:
 def _get(client: Connection, patterns: Args) -> bytes:
     if not patterns:
         return codec.error("ERR", "wrong number of arguments for 'config|get' command")
-    matchers = [matcher(pattern) for pattern in patterns]
+    try:
+        check_length(patterns)
+        matchers = [matcher(pattern) for pattern in patterns]
+    except ValueError as error:
+        return codec.error("ERR", str(error))
     own = {name: setting.value().encode() for name, setting in client.server.settings().items()}
     own[b"cluster-enabled"] = b"no" if client.server.node is None else b"yes"
     found = [

@@ -8,18 +8,22 @@ Source: https://redis.io/docs/latest/commands/keys/
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 Matches = Callable[[bytes], object]
 """Whether a name fits: true or false."""
+
+MAX_PATTERN: Final = 1024
+"""Bytes of a pattern, and of all of one request. Names are short, and to compile half a megabyte takes seconds."""
 
 _TOKEN: Final = re.compile(rb"(?s)\*+|\?|\[(\^?)((?:\\.|[^\]\\])*)(?:\]|\Z)|\\?(.)")
 _MEMBER: Final = re.compile(rb"(?s)\\(.)|(.)(?:-(.))?")
 
 
 def matcher(pattern: bytes) -> Matches:
-    """Whether a whole name fits `pattern`, in upper or lower case, as keys are taken in both."""
+    """Whether a whole name fits `pattern`, in upper or lower case, as keys are taken in both. Raises ValueError."""
+    check_length([pattern])
     parts = [b""]  # what stands between stars, as regular expressions
     for token in _TOKEN.finditer(pattern):
         text = token[0]
@@ -38,6 +42,12 @@ def matcher(pattern: bytes) -> Matches:
         *between, last = others
         expression = first + b"".join(b"(?>.*?%b)" % part for part in between) + b".*" + last
     return re.compile(b"(?s)" + expression, re.IGNORECASE).fullmatch
+
+
+def check_length(patterns: Sequence[bytes]) -> None:
+    """Raises ValueError for more of them than one request may have."""
+    if len(patterns) + sum(map(len, patterns)) > MAX_PATTERN:
+        raise ValueError(f"patterns of more than {MAX_PATTERN} bytes")
 
 
 def _set(members: bytes, *, negated: bool) -> bytes:

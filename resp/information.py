@@ -47,7 +47,10 @@ def _listed(client: Connection, options: Args) -> bytes:
     if options:
         if len(options) != 3 or options[0].upper() != b"FILTERBY":
             return codec.error("ERR", "syntax error: COMMAND LIST [FILTERBY PATTERN <pattern>]")
-        names = list(filter(matcher(options[2]), names)) if options[1].upper() == b"PATTERN" else []
+        try:
+            names = list(filter(matcher(options[2]), names)) if options[1].upper() == b"PATTERN" else []
+        except ValueError as error:
+            return codec.error("ERR", str(error))
     return codec.array([codec.bulk(name) for name in names])
 
 

@@ -71,7 +71,11 @@ class Keys(Generic[ClientT]):
         if size > KEYS_LIMIT:
             reason = f"KEYS looks at every key, and here are {size}, more than {KEYS_LIMIT}: use SCAN with MATCH"
             return codec.error("ERR", reason)
-        return self._answer(client, self._keys(client, matcher(args[1])))
+        try:
+            matches = matcher(args[1])
+        except ValueError as error:
+            return codec.error("ERR", str(error))
+        return self._answer(client, self._keys(client, matches))
 
     def random_key(self, client: ClientT, _args: Args) -> Pending:
         return self._answer(client, self._random(client))

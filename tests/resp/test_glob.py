@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringkv.resp.glob import matcher
+from ringkv.resp.glob import MAX_PATTERN, matcher
 
 NAME = b"f8a24bb8-eff8-41dc-929b-10b4c3e49e05"
 
@@ -65,3 +65,9 @@ def test_many_stars_cost_no_more_than_one() -> None:
     assert not matcher(b"*a" * 40 + b"b")(b"a" * 100)
     assert not matcher(b"*?" * 40 + b"b")(b"a" * 200)
     assert matcher(b"*a" * 40)(b"a" * 100)
+
+
+def test_a_pattern_that_would_take_long_to_compile_is_refused() -> None:
+    assert not matcher(b"*a" * (MAX_PATTERN // 2 - 1))(NAME)
+    with pytest.raises(ValueError, match="more than 1024 bytes"):
+        matcher(b"*a" * (MAX_PATTERN // 2))

@@ -1,6 +1,7 @@
 """SCAN on the router: every key of all shards once, whatever the shards do meanwhile."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from ringkv.router.lookup.lookup import Lookups
 from tests.support.data import random_keys
 from tests.support.fake_shard import PARTITIONS, FakeShard, KeysAnswer, Start, topology_of, value
 from tests.support.processes import eventually, short_directory
-from tests.support.redis_port import AsyncClient, ServedPort
+from tests.support.redis_port import AsyncClient, Serve, ServedPort
 from tests.support.scanned import telling
 
 KEYS = sorted(random_keys(2_000, seed=61), key=position)
@@ -211,3 +212,21 @@ async def test_a_page_asks_no_more_of_the_shards_than_it_is_likely_to_need(start
         assert int(cursor) == behind(position(keys[-1])) or int(cursor) % CELLS == 0
         assert len(shard.scanned) <= partitions
         assert max(wanted for _, wanted in shard.scanned) == count
+
+
+async def test_long_patterns_and_many_of_them_are_refused_before_they_hold_anybody_up(
+    start: Start, serve: Serve
+) -> None:
+    shard = (await start(a=value))[0]
+    client = await (await serve(shard)).connect()
+    long, refusal = b"*a" * 200_000, "ERR patterns of more than 1024 bytes"
+    started = time.process_time()
+    for asked in (
+        ("SCAN", 0, "MATCH", long),
+        ("KEYS", long),
+        ("CONFIG", "GET", long),
+        ("CONFIG", "GET", *map(str, range(100_000))),
+        ("COMMAND", "LIST", "FILTERBY", "PATTERN", long),
+    ):
+        assert told(await client(*asked)) == refusal
+    assert time.process_time() - started < 1
