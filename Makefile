@@ -39,7 +39,7 @@ million: .venv/.dev ## a million pairs, each byte for byte, and 100,000 keys tha
 	$(bin)/python -m pytest -m million tests
 
 # A case that fails is told with its seed: CASES=1 SEED=… runs it alone. `make test` runs about a thousand of each kind.
-fuzz: .venv/.dev ## HTTP and Redis requests, generated and mutated: CASES=100000 of each kind from SEED=1; hours
+fuzz: .venv/.dev ## HTTP and Redis requests, datasets and catalogs, generated and mutated: CASES=100000 of each kind from SEED=1; hours
 	CASES=$(CASES) SEED=$(SEED) $(bin)/python -m pytest tests/fuzz -n auto -o timeout=0 -o faulthandler_timeout=0
 
 attacks: .venv/.dev ## attacks beside a polite client, SECONDS=4 each, also on nginx + memcached and on Redis; minutes
