@@ -89,15 +89,22 @@ class ClusterNode:
         if isinstance(error, BlockNotFetched):
             return codec.error("CLUSTERDOWN", str(error))
         try:
-            owners = self.view.slot_map.owners(slot(canonical(key)))
+            wanted = canonical(key)
         except InvalidKey:
-            owners = ()
+            return codec.error("CLUSTERDOWN", str(error))
+        hashed, word = key_slot(key), "MOVED"
+        owners = self.view.slot_map.owners(slot(wanted))
+        if wanted != key and (asked := self.view.slot_map.owners(hashed)):
+            # In upper case a key hashes to another slot than that of the canonical text, where it lies. Whom the map
+            # sends such a client to says ASK: MOVED would spoil a map that is right, and some clients fetch it anew.
+            if any(node.name == self.name for node in asked):
+                word = "ASK"
+            else:
+                owners = asked
         if not owners or owners[0].name == self.name:
             return codec.error("CLUSTERDOWN", str(error))
         self.redirects += 1
-        # The slot is that of the text as it was sent, which is where the client has to remember the address: in upper
-        # case a key hashes to another slot than that of the canonical text, where it lies.
-        return codec.error("MOVED", f"{key_slot(key)} {owners[0].host}:{owners[0].port}")
+        return codec.error(word, f"{hashed} {owners[0].host}:{owners[0].port}")
 
     async def settled(self) -> None:
         """Wait until what was heard is in force."""

@@ -50,7 +50,7 @@ async function main([name, host, port, file]) {
   const pairs = fs.readFileSync(file, 'latin1').split('\n').filter(Boolean)
     .map((line) => [line.slice(0, 36), line.slice(37)]);
   const client = await CLIENTS[name](host, Number(port));
-  const told = { single: 0, many: 0, wrong: 0, failed: [] };
+  const told = { single: 0, many: 0, upper: 0, wrong: 0, failed: [] };
   const right = (value, wanted) => value !== null && value.toString('latin1') === wanted;
   let on = true;
   process.stdin.on('end', () => { on = false; }).resume();
@@ -70,6 +70,9 @@ async function main([name, host, port, file]) {
   }
   for (const [key, wanted] of pairs.slice(0, 300)) {
     told.many += (await client.mget(key)).filter((value) => right(value, wanted)).length;
+  }
+  for (const [key, wanted] of pairs.slice(0, 300)) {
+    told.upper += right(await client.get(key.toUpperCase()).catch(() => null), wanted);
   }
   told.failed = told.failed.slice(0, 5);
   told.missing = await client.get(MISSING);
