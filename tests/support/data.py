@@ -10,6 +10,13 @@ EXAMPLE = ROOT / "example.data"
 SHARED = sorted((ROOT.parent / "shared" / "data").glob("*.data"))
 """Data files that lie beside the checkout, where somebody has put some."""
 
+COUNTED = {
+    "last 12 digits": b"00000000-0000-4000-8000-%012x",
+    "first 8 digits": b"%08x-0000-4000-8000-000000000000",
+    "behind a prefix": b"f8a24bb8-eff8-41dc-929b-%012d",
+}
+"""Keys that are counted up and not drawn, by where the number stands in them."""
+
 
 def read_pairs(path: Path) -> Iterator[tuple[bytes, bytes]]:
     """The pairs of a data file as they stand there."""
