@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
+from ringkv.cluster.position import slot
 from ringkv.dataset.format import KEY_BYTES, OFFSET_BYTES, offsets_at, values_at
 
 _ROW = Struct("<IIQI")
@@ -71,6 +72,11 @@ def span_of(body: bytes, count: int, rank: int) -> tuple[int, int]:
     begin, end = _read_ends(body, offsets_at(count) + OFFSET_BYTES * rank)
     base = values_at(count)
     return base + begin, base + end
+
+
+def slot_of(keys: bytes, rank: int) -> int:
+    """The slot of one of the keys of 16 bytes each."""
+    return slot(texts_of(keys[KEY_BYTES * rank : KEY_BYTES * (rank + 1)])[0])
 
 
 def texts_of(keys: bytes) -> list[bytes]:

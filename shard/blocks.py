@@ -11,40 +11,36 @@ and `shard.reads` reads it.
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from math import isqrt
-from struct import Struct
-from typing import Final, cast
+from itertools import islice
+from typing import cast
 
 from ringkv.cluster.errors import BlockNotFetched, CorruptBlock, DatasetError, PartitionNotLeased
+from ringkv.cluster.position import slot_shift
 from ringkv.dataset.block import Row, read_row, rows_of
 from ringkv.dataset.dataset import Dataset
-from ringkv.dataset.format import OFFSET_BYTES, offsets_at, values_at
+from ringkv.dataset.format import KEY_BYTES
 from ringkv.dataset.residency import Span
 from ringkv.dataset.segment import Segment
 from ringkv.process.memory import available
 from ringkv.shard.body import Body, NotInMemory, why_wrong
+from ringkv.shard.entries import ENTRY, bounds, entry
 from ringkv.shard.looks import Looks
 
 log = logging.getLogger("ringkv.shard")
 
-ENTRY: Final = Struct("=IIIIHH")
-"""Of a checked block, as the lookup needs it: where its keys begin in its segment, where its offsets begin as an index
-of 32-bit numbers, where its values begin, how many keys it has, the ranks that a search extends to the left of the
-expected one (0: not to be read where it is mapped), and the number of its segment. Zeros: not checked."""
-
-REACH_LIMIT: Final = (1 << 16) - 1
-
 
 class Blocks:
-    """`tables[p]` has an ENTRY for each block of partition p; where it is not leased, zeros that are shared.
+    """`tables[p]` has an ENTRY for each block of partition p, or for each slot where several are one block.
 
+    Where the partition is not leased they are zeros that are shared.
     All methods are for the event loop's thread, but `leasing`.
     """
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
         self.width = dataset.manifest.blocks_per_partition
-        self._nothing = bytearray(ENTRY.size * self.width)
+        self._slots = 1 << slot_shift(dataset.manifest.partitions)
+        self._nothing = bytearray(ENTRY.size * max(self.width, self._slots))
         self.tables: list[bytearray] = [self._nothing] * dataset.manifest.partitions
         self.rows: dict[int, bytes] = {}  # partition → its rows of blocks.arrow, one behind the other
         self.corrupt: dict[int, str] = {}  # block → reason
@@ -121,17 +117,16 @@ class Blocks:
     def checked(self, block: int) -> bool:
         """Whether the block was read and found right, and its segment is not in doubt since."""
         partition, number = divmod(block, self.width)
-        _, _, _, keys, _, _ = ENTRY.unpack_from(self.tables[partition], number * ENTRY.size)
-        return bool(keys)
+        keys_at, _, _, _, _, _ = ENTRY.unpack_from(self.tables[partition], number * ENTRY.size)
+        return bool(keys_at)
 
     def unchecked(self, partition: int) -> list[tuple[int, Row]]:
         """The blocks of a leased partition that are neither checked nor corrupt nor empty, with their rows."""
         if self.dataset.segment_of(partition) in self._doubted or partition not in self.rows:
             return []
-        found = zip(
-            self.of(partition), ENTRY.iter_unpack(self.tables[partition]), rows_of(self.rows[partition]), strict=True
-        )
-        return [(block, row) for block, entry, row in found if row.keys and not entry[3] and block not in self.corrupt]
+        entries = islice(ENTRY.iter_unpack(self.tables[partition]), self.width)
+        found = zip(self.of(partition), entries, rows_of(self.rows[partition]), strict=True)
+        return [(block, row) for block, entry, row in found if row.keys and not entry[0] and block not in self.corrupt]
 
     def read(self, block: int) -> tuple[Row, bytes]:
         """The block's row and a copy of its body, checked if that has not been done before; b"" if it has no keys.
@@ -190,11 +185,15 @@ class Blocks:
             self.corrupt[block] = str(error)
             log.error("%s", error)
             return
-        reach = 2 + isqrt(row.keys) if self.mapped else 0
-        offsets = (row.offset + offsets_at(row.keys)) // OFFSET_BYTES
-        values = row.offset + values_at(row.keys)
-        entry = row.offset, offsets, values, row.keys, min(reach, REACH_LIMIT), self.dataset.segment_of(partition)
-        ENTRY.pack_into(self.tables[partition], number * ENTRY.size, *entry)
+        segment = self.dataset.segment_of(partition)
+        if self._slots == 1 or not self.mapped:
+            found = self._slots * entry(row, 0, row.keys, segment, mapped=self.mapped)
+        else:
+            keys = self.dataset.segments[segment].map[row.offset : row.offset + KEY_BYTES * row.keys]
+            slots = range(partition * self._slots, (partition + 1) * self._slots)
+            found = b"".join(entry(row, *ranks, segment, mapped=True) for ranks in bounds(keys, slots))
+        at = number * ENTRY.size
+        self.tables[partition][at : at + len(found)] = found
         self.checked_bytes += row.size
 
     @contextmanager

@@ -20,7 +20,8 @@ from ringkv.cluster.position import POSITION_BITS, SLOTS, digest, position, shif
 from ringkv.dataset.block import keys_of, rank_of, span_of, texts_of
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.format import KEY_BYTES
-from ringkv.shard.blocks import ENTRY, Blocks
+from ringkv.shard.blocks import Blocks
+from ringkv.shard.entries import ENTRY
 from ringkv.shard.explanation import Explanation
 
 _SLOT_MASK = SLOTS - 1
@@ -43,7 +44,6 @@ class Store:
         # Within a partition the digest alone tells the block: a partition of several blocks is one slot.
         self._block_shift = POSITION_BITS - (manifest.blocks_per_partition.bit_length() - 1)
         self._low_digest = (1 << self._block_shift) - 1
-        self._rank_shift = self._block_shift + self._slot_shift
         self._position_shift = shift_to(manifest.blocks)
 
     def get(self, key: bytes) -> bytes | None:
@@ -55,14 +55,14 @@ class Store:
         place = digest(key)
         low_slots = self._low_slots
         if low_slots:
-            # A partition of several slots is one block.
-            entry = _read_entry(self._tables[crc >> self._slot_shift & self._partition_mask])
-            keys, offsets, values, size, reach, segment = entry
-            first = (((crc & low_slots) << POSITION_BITS | place) * size >> self._rank_shift) - reach
+            # A partition of several slots is one block, and each of them has an entry.
+            table, number = self._tables[crc >> self._slot_shift & self._partition_mask], crc & low_slots
+            keys, offsets, values, size, reach, segment = _read_entry(table, number * _ENTRY_BYTES)
+            first = (place * size >> POSITION_BITS) - reach
         else:
             entry = _read_entry(self._tables[crc & _SLOT_MASK], (place >> self._block_shift) * _ENTRY_BYTES)
             keys, offsets, values, size, reach, segment = entry
-            first = ((place & self._low_digest) * size >> self._rank_shift) - reach
+            first = ((place & self._low_digest) * size >> self._block_shift) - reach
         if not reach:
             return self._read(key, crc, place)
         if first < 0:  # noqa: PLR1730 - a call costs more
