@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from bench import load
+from bench import direct, load
 from bench.data import prepare
 from bench.disk import Disk, measure_disk
 from bench.figures import Figures
@@ -30,8 +30,8 @@ from bench.serving import Scale, serve
 from bench.startup import start_up
 from bench.tls import encrypt
 
-NEEDS_WRK: Final = ("serve", "redis", "mget", "scaling", "tls")
-STEPS: Final = ("memory", "lookup", "startup", "pack", "serve", "redis", "mget")
+NEEDS_WRK: Final = ("serve", "redis", "mget", "cluster", "scaling", "tls")
+STEPS: Final = ("memory", "lookup", "startup", "pack", "serve", "redis", "mget", "cluster")
 OPTIONAL_STEPS: Final = ("growth", "scaling", "tls")
 DATASET_STEPS: Final = ("disk", "large", "remote")
 """Commands of their own: they are about one dataset, which is large."""
@@ -189,6 +189,11 @@ def compare(  # noqa: PLR0913, PLR0917 - click passes by name
             if step in NEEDS_WRK and not load.installed():
                 click.echo(f"{step}: not measured, because wrk is not installed (Debian package wrk)")
                 continue
+            if step == "cluster" and (packages := direct.missing()):
+                click.echo(
+                    f"{step}: not measured, because of what is not installed (Debian packages {', '.join(packages)})"
+                )
+                continue
             run: dict[str, Callable[[Figures], None]] = {
                 "memory": lambda found: hold(data, folder, found),
                 "lookup": lambda found: look_up(data, found),
@@ -197,6 +202,7 @@ def compare(  # noqa: PLR0913, PLR0917 - click passes by name
                 "serve": lambda found: serve(peers, data, scale, folder, quiet, found),
                 "redis": lambda found: pipeline(data, scale, folder, quiet, found),
                 "mget": lambda found: batches(data, scale, folder, quiet, found),
+                "cluster": lambda found: direct.direct(data, scale, folder / "cluster", quiet, found),
                 "growth": lambda found: pack_large(data, prepare(work, 10 * pairs), quiet, found),
                 "scaling": lambda found: grow(work, folder, pairs, scale, quiet, found),
                 "tls": lambda found: encrypt(data, scale, folder, quiet, found),

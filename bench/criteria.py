@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from bench.direct import QUANTITIES, REDIS_CLUSTER, SHARDS
 from bench.figures import RINGKV, Figures
 from bench.fio import FIO
 from bench.large import HANG, HANG_2, KILL
@@ -12,7 +13,7 @@ from bench.memory import REDIS
 from bench.mget import BATCHES, SINGLES
 from bench.pack import REDIS as REDIS_PIPE
 from bench.pack import SORT
-from bench.redis import CONNECTIONS, HTTP, REDIS_PORT
+from bench.redis import CONNECTIONS, DEPTH, HTTP, REDIS_PORT
 from bench.remote import CURL, LOCAL
 
 NGINX: Final = "nginx + 3 memcached"
@@ -46,6 +47,10 @@ class Criterion:
 
 def _against(theirs: str, quantity: str, at: int) -> Callable[[Figures], float | None]:
     return lambda figures: figures.ratio(quantity, RINGKV, theirs, at)
+
+
+def _direct(theirs: str, quantity: str, at: int = CONNECTIONS, depth: int = 1) -> Callable[[Figures], float | None]:
+    return lambda figures: figures.ratio(f"{QUANTITIES[depth]} {quantity}", SHARDS, theirs, at)
 
 
 def _own(quantity: str, scale: float = 1) -> Callable[[Figures], float | None]:
@@ -134,6 +139,15 @@ CRITERIA: Final = (
         lambda figures: figures.ratio("keys a second", BATCHES, SINGLES),
         least=5.0,
     ),
+    Criterion("GETs/s of three shards against a Redis Cluster", _direct(REDIS_CLUSTER, "rate"), least=0.9),
+    Criterion(
+        f"the same in pipelines of {DEPTH}",
+        _direct(REDIS_CLUSTER, "rate", depth=DEPTH),
+        least=0.55,
+    ),
+    Criterion("GETs/s of three shards against their router over HTTP", _direct(HTTP, "rate"), least=1.8),
+    Criterion("CPU a GET of three shards against their router over HTTP", _direct(HTTP, "cpu"), most=0.6),
+    Criterion("p50 of a shard against the router over HTTP, 1 connection", _direct(HTTP, "p50", at=1), most=0.7),
     # The result depends on how memory that forked processes share is counted: all three ways are shown.
     Criterion("packed file and anonymous memory of all shards (PSS) against Redis", _memory("held"), most=0.8),
     Criterion("the same, pages that processes share counted in each shard", _memory("held, each"), most=0.8),

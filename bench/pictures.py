@@ -9,7 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
+from bench.direct import QUANTITIES, SHARDS
 from bench.figures import RINGKV, Figures
+from bench.redis import CONNECTIONS
 
 OURS: Final = "tab:red"
 THEIRS: Final = ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:gray")
@@ -43,6 +45,28 @@ def _throughput(figures: Figures) -> Figure:
     axes.set_xlabel("connections")
     axes.set_ylabel("requests/s")
     return _with_legend(figure)
+
+
+def _direct(figures: Figures) -> Figure:
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    bars = [
+        (f"{subject}, pipelines of {depth}" if depth > 1 else subject, subject, name)
+        for depth, name in QUANTITIES.items()
+        for subject in figures.subjects(f"{name} rate")
+    ][::-1]
+    colours = [OURS if subject == SHARDS else "tab:blue" for _, subject, _ in bars]
+    for axes, title, quantity, scale, form in (
+        (left, f"GETs/s, {CONNECTIONS} connections: more is better", "rate", 1.0, "{:,.0f}"),
+        (right, "CPU µs a GET: less is better", "cpu", 1e6, "{:.1f}"),
+    ):
+        values = [scale * _value(figures, subject, f"{name} {quantity}", CONNECTIONS) for _, subject, name in bars]
+        drawn = axes.barh([text for text, _, _ in bars], values, color=colours)
+        axes.bar_label(drawn, fmt=form, padding=3, fontsize="small")
+        axes.margins(x=0.2)
+        axes.set_title(title, fontsize="medium", loc="left")
+    right.set_yticklabels([])
+    return figure
 
 
 def _latency(figures: Figures) -> Figure:
@@ -116,6 +140,7 @@ def _growth(figures: Figures) -> Figure:
 
 PICTURES: Final[tuple[tuple[str, str, Callable[[Figures], Figure]], ...]] = (
     ("throughput", "rate", _throughput),
+    ("direct", "direct rate", _direct),
     ("latency", "p50", _latency),
     ("cost", "cpu", _cost),
     ("packing", "pack", _packing),

@@ -8,9 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.criteria import promises
+from bench.direct import QUANTITIES
 from bench.extent import at_size, from_disk, from_store
 from bench.figures import RINGKV, Figures
 from bench.peers.all import PEERS
+from bench.peers.cluster import RedisCluster
 from bench.pictures import write_pictures
 from bench.tls import with_tls
 
@@ -26,11 +28,22 @@ is how many processors were busy with neither the server nor `wrk`: much of it s
 
 CAPTIONS: Final = {
     "throughput": "Requests a second",
+    "direct": "Shards asked directly",
     "latency": "Latency",
     "cost": "What a request and the data cost",
     "packing": "Packing",
     "growth": "Growth",
 }
+
+MEASURED: Final = (
+    ("rate", "{:,.0f}", 1.0),
+    ("p50", "{:.3f}", 1e3),
+    ("p99", "{:.3f}", 1e3),
+    ("cpu", "{:.1f}", 1e6),
+    ("others", "{:.2f}", 1.0),
+    ("failed", "{:,.0f}", 1.0),
+)
+"""What a load brings: quantity, form, and how many of the form's units one of the quantity's is."""
 
 Rows = list[Sequence[str]]
 """A table; the first row is its heading."""
@@ -60,6 +73,7 @@ def _sections(figures: Figures) -> Iterable[tuple[str, Rows]]:
         yield "ringkv's requests a second, as a multiple", _ratios(figures, points)
         yield "All of it", _details(figures, points)
     for title, rows in (
+        ("Shards asked directly", _direct(figures)),
         ("Memory for the same pairs", _memory(figures)),
         ("Start, pack, look up", _times(figures)),
         ("Growth", _growth(figures)),
@@ -70,7 +84,8 @@ def _sections(figures: Figures) -> Iterable[tuple[str, Rows]]:
     ):
         if len(rows) > 1:
             yield title, rows
-    yield "Who was measured", [("peer", "how it was set up"), *((peer.name, peer.setup) for peer in PEERS)]
+    peers = [*((peer.name, peer.setup) for peer in PEERS), (RedisCluster.name, RedisCluster.setup)]
+    yield "Who was measured", [("peer", "how it was set up"), *peers]
     if figures.missing:
         missing = [(name, ", ".join(packages)) for name, packages in figures.missing.items()]
         yield "Not installed", [("peer", "packages that bring it, Debian's where nothing else is said"), *missing]
@@ -98,18 +113,23 @@ def _details(figures: Figures, points: list[int]) -> Rows:
     rows: Rows = [headings]
     for subject in figures.subjects("rate"):
         for at in points:
-            cells = [
-                _number(figures.median(subject, quantity, at), form, scale)
-                for quantity, form, scale in (
-                    ("rate", "{:,.0f}", 1.0),
-                    ("p50", "{:.3f}", 1e3),
-                    ("p99", "{:.3f}", 1e3),
-                    ("cpu", "{:.1f}", 1e6),
-                    ("others", "{:.2f}", 1.0),
-                    ("failed", "{:,.0f}", 1.0),
-                )
-            ]
+            cells = [_number(figures.median(subject, quantity, at), form, scale) for quantity, form, scale in MEASURED]
             rows.append((subject, str(at), *cells))
+    return rows
+
+
+def _direct(figures: Figures) -> Rows:
+    rows: Rows = [
+        ("what", "connections", "pipelines of", "GETs/s", "p50 ms", "p99 ms", "CPU µs a GET", "others", "failed")
+    ]
+    for depth, name in QUANTITIES.items():
+        for subject in figures.subjects(f"{name} rate"):
+            for at in figures.points(subject, f"{name} rate"):
+                cells = [
+                    _number(figures.median(subject, f"{name} {quantity}", at), form, scale)
+                    for quantity, form, scale in MEASURED
+                ]
+                rows.append((subject, str(at), str(depth), *cells))
     return rows
 
 

@@ -58,12 +58,13 @@ def as_resp(data: Data) -> Path:
     if not path.exists():
         building = path.with_suffix(".new")
         with building.open("wb") as file:
-            file.writelines(
-                b"*3\r\n$3\r\nSET\r\n$36\r\n%b\r\n$%d\r\n%b\r\n" % (key, len(value), value)
-                for key, value in data.lines()
-            )
+            file.writelines(set_command(key, value) for key, value in data.lines())
         building.rename(path)
     return path
+
+
+def set_command(key: bytes, value: bytes) -> bytes:
+    return b"*3\r\n$3\r\nSET\r\n$36\r\n%b\r\n$%d\r\n%b\r\n" % (key, len(value), value)
 
 
 def fill(path: Path, commands: Path, count: int) -> float:

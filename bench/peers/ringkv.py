@@ -26,6 +26,11 @@ class Ringkv:
         endpoint, ready = self._start(data, processes, r", redis://127\.0\.0\.1:(\d+)", "--redis-port", "0")
         return endpoint, int(ready[2])
 
+    def start_with_nodes(self, data: Data, processes: Processes) -> tuple[Endpoint, int]:
+        """As `start`, and the port of a shard that is a node of a Redis Cluster."""
+        endpoint, ready = self._start(data, processes, r", Redis Cluster 127\.0\.0\.1:(\d+)", "--cluster-port", "0")
+        return endpoint, int(ready[2])
+
     def _start(self, data: Data, processes: Processes, told: str, *options: str) -> tuple[Endpoint, re.Match[str]]:
         command = [sys.executable, "-m", "ringkv", "up", str(data.packed), "--port", "0", *options]
         processes.start("ringkv", *command, "--shards", str(self._shards))

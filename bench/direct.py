@@ -1,0 +1,118 @@
+"""Shards asked directly, beside a Redis Cluster with the same pairs, and beside the same shards behind their router."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from redis import Redis
+
+from bench.data import Data
+from bench.errors import BenchmarkFailed
+from bench.figures import Figures
+from bench.load import Measured, measure, measure_with
+from bench.peers.cluster import RedisCluster
+from bench.peers.peer import program_path
+from bench.peers.ringkv import Ringkv
+from bench.processes import Processes, run
+from bench.quiet import Quiet
+from bench.redis import CONNECTIONS, DEPTH, HTTP
+from bench.serving import CHECKED, Scale
+from ringkv.cluster.nodes import key_slot
+
+SHARDS: Final = "GET from 3 shards"
+REDIS_CLUSTER: Final = "GET from a Redis Cluster of 3 masters"
+
+COMPILER: Final = "cc"
+SOURCE: Final = Path(__file__).with_suffix(".c")
+
+NEEDS: Final = {COMPILER: "gcc", "redis-server": "redis-server", "redis-cli": "redis-tools"}
+"""Programs, each with the Debian package that brings it."""
+
+QUANTITIES: Final = {1: "direct", DEPTH: f"direct in pipelines of {DEPTH},"}
+"""How the names of figures begin, by the depth of the pipelines."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cluster:
+    """Its processes, the program that loads it, and of each node its port and the file of the keys that it owns."""
+
+    name: str
+    processes: Processes
+    program: Path
+    nodes: tuple[tuple[int, Path], ...]
+
+    def load(self, connections: int, depth: int, seconds: float, seed: int) -> Measured:
+        nodes = [str(part) for node in self.nodes for part in node]
+        command = [str(self.program), *map(str, (connections, depth, seconds, seed)), *nodes]
+        return measure_with(command, connections=connections, seconds=seconds, pids=self.processes.pids)
+
+
+def direct(data: Data, scale: Scale, folder: Path, quiet: Quiet, figures: Figures) -> None:
+    """Measure all three in turn. Raises BenchmarkFailed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / "load"
+    run(COMPILER, "-O2", "-o", program, SOURCE)
+    with Processes(folder / "ringkv") as ours, Processes(folder / "redis") as theirs:
+        endpoint, port = Ringkv().start_with_nodes(data, ours)
+        shards = _Cluster(SHARDS, ours, program, _nodes(port, data, ours.folder))
+        masters = _Cluster(
+            REDIS_CLUSTER, theirs, program, _nodes(RedisCluster().start(data, theirs), data, theirs.folder)
+        )
+        for number in range(1, scale.rounds + 1):
+            # Each round begins with another one, so that none is always behind the same one.
+            clusters = (shards, masters) if number % 2 else (masters, shards)
+            for connections, depth in ((1, 1), (CONNECTIONS, 1), (CONNECTIONS, DEPTH)):
+                for cluster in clusters:
+                    once = partial(cluster.load, connections, depth, scale.seconds, number)
+                    _keep(number, cluster.name, depth, quiet.measured(once), figures)
+                if depth == 1:
+                    http = partial(
+                        measure,
+                        endpoint,
+                        data.keys,
+                        connections=connections,
+                        seconds=scale.seconds,
+                        pids=ours.pids,
+                        seed=number,
+                    )
+                    _keep(number, HTTP, depth, quiet.measured(http), figures)
+
+
+def missing() -> list[str]:
+    """The Debian packages without which this cannot be measured, beside wrk's."""
+    return sorted(package for program, package in NEEDS.items() if program_path(program) is None)
+
+
+def _nodes(port: int, data: Data, folder: Path) -> tuple[tuple[int, Path], ...]:
+    """The nodes' ports, and a file of the keys of each, by what one of them tells. Raises BenchmarkFailed."""
+    owners: dict[int, int] = {}
+    seed: Any = Redis(port=port)
+    with seed:
+        for first, last, (_, owner, *_), *_ in seed.execute_command("CLUSTER SLOTS"):
+            owners |= dict.fromkeys(range(first, last + 1), owner)
+    for key, value in data.first(CHECKED):
+        with Redis(port=owners[key_slot(key)]) as client:
+            if (found := client.get(key)) != value:
+                raise BenchmarkFailed(f"port {port} answers {found!r} for {key!r} instead of {value!r}")
+    keys: dict[int, list[bytes]] = {}
+    for key in data.keys.read_bytes().split():
+        keys.setdefault(owners[key_slot(key)], []).append(key)
+    nodes = []
+    for owner in sorted(keys):
+        path = folder / f"{owner}.keys"
+        path.write_bytes(b"\n".join([*keys[owner], b""]))
+        nodes.append((owner, path))
+    return tuple(nodes)
+
+
+def _keep(number: int, subject: str, depth: int, found: Measured, figures: Figures) -> None:
+    for quantity in ("rate", "p50", "p99", "cpu", "others", "failed"):
+        figures.add(subject, f"{QUANTITIES[depth]} {quantity}", getattr(found, quantity), found.connections)
+    click.echo(
+        f"round {number}, {found.connections:3} connections, pipelines of {depth:2}: {subject:38} {found.rate:9,.0f}/s"
+        f"  p50 {1e3 * found.p50:6.3f} ms  p99 {1e3 * found.p99:6.3f} ms"
+        f"  {1e6 * found.cpu:5.2f} us CPU  others {found.others:.2f}"
+        + (f"  FAILED {found.failed}" if found.failed else "")
+    )
