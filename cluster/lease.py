@@ -2,19 +2,20 @@
 
     HEARTBEAT [<dataset id>]                             → +SERVING <checked bytes> <revision> <direct>, or +DRAINING …
     INFO versions                                        → version_0:serial=…,dataset=…, the newest first; served:…
-    LEASE <dataset id> <ring id> <replicas> <name> …     → +OK <keys> <bytes>
+    LEASE <dataset id> <ring id> <replicas> <shard> …    → +OK <keys> <bytes>
 
 A heartbeat names the dataset that its router serves, if it serves one: so a shard knows what must stay offered, and
 tells it to routers that have just started. The revision is another number whenever other versions are offered: then
-INFO is asked again. The names are all shards of the ring, in any order. The shard finds its own partitions from them,
-so that there is no list of partitions on the wire that could be wrong; the ring id proves that both sides computed
-with the same rules. A lease reads no data: the shard answers at once, and reads a block when its first key is asked
-for. The connection is the lease: it ends when the connection does.
+INFO is asked again. The shards are all those of the ring, in any order, each with its zone and weight
+(cluster/place.py). The shard that is asked finds its own partitions from them, so that there is no list of partitions
+on the wire that could be wrong; the ring id proves that both sides computed with the same rules. A lease reads no data:
+the shard answers at once, and reads a block when its first key is asked for. The connection is the lease: it ends when
+the connection does.
 """
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote, unquote
@@ -22,6 +23,7 @@ from urllib.parse import quote, unquote
 from ringkv.cluster import told
 from ringkv.cluster.errors import CorruptBlock, NotOffered, PartitionNotLeased, PeerError, RingkvError
 from ringkv.cluster.limits import MAX_REPLICAS, MAX_SHARDS
+from ringkv.cluster.place import Place, Places, placed, words
 from ringkv.cluster.position import SLOTS
 
 NOT_LEASED = "NOTLEASED"
@@ -81,25 +83,27 @@ class LeaseRequest:
     ring_id: str
     replicas: int
     names: tuple[str, ...]
+    places: Places = field(default_factory=dict)
 
     def command(self) -> tuple[str | int, ...]:
-        return "LEASE", self.dataset_id, self.ring_id, self.replicas, *self.names
+        return "LEASE", self.dataset_id, self.ring_id, self.replicas, *words(self.names, self.places)
 
     @classmethod
     def parse(cls, args: list[bytes]) -> "LeaseRequest":
         """Read the arguments of LEASE. Raises ValueError with the reason."""
         if len(args) < 4:
-            raise ValueError("want LEASE <dataset id> <ring id> <replicas> <name> …")
-        dataset_id, ring_id, replicas, *names = (arg.decode("utf-8", "strict") for arg in args)
-        if len(names) > MAX_SHARDS:
-            raise ValueError(f"a ring of {len(names)} shards: at most {MAX_SHARDS} can share a dataset")
-        if strange := [name for name in names if not told.is_name(name)]:
-            raise ValueError(f"not a shard's name: {strange[0][:60]!a}")
+            raise ValueError("want LEASE <dataset id> <ring id> <replicas> <shard> …")
+        dataset_id, ring_id, replicas, *shards = (arg.decode("utf-8", "strict") for arg in args)
+        if len(shards) > MAX_SHARDS:
+            raise ValueError(f"a ring of {len(shards)} shards: at most {MAX_SHARDS} can share a dataset")
+        found = list(map(placed, shards))
+        names = [name for name, _ in found]
         if not (replicas.isascii() and replicas.isdigit() and len(replicas) < 3 and 0 < int(replicas) <= MAX_REPLICAS):
             raise ValueError(f"replicas must be a positive number up to {MAX_REPLICAS}, not {replicas[:20]!r}")
         if len(set(names)) != len(names):
             raise ValueError("a name stands twice in the ring")
-        return cls(dataset_id, ring_id, int(replicas), tuple(names))
+        places = {name: place for name, place in found if place != Place()}
+        return cls(dataset_id, ring_id, int(replicas), tuple(names), places)
 
 
 @dataclass(frozen=True, slots=True)

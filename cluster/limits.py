@@ -48,7 +48,7 @@ KEYS_LIMIT: Final = 100_000
 is SCAN, whose replies are small."""
 
 MAX_SHARDS: Final = 1024
-"""Shards of a ring: with so many it takes three seconds to build, which grow with each of them."""
+"""Shards of a ring: with so many it takes three seconds to build, in zones six, which grow with each of them."""
 
 MAX_REPLICAS: Final = 64
 """Owners of each key, at most. More than there are shards are allowed, since some of these may be lost just now."""
@@ -57,5 +57,12 @@ VIRTUAL_NODES: Final = 512
 """Points of each shard on the ring: with fewer, shards reach LOAD_BOUND so often that a change moves more partitions
 than it must."""
 
+MIN_WEIGHT: Final = 0.1
+MAX_WEIGHT: Final = 100.0
+"""What a shard may weigh: a thousand times as much as another one, more of which is taken for a typing mistake."""
+
 LOAD_BOUND: Final = 1.05
-"""No shard owns more than this times the mean number of partitions."""
+"""No shard owns more than this times its share of the partitions."""
+
+ZONE_BOUND: Final = 1.02
+"""The same for a zone: less, so that the shards in it are not all at their bound, and one more moves little."""

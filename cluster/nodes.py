@@ -1,10 +1,10 @@
 """The shards as nodes of a Redis Cluster: what routers tell them of one another, and who owns which slots by that.
 
-    TOPOLOGY <epoch> <dataset id> <partitions> <replicas> {<name> <host> <port>}…   → +OK <epoch>
+    TOPOLOGY <epoch> <dataset id> <partitions> <replicas> {<shard> <host> <port>}…  → +OK <epoch>
 
 A router says so to all shards of a topology, and to those that it no longer asks, once requests go by it. The address
-is the one that clients should use; a shard that announces none has `-` and 0. As with LEASE there is no list of slots
-on the wire: each shard places the names by itself.
+is the one that clients should use; a shard that announces none has `-` and 0. As with LEASE a shard
+is its name, zone and weight, and there is no list of slots on the wire: each shard places them by itself.
 
 Of several routers each has a topology of its own, and they do not know each other. So epochs are a Lamport clock: a
 shard takes what has a higher epoch than what it has, and refuses the rest with STALE and its own epoch, above which
@@ -24,6 +24,7 @@ from typing import Final
 
 from ringkv.cluster import told
 from ringkv.cluster.limits import MAX_REPLICAS, MAX_SHARDS
+from ringkv.cluster.place import ANYWHERE, Place, Places, placed
 from ringkv.cluster.position import SLOTS, slot, slot_shift
 from ringkv.cluster.ring import build_ring
 
@@ -54,6 +55,7 @@ class Node:
     name: str
     host: str = ""
     port: int = 0
+    place: Place = ANYWHERE
 
     @property
     def node_id(self) -> str:
@@ -72,14 +74,14 @@ class NodeTable:
     nodes: tuple[Node, ...]
 
     def command(self) -> tuple[str | int, ...]:
-        told_of = [part for node in self.nodes for part in (node.name, node.host or _NOWHERE, node.port)]
+        told_of = [part for node in self.nodes for part in (node.place.of(node.name), node.host or _NOWHERE, node.port)]
         return "TOPOLOGY", self.epoch, self.dataset_id, self.partitions, self.replicas, *told_of
 
     @classmethod
     def parse(cls, args: list[bytes]) -> "NodeTable":
         """Read the arguments of TOPOLOGY. Raises ValueError with the reason."""
         if len(args) < 7 or len(args) % 3 != 1:
-            raise ValueError("want TOPOLOGY <epoch> <dataset id> <partitions> <replicas> {<name> <host> <port>} …")
+            raise ValueError("want TOPOLOGY <epoch> <dataset id> <partitions> <replicas> {<shard> <host> <port>} …")
         epoch, dataset_id, partitions, replicas, *rest = (arg.decode("ascii", "replace") for arg in args)
         nodes = tuple(sorted(_node(*rest[at : at + 3]) for at in range(0, len(rest), 3)))
         if len({node.name for node in nodes}) != len(nodes):
@@ -97,6 +99,10 @@ class NodeTable:
     @property
     def names(self) -> frozenset[str]:
         return frozenset(node.name for node in self.nodes)
+
+    @property
+    def places(self) -> Places:
+        return {node.name: node.place for node in self.nodes}
 
     def says_as(self, other: "NodeTable") -> bool:
         """Whether both mean the same, at whatever epoch."""
@@ -119,7 +125,7 @@ class SlotMap:
     """The owners of all slots; `owned_by` gives the partitions of a name. Takes as long as the ring: for a thread."""
 
     def __init__(self, table: NodeTable) -> None:
-        ring = build_ring(table.names, table.replicas, table.partitions)
+        ring = build_ring(table.names, table.replicas, table.partitions, table.places)
         self.owned_by = ring.owned_by
         known = {node.name: node for node in table.nodes if node.host}
         # Those that announce no address are nobody to a client: the owners behind them are in their place.
@@ -151,15 +157,14 @@ def _digest(table: NodeTable) -> bytes:
     return hashlib.sha256(said.encode()).digest()
 
 
-def _node(name: str, host: str, port: str) -> Node:
+def _node(shard: str, host: str, port: str) -> Node:
     """Raises ValueError."""
-    if not told.is_name(name):
-        raise ValueError(f"not a shard's name: {name[:60]!a}")
+    name, place = placed(shard)
     if host == _NOWHERE:
-        return Node(name)
+        return Node(name, place=place)
     if not told.is_host(host):
         raise ValueError(f"not a host: {host[:60]!a}")
-    return Node(name, host, _number("a port", port, 1, 65535))
+    return Node(name, host, _number("a port", port, 1, 65535), place)
 
 
 def _number(what: str, text: str, least: int, most: int) -> int:

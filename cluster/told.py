@@ -12,6 +12,9 @@ from ringkv.cluster.errors import PeerError
 is_name: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}").fullmatch
 """A shard's name: it can stand in a LEASE command, an INFO line, a page and a log."""
 
+is_zone: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}").fullmatch
+"""A zone, rack or machine, as labels of Kubernetes and names of hosts are written."""
+
 is_id: Final = re.compile(r"[0-9a-f]{32}").fullmatch
 """The id of a dataset, a ring or a process."""
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from ringkv.cluster.errors import PackedFileChanged, StartupError
+from ringkv.cluster.place import Place
 from ringkv.dataset.cli import LOCATION, cache_dir, on_duplicate, packed
-from ringkv.deploy.options import cache_size, fetch_rate, gate, warm_rate
+from ringkv.deploy.options import cache_size, fetch_rate, gate, place, warm_rate
 from ringkv.process.access import AccessFiles
 from ringkv.process.access_options import access, read_token_file, secret
 from ringkv.process.address import Address, bind_shared, free_ports
@@ -192,6 +193,7 @@ def up(
     show_envvar=True,
     help="What places the shard on the ring.  [default: the reverse DNS name of its address, or the host name]",
 )
+@place
 @click.option(
     "--announce",
     metavar="HOST:PORT",
@@ -224,6 +226,7 @@ def shard(
     listen: Address,
     http: Address | None,
     name: str | None,
+    place: Place,
     announce: str | None,
     grace: float,
     leased: bool,
@@ -275,7 +278,7 @@ def shard(
             with Dataset.open(source.path) as dataset:
                 _warn_of_emptiness(paths, dataset)
         settings = ShardSettings(
-            source, shard_name, listen, http, leased, secret, warm_rate, fetch_rate, limits, direct, access
+            source, shard_name, listen, http, leased, secret, warm_rate, fetch_rate, limits, direct, access, place
         )
         try:
             run(partial(serve, settings))

@@ -1,8 +1,13 @@
 """Options of the commands that serve data, apart from those because `up` and `shard` share some of them."""
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
 import click
 
-from ringkv.process.options import SHARE, SIZE
+from ringkv.cluster.place import Place
+from ringkv.process.options import SHARE, SIZE, WEIGHT, zone
 
 cache_size = click.option(
     "--cache-size",
@@ -42,3 +47,25 @@ gate = click.option(
     show_default=True,
     help="Keep out a version that lacks more than this share of the keys that are served; 100%: none.",
 )
+
+
+def place(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say where a shard stands, handed on as `place`."""
+
+    @wraps(command)
+    def placed(zone: str | None, weight: float, **given: Any) -> None:
+        command(**given, place=Place(zone or "", weight))
+
+    weighed = click.option(
+        "--weight",
+        type=WEIGHT,
+        default="1",
+        show_default=True,
+        envvar="RINGKV_WEIGHT",
+        show_envvar=True,
+        help="How much the shard holds beside others: twice as much with 2 as with 1.",
+    )(placed)
+    located: Callable[..., None] = zone(
+        "What the shard may be lost with; copies of a key are in as many as can be.  [default: none]"
+    )(weighed)
+    return located

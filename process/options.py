@@ -10,6 +10,8 @@ import click
 
 from ringkv.cluster.errors import InvalidAddress, RingkvError
 from ringkv.cluster.limits import MAX_REPLICAS
+from ringkv.cluster.place import weight_of
+from ringkv.cluster.told import is_zone
 from ringkv.process.address import Address
 from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
 from ringkv.process.sizes import parse_size
@@ -104,6 +106,32 @@ class ShareType(click.ParamType[float]):
 SHARE = ShareType()
 
 
+class ZoneType(click.ParamType[str]):
+    """The name of a zone."""
+
+    name = "zone"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not is_zone(value):
+            self.fail(f"not a zone: {value[:60]!a} (want letters, digits, dots, dashes and underscores)", param, ctx)
+        return str(value)
+
+
+class WeightType(click.ParamType[float]):
+    """`weight_of` as the type of an option."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return weight_of(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+WEIGHT = WeightType()
+
+
 class OriginType(click.ParamType[str]):
     """`*`, or an origin as browsers write it: scheme, host and port, without a path."""
 
@@ -173,6 +201,12 @@ replicas = click.option(
     show_envvar=True,
     help="Shards that hold each key.",
 )
+
+
+def zone(meaning: str) -> Callable[[Any], Any]:
+    """The option `--zone`, which means this to its process."""
+    return click.option("--zone", type=ZoneType(), envvar="RINGKV_ZONE", show_envvar=True, help=meaning)
+
 
 workers = click.option(
     "--workers",

@@ -89,7 +89,8 @@ def _account(told: dict[str, Any]) -> Table:
     row("partition", f"{told['partition']:,} of {told['partitions']:,}, slot {told['slot']:,}", took["route"])
     for number, owner in enumerate(told["owners"], start=1):
         state = f"{owner['in_flight']:,} requests under way" if owner["open"] else "cannot be reached"
-        row(f"owner {number}", f"{owner['name']} at {owner['address']}, {state}")
+        zone = f" in {owner['zone']}" if owner["zone"] else ""
+        row(f"owner {number}", f"{owner['name']} at {owner['address']}{zone}, {state}")
     row("asked", told["shard"], took["round_trip"], style="bold")
     for step, microseconds in took["shard"].items():
         row("", f"of it: {step}", microseconds)

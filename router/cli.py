@@ -24,6 +24,7 @@ from ringkv.process.options import (
     log_level,
     replicas,
     workers,
+    zone,
 )
 from ringkv.process.start import start
 from ringkv.process.tls import ClientFiles
@@ -53,6 +54,7 @@ from ringkv.process.tls import ClientFiles
     help="Where to answer all that is not about keys, and nowhere else.  [default: where keys are answered]",
 )
 @replicas
+@zone("Where the router is: it asks the owners in this zone first, and others where there is none.  [default: none]")
 @click.option(
     "--gate",
     type=SHARE,
@@ -103,6 +105,7 @@ def router(
     redis_listen: Address | None,
     admin_listen: Address | None,
     replicas: int,
+    zone: str | None,
     gate: float,
     cors: str | None,
     proxy_protocol: bool,
@@ -142,7 +145,7 @@ def router(
         tls.context()
     elif shard_cert is not None or shard_key is not None:
         raise StartupError("--shard-cert and --shard-key need --shard-ca")
-    cluster = Cluster(Discovery.parse(shards), replicas, secret, gate, tls)
+    cluster = Cluster(Discovery.parse(shards), replicas, secret, gate, tls, zone or "")
     limits = replace(limits, memory=memory_of(limits.memory, workers))
     settings = RouterSettings(cluster, cors=cors, limits=limits, proxied=proxy_protocol, access=access)
     processes = bind_workers(workers, listen, redis_listen, admin_listen, taken_over())

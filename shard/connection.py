@@ -163,7 +163,8 @@ class ShardConnection(Connection):
         name = self.state.name
         if name not in request.names:
             return codec.error(WRONG_RING, f"{name} is not one of the ring's shards")
-        found = ring_id(request.names, request.replicas, version.about.partitions)
+        inputs = (request.names, request.replicas, version.about.partitions, request.places)
+        found = ring_id(*inputs)
         if found != request.ring_id:
             return codec.error(WRONG_RING, f"{name} computes ring {found}: versions differ")
         # One at a time, however many ask: a large ring takes seconds of a processor, and a hundred megabytes.
@@ -171,7 +172,7 @@ class ShardConnection(Connection):
             if self.closed.done() or self._ended:
                 return codec.error("ERR", "a lease ends with its connection, which the client has closed")
             # In a thread: placing 16,384 partitions takes longer than a reader should wait.
-            ring = await asyncio.to_thread(build_ring, request.names, request.replicas, version.about.partitions)
+            ring = await asyncio.to_thread(build_ring, *inputs)
         return tuple(ring.owned_by(name))
 
     def _wrong_dataset(self) -> bytes:

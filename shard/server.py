@@ -10,6 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from ringkv.cluster.lease import Offered
+from ringkv.cluster.place import ANYWHERE, Place
 from ringkv.dataset.catalog import Catalog
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.fetches import Fetches
@@ -87,6 +88,7 @@ class ShardSettings:
     limits: ConnectionLimits = DEFAULT_LIMITS
     direct: Direct | None = None
     access: AccessFiles = EVERYBODY
+    place: Place = ANYWHERE
 
 
 async def serve(settings: ShardSettings, stop: asyncio.Event) -> None:
@@ -118,7 +120,13 @@ class Shard:
         self._access = settings.access.open()
         tokens = self._access.tokens
         self.state = ShardState(
-            settings.name, settings.leased, fetches=fetches, guard=guard, secret=secret, tokens=tokens
+            settings.name,
+            settings.leased,
+            settings.place,
+            fetches=fetches,
+            guard=guard,
+            secret=secret,
+            tokens=tokens,
         )
         if settings.direct is not None:
             self.state.be_node(settings.direct.announce, settings.direct.grace)

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from ringkv.cluster.lease import versions_section
+from ringkv.cluster.place import ANYWHERE, Place
 from ringkv.dataset.fetches import Fetches
 from ringkv.process.address import Address
 from ringkv.process.connections import ConnectionGuard
@@ -26,6 +27,7 @@ class ShardState(Server):
 
     name: str
     leased: bool = False
+    place: Place = ANYWHERE
     draining: bool = False
     building: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while a ring is built
     fetches: Fetches = field(default_factory=Fetches)
@@ -69,13 +71,15 @@ class ShardState(Server):
         return {b"fetch-rate": Setting(lambda: str(self.fetches.rate), self._set_rate)}
 
     def info(self) -> Info:
-        """A router reads `name`, `run_id` and the versions; all but those and the leases is about the newest."""
+        """A router reads the name, zone, weight, `run_id` and versions; all else but the leases is about the newest."""
         newest, cluster = self.versions.newest, self.cluster
         manifest = newest.dataset.manifest
         blocks = newest.store.blocks
         return super().info() | {
             "shard": {
                 "name": self.name,
+                "zone": self.place.zone,
+                "weight": f"{self.place.weight:g}",
                 **({"announce": f"{cluster.address.host}:{cluster.address.port}"} if cluster else {}),
                 "draining": int(self.draining),
                 "direct_requests": self.direct,

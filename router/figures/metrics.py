@@ -53,6 +53,12 @@ def _requests(figures: Figures) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "ringkv_batched_keys", "Keys asked for many at a time.", value=figures.counters["batched"]
     )
+    zones = CounterMetricFamily(
+        "ringkv_zone_reads", "Keys that shards in the router's zone have answered, and others.", labels=["zone"]
+    )
+    for zone in ("own", "other"):
+        zones.add_metric([zone], figures.counters[f"{zone}_zone"])
+    yield zones
     durations = HistogramMetricFamily(
         "ringkv_request_duration_seconds", "From a request's arrival to its answer, inside the router.", labels=[]
     )

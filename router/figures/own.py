@@ -8,7 +8,6 @@ from ringkv.cluster.lease import Leased
 from ringkv.process.address import Address
 from ringkv.process.connections import ConnectionGuard
 from ringkv.router.figures.values import Figures, ShardFigures, State
-from ringkv.router.lookup.counters import Counters
 from ringkv.router.lookup.durations import Durations, total
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.lookup.topology import Topology
@@ -40,15 +39,20 @@ def own_figures(
         loop_lag=loop_lag,
         connections=len(guard),
         closed=dict(guard.closed),
-        counters=_counters(lookups.counters, durations),
+        counters=_counters(lookups, durations),
         durations=durations,
         shards=_shards(lookups, controller),
         kept_out={str(address): reason for address, reason in controller.kept_out.items()},
+        zone=controller.cluster.zone,
     )
 
 
-def _counters(counters: Counters, durations: Durations) -> dict[str, int]:
+def _counters(lookups: Lookups, durations: Durations) -> dict[str, int]:
+    counters = lookups.counters
     found = {field.name: getattr(counters, field.name) for field in fields(counters)}
+    # Which zone has answered a lookup its shard's durations tell, so that no lookup has to count it.
+    for name, replies in lookups.shard_durations.items():
+        found["own_zone" if lookups.near.get(name, True) else "other_zone"] += replies.count
     # Values found are derived: timed answers less missing less unavailable.
     return {**found, "found": durations.count - counters.missing - counters.unavailable}
 
@@ -75,6 +79,8 @@ def _shards(lookups: Lookups, controller: Controller) -> tuple[ShardFigures, ...
                 durations=total([lookups.shard_durations[name]]) if name in lookups.shard_durations else Durations(),
                 announced=_announced(member),
                 direct=member.direct,
+                zone=member.identity.place.zone if member.identity else "",
+                weight=member.identity.place.weight if member.identity else 1.0,
             )
         )
     return tuple(sorted(found, key=lambda shard: (shard.name, shard.address)))

@@ -18,7 +18,8 @@ class ShardFigures:
     `serial` is that of the newest version that it offers, 0 where it is pinned to its dataset or cannot be asked.
     `bytes` are those of the blocks that it may read; of them it has read and checked `checked`: once that is all, no
     request waits for its disk. At `announced`, host:port, clients of a Redis Cluster reach it, if it is not empty;
-    `direct` requests have come without a router since the shard's start.
+    `direct` requests have come without a router since the shard's start. `zone` is empty where it says none; of two
+    shards the one with twice the `weight` is to own twice as much.
     """
 
     name: str
@@ -33,6 +34,8 @@ class ShardFigures:
     durations: Durations
     announced: str = ""
     direct: int = 0
+    zone: str = ""
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Figures:
 
     `serial` is that of the version that is served, 0 where that is of no catalog.
     `connections` are open; `closed` are those that kept a process waiting or had no place, by reason.
+    `zone` is that of the routers, whose shards they ask first, empty where they have none.
     """
 
     version: str
@@ -63,10 +67,11 @@ class Figures:
     durations: Durations
     shards: tuple[ShardFigures, ...]
     kept_out: dict[str, str]
+    zone: str = ""
 
     def cluster(self) -> dict[str, Any]:
         """The body of `GET /ring`: who owns what, without what was done."""
-        shown = ("name", "address", "announced", "state", "serial", "partitions", "keys", "direct")
+        shown = ("name", "address", "announced", "zone", "weight", "state", "serial", "partitions", "keys", "direct")
         return {
             **{name: getattr(self, name) for name in ("epoch", "serial", "dataset", "ring", "replicas", "partitions")},
             "shards": [{name: getattr(shard, name) for name in shown} for shard in self.shards],

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from ringkv.cluster import told
 from ringkv.cluster.errors import PeerError, ShardUnavailable
+from ringkv.cluster.place import ANYWHERE
 from ringkv.cluster.position import canonical, position, slot_at
 from ringkv.router.figures.reporter import Reporter
 from ringkv.router.http.answers import fresh_json
@@ -72,10 +73,12 @@ class Explanations:
 
     def _owners(self, topology: Topology, partition: int) -> list[dict[str, Any]]:
         addresses = {shard.name: shard.address for shard in self._reporter.own().shards}
+        places = topology.ring.places
         return [
             {
                 "name": name,
                 "address": addresses.get(name),
+                "zone": places.get(name, ANYWHERE).zone,
                 "open": topology.links[name].open,
                 "in_flight": topology.links[name].in_flight,
             }

@@ -55,7 +55,7 @@ def layout(topology: Topology) -> dict[str, Any]:
     """
     ring = topology.ring
     index = {name: at for at, name in enumerate(ring.names)}
-    nodes = points(ring.names).get_points()
+    nodes = points(ring.names, ring.places).get_points()
     step = math.ceil(len(nodes) / LAYOUT_POINTS)
     return {
         "epoch": topology.epoch,

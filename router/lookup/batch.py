@@ -21,6 +21,7 @@ from typing import Any
 from ringkv.cluster.errors import ShardUnavailable
 from ringkv.cluster.position import slot
 from ringkv.cluster.told import are_values
+from ringkv.router.lookup.counters import Counters
 from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.lookup.topology import Topology
@@ -86,13 +87,16 @@ async def _topology(lookups: Lookups, key: bytes, dataset_id: str | None) -> Top
 async def _ask_shards(lookups: Lookups, topology: Topology, keys: Sequence[bytes], values: Values) -> list[int]:
     """Fill `values` in; the places of the keys that no shard has answered, ascending. Raises ShardUnavailable."""
     async with lookups.batch(len(keys)):
-        return await _Asking(keys, values, topology).failed()
+        asking = _Asking(keys, values, topology)
+        failed = await asking.failed()
+    asking.count(lookups.counters)
+    return failed
 
 
 def places_by_link(topology: Topology, keys: Sequence[bytes]) -> tuple[dict[Link, list[int]], list[int]]:
     """Which link to ask for which keys, as places in `keys`; and the places of the keys without a reachable owner.
 
-    A key's link is the least busy one of those of its owners that are open.
+    A key's link is the least busy one of those of its owners that are open, in the router's zone if there are any.
     """
     routes, shift = topology.routes, topology.shift
     by_owners: defaultdict[tuple[Link, ...], list[int]] = defaultdict(list)
@@ -103,6 +107,7 @@ def places_by_link(topology: Topology, keys: Sequence[bytes]) -> tuple[dict[Link
     for owners, places in by_owners.items():
         links = [link for link in owners if link.open]
         if links:
+            links = [link for link in links if link.near] or links
             link = min(links, key=lambda link: (link.in_flight, len(by_link.get(link, ())))) if links[1:] else links[0]
             by_link.setdefault(link, []).extend(places)
         else:
@@ -138,6 +143,14 @@ class _Asking:
         failed.sort()
         return failed
 
+    def count(self, counters: Counters) -> None:
+        """Count what shards of this zone have answered, and what others."""
+        for part in self._parts:
+            if part.link.near:
+                counters.own_zone += part.answered_keys
+            else:
+                counters.other_zone += part.answered_keys
+
     def part_ended(self) -> None:
         self._asking -= 1
         if not self._asking and not self._done.done():
@@ -147,25 +160,25 @@ class _Asking:
 class _Part:
     """The keys that one link is asked for: BATCH_KEYS a command, the next one when the last is answered."""
 
-    __slots__ = ("_answered", "_asking", "_link", "_places")
+    __slots__ = ("_asking", "_places", "answered_keys", "link")
 
     def __init__(self, asking: _Asking, link: Link, places: list[int]) -> None:
         self._asking: _Asking | None = asking
-        self._link = link
+        self.link = link
         self._places = places
-        self._answered = 0
+        self.answered_keys = 0
 
     def ask(self) -> None:
         if self._asking is not None:
             keys = self._asking.keys
-            self._link.mget([keys[place] for place in self._next_places()], self)
+            self.link.mget([keys[place] for place in self._next_places()], self)
 
     def end(self) -> None:
         """Ignore later replies. This also cuts a cycle of references, so that the values are freed at once."""
         self._asking = None
 
     def left(self) -> list[int]:
-        return self._places[self._answered :]
+        return self._places[self.answered_keys :]
 
     def answered(self, reply: Any, _link: Link) -> None:
         asking = self._asking
@@ -179,8 +192,8 @@ class _Part:
         for place, value in zip(places, reply, strict=True):
             values[place] = value
         asking.progress += 1
-        self._answered += len(places)
-        if self._answered < len(self._places) and self._link.open:
+        self.answered_keys += len(places)
+        if self.answered_keys < len(self._places) and self.link.open:
             self.ask()
         else:
             asking.part_ended()
@@ -190,7 +203,7 @@ class _Part:
             self._asking.part_ended()
 
     def _next_places(self) -> list[int]:
-        return self._places[self._answered : self._answered + BATCH_KEYS]
+        return self._places[self.answered_keys : self.answered_keys + BATCH_KEYS]
 
 
 class _LookingUp:

@@ -8,11 +8,14 @@ class Counters:
     """What has happened since the start.
 
     Values found are derived: timed answers less `missing` less `unavailable` (router/figures/own.py).
+    `own_zone` and `other_zone` are batched keys that a shard in the router's zone has answered, and others.
     `swapped` counts datasets that took over from another one, `gated` those that the gate has refused.
     """
 
     requests: int = 0
     batched: int = 0
+    own_zone: int = 0
+    other_zone: int = 0
     missing: int = 0
     unavailable: int = 0
     refused: int = 0

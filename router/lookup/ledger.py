@@ -20,11 +20,15 @@ def too_many() -> TooManyRequests:
 
 
 class Ledger:
-    """`in_flight` is how many requests were begun and have not ended."""
+    """`in_flight` is how many requests were begun and have not ended.
+
+    `near` tells of each shard that has served whether it is in the router's zone.
+    """
 
     def __init__(self) -> None:
         self.counters = Counters()
         self.in_flight = 0
+        self.near: dict[str, bool] = {}
         self.shard_durations: defaultdict[str, Durations] = defaultdict(Durations)
         self.other_durations = Durations()  # of those that were sent more than once, or never answered
         self._batches = asyncio.Semaphore(BATCHES)

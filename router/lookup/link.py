@@ -42,12 +42,13 @@ class Link(asyncio.Protocol):
 
     `in_flight` is the number of requests that wait for their reply; `closed` is done at the end. `durations`
     are those of the shard's replies; the links that a shard has one after the other share them. `dataset_id` is
-    what the shard answers of on this link, once it has leased it.
+    what the shard answers of on this link, once it has leased it; `near` says whether it is in the router's zone.
     """
 
     def __init__(self, durations: Durations | None = None) -> None:
         self.open = False
         self.dataset_id = ""
+        self.near = True
         self.durations = Durations() if durations is None else durations
         self._waiters: deque[Waiter] = deque()
         self._outgoing: list[bytes] = []  # commands that leave at the end of this turn of the loop

@@ -169,6 +169,7 @@ class Lookups(Ledger):
         The one before ends what it has begun; where it is of another dataset, it is kept for a while.
         """
         before, self.topology = self.topology, topology
+        self.near |= {name: link.near for name, link in topology.links.items()}
         self.kept.let_go(topology.dataset_id)
         if before is not None:
             if before.dataset_id == topology.dataset_id:
@@ -230,15 +231,22 @@ class Lookups(Ledger):
             self._waiting[lookup] = None
 
     def _choose(self, lookup: Lookup) -> Link | None:
-        """The open link with the fewest requests in flight among the owners not asked yet, the preferred first."""
+        """The open link with the fewest requests in flight among the owners not asked yet, the preferred first.
+
+        Owners in other zones are asked where there is nobody to ask in this one.
+        """
         wanted = lookup.dataset_id
         topology = self.topology if wanted is None else self.holding(wanted)
         if topology is None:
             return None
         best: Link | None = None
-        for link in topology.routes[lookup.slot >> topology.shift]:
+        for link in topology.firsts[lookup.slot >> topology.shift]:
             if link.open and link not in lookup.asked and (best is None or link.in_flight < best.in_flight):
                 best = link
+        if best is None:
+            owners = topology.routes[lookup.slot >> topology.shift]
+            others = (link for link in owners if link.open and link not in lookup.asked)
+            best = min(others, key=lambda link: link.in_flight, default=None)
         return best
 
     def _send(self, lookup: Lookup, link: Link) -> None:

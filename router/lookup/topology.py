@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from ringkv.cluster.lease import Leased
+from ringkv.cluster.place import ANYWHERE
 from ringkv.cluster.position import slot_shift
 from ringkv.cluster.ring import Ring, moved_partitions
 from ringkv.process.words import counted
@@ -15,9 +16,10 @@ from ringkv.router.lookup.link import Link
 class Topology:
     """A ring with an open lease on every shard of it.
 
-    `routes[slot >> shift]` are the links to that partition's owners in preference order; `leased` is
-    what each shard may read under it, `owned` how many partitions each of them owns, `before` the ring of the
-    topology that it replaced.
+    `routes[slot >> shift]` are the links to that partition's owners, those in the router's zone first, beyond that in
+    preference order; `firsts[slot >> shift]` are those of them that are asked as long as they can be. `leased` is what
+    each shard may read under it, `owned` how many partitions each of them owns, `before` the ring of the topology that
+    it replaced.
     """
 
     epoch: int
@@ -29,6 +31,7 @@ class Topology:
     shift: int
     owned: dict[str, int] = field(repr=False)
     before: Ring | None = field(default=None, repr=False)
+    firsts: tuple[tuple[Link, ...], ...] = field(default=(), repr=False)
 
     @classmethod
     def build(  # noqa: PLR0913, PLR0917 - what a topology is made of
@@ -39,15 +42,23 @@ class Topology:
         links: dict[str, Link],
         leased: dict[str, Leased],
         before: Ring | None = None,
+        zone: str = "",
     ) -> "Topology":
+        """All shards are as good as those in the zone where that is ""."""
+        for name, link in links.items():
+            link.dataset_id = dataset_id
+            link.near = zone in {"", ring.places.get(name, ANYWHERE).zone}
         # Equal owners share one tuple: a ring of N shards has far fewer combinations than partitions.
-        combinations = {owners: tuple(links[name] for name in owners) for owners in set(ring.owners)}
+        combinations = {
+            owners: tuple(sorted((links[name] for name in owners), key=lambda link: not link.near))
+            for owners in set(ring.owners)
+        }
         routes = tuple(combinations[owners] for owners in ring.owners)
+        near = {owners: tuple(link for link in owners if link.near) or owners for owners in set(routes)}
+        firsts = tuple(near[owners] for owners in routes)
         # Counted here, in a thread: figures are looked at every few seconds, and a ring may have 16,384 partitions.
         owned = Counter(chain.from_iterable(ring.owners))
-        for link in links.values():
-            link.dataset_id = dataset_id
-        return cls(epoch, dataset_id, ring, links, leased, routes, slot_shift(ring.partitions), owned, before)
+        return cls(epoch, dataset_id, ring, links, leased, routes, slot_shift(ring.partitions), owned, before, firsts)
 
     @property
     def dataset(self) -> Leased:

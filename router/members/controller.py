@@ -60,6 +60,7 @@ class Cluster:
     secret: str | None = field(default=None, repr=False)
     gate: float = GATE
     tls: ClientFiles | None = None  # links to shards are encrypted
+    zone: str = ""  # whose shards are asked first
 
 
 class Controller:
@@ -73,7 +74,7 @@ class Controller:
         """Raises StartupError."""
         self.members: dict[Address, Member] = {}
         self.kept_out: dict[Address, str] = {}
-        self._cluster = cluster
+        self.cluster = cluster
         self._opening = Opening(cluster.secret, cluster.tls.context() if cluster.tls else None)
         self._lookups = lookups
         self.events = events
@@ -105,7 +106,7 @@ class Controller:
                 self._lookups.topology.retire()
 
     async def _discover(self, tasks: asyncio.TaskGroup) -> None:
-        lookout = Lookout(self._cluster.shards)
+        lookout = Lookout(self.cluster.shards)
         while True:
             found = await lookout.look(frozenset(self.members))
             for address in found - self.members.keys():
@@ -190,7 +191,7 @@ class Controller:
         if membership.version is None or not membership.leasable.shards:
             return DISCOVERY_INTERVAL
         if topology is None:
-            if all(member.identity for member in self.members.values()) and not self._cluster.shards.names:
+            if all(member.identity for member in self.members.values()) and not self.cluster.shards.names:
                 return 0
             return min(self._settled(), self._started + FIRST_SETTLE) - self._clock()
         # A shard that is gone or leaving is replaced at once, as is another version.
@@ -223,7 +224,7 @@ class Controller:
 
     async def _renew(self, before: Topology, membership: Membership) -> None:
         """Form a topology that is kept anew, of these shards."""
-        forming = self._leasing.form(membership, self._cluster.replicas, before)
+        forming = self._leasing.form(membership, self.cluster.replicas, before, self.cluster.zone)
         topology = await self._formed(forming, membership)
         if topology is not None:
             self._lookups.renew(topology)
@@ -269,7 +270,7 @@ class Controller:
         Raises ClusterError, with every lease given back.
         """
         now = self._lookups.topology
-        topology = await self._leasing.form(membership, self._cluster.replicas, now)
+        topology = await self._leasing.form(membership, self.cluster.replicas, now, self.cluster.zone)
         if now is not None and now.dataset_id != topology.dataset_id:
             try:
                 await self._gate.pass_on(membership.version, now, topology)

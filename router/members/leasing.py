@@ -39,16 +39,16 @@ class Leasing:
         self._refused = refused
         self._on_closed = closed
 
-    async def form(self, membership: Membership, replicas: int, now: Topology | None) -> Topology:
-        """Lease the ring that follows `now` on all of its shards.
+    async def form(self, membership: Membership, replicas: int, now: Topology | None, zone: str) -> Topology:
+        """Lease the ring that follows `now` on all of its shards; those in this zone are to be asked first.
 
         Raises LeaseRefused, NotOffered where it will help to ask what the shard offers; every lease is given back then.
         """
         version = membership.version
         if version is None:
             raise NotOffered("no shard offers a dataset")
-        ring = await asyncio.to_thread(build_ring, membership.names, replicas, version.partitions)
-        request = LeaseRequest(version.dataset_id, ring.ring_id, replicas, ring.names)
+        ring = await asyncio.to_thread(build_ring, membership.names, replicas, version.partitions, membership.places)
+        request = LeaseRequest(version.dataset_id, ring.ring_id, replicas, ring.names, ring.places)
         links: dict[str, Link] = {}
         try:
             # A group: when one lease fails, the others are cancelled, and no lease comes about afterwards.
@@ -60,7 +60,7 @@ class Leasing:
             leased = {name: lease.result() for name, lease in leases.items()}
             epoch = now.epoch + 1 if now else 1
             before = now.ring if now and now.dataset_id == request.dataset_id else None
-            return await asyncio.to_thread(Topology.build, epoch, request.dataset_id, ring, links, leased, before)
+            return await asyncio.to_thread(Topology.build, epoch, request.dataset_id, ring, links, leased, before, zone)
         except BaseException as error:
             for link in links.values():
                 link.close()

@@ -13,6 +13,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_ji
 from ringkv.cluster import told
 from ringkv.cluster.errors import PeerError
 from ringkv.cluster.lease import Heartbeat, offered_in
+from ringkv.cluster.place import heard
 from ringkv.process.address import Address
 from ringkv.process.words import in_words
 from ringkv.router.lookup.durations import Durations
@@ -41,8 +42,9 @@ def identify(info: Any) -> Identity:
     try:
         announced = told.endpoint(fields.get("announce", ""))
         name, run_id = told.name(fields["name"]), told.identifier("run", fields["run_id"])
+        place = heard(fields.get("zone", ""), fields.get("weight", "1"))
         served = told.identifier("dataset", fields["served"]) if "served" in fields else ""
-        return Identity(name, run_id, offered_in(fields), announced, served)
+        return Identity(name, run_id, offered_in(fields), announced, place, served)
     except KeyError:
         raise PeerError("what answers there is not a ringkv shard") from None
 

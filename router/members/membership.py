@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from ringkv.cluster.lease import Offered
 from ringkv.cluster.nodes import Node
+from ringkv.cluster.place import ANYWHERE, Place, Places
 from ringkv.process.address import Address
 
 Key = tuple[int, str]
@@ -29,19 +30,20 @@ class Identity:
     """Who answers at an address. `run_id` tells one process from the next of the same name.
 
     `versions` are those that can be leased there, the newest first, each of another dataset; `served` is the dataset
-    that other routers serve by it, as far as it knows. At `announced` clients of a Redis Cluster reach it: host and
-    port, "" and 0 where it announces nothing.
+    that other routers serve by it, as far as it knows, `place` its zone and weight. At `announced` clients of a Redis
+    Cluster reach it: host and port, "" and 0 where it announces nothing.
     """
 
     name: str
     run_id: str
     versions: tuple[Offered, ...]
     announced: tuple[str, int] = ("", 0)
+    place: Place = ANYWHERE
     served: str = ""
 
     @property
     def node(self) -> Node:
-        return Node(self.name, *self.announced)
+        return Node(self.name, *self.announced, self.place)
 
     def offers(self, dataset_id: str) -> bool:
         return any(version.dataset_id == dataset_id for version in self.versions)
@@ -71,6 +73,10 @@ class Membership:
     @property
     def names(self) -> frozenset[str]:
         return frozenset(self.shards)
+
+    @property
+    def places(self) -> Places:
+        return {name: candidate.identity.place for name, candidate in self.shards.items()}
 
     @property
     def leasable(self) -> "Membership":

@@ -60,6 +60,7 @@ function fill(row, { shard, rate: perSecond, p50, p99 }) {
   row.dataset.state = shard.state;
   row.dataset.shard = shard.name;
   row.className = shard.name ? colour(shard.name) : "";
+  row.title = shard.zone || shard.weight !== 1 ? `zone ${shard.zone || "none"}, weight ${shard.weight}` : "";
   const texts = [
     shard.name || "not there yet",
     shard.state,
@@ -69,7 +70,7 @@ function fill(row, { shard, rate: perSecond, p50, p99 }) {
     number(shard.keys),
     held(shard),
     number(shard.partitions),
-    shard.address,
+    shard.zone ? `${shard.address} in ${shard.zone}` : shard.address,
   ];
   texts.forEach((text, at) => {
     const place = row.cells[at].lastElementChild;

@@ -20,15 +20,24 @@ from ringkv.cluster.lease import (
     versions_section,
 )
 from ringkv.cluster.limits import MAX_REPLICAS
+from ringkv.cluster.place import Place
 
 WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}", fullmatch=True)
-REQUESTS = st.builds(
-    LeaseRequest,
-    WORDS,
-    WORDS,
-    st.integers(1, MAX_REPLICAS),
-    st.lists(NAMES, min_size=1, max_size=8, unique=True).map(tuple),
+PLACES = st.builds(
+    Place,
+    st.just("") | st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", fullmatch=True),
+    st.integers(10, 10_000).map(lambda hundredths: hundredths / 100),
+)
+REQUESTS = st.dictionaries(NAMES, PLACES, min_size=1, max_size=8).flatmap(
+    lambda shards: st.builds(
+        LeaseRequest,
+        WORDS,
+        WORDS,
+        st.integers(1, MAX_REPLICAS),
+        st.just(tuple(sorted(shards))),
+        st.just({name: place for name, place in shards.items() if place != Place()}),
+    )
 )
 COUNTS = st.integers(0, 10**18 - 1)
 PEOPLE = st.text(st.characters(codec="utf-8"), max_size=MAX_BY).filter(str.isprintable)
@@ -71,6 +80,29 @@ def test_a_lease_reads_as_it_was_written(request: LeaseRequest) -> None:
         ([b"data", b"ring", b"1", b"a", b"<img onerror=x>"], "not a shard's name: '<img onerror=x>'"),
         ([b"data", b"ring", b"1", b"a" * 254], "not a shard's name: 'a{60}'"),
         ([b"data", b"ring", b"1", b""], "not a shard's name: ''"),
+        ([b"data", b"ring", b"1", b"@z"], "not a shard's name: ''"),
+        ([b"data", b"ring", b"1", b"a@"], "not a zone: ''"),
+        ([b"data", b"ring", b"1", b"a@b@c"], "not a zone: 'b@c'"),
+        ([b"data", b"ring", b"1", b"a@" + 254 * b"z"], "not a zone: 'z{60}'"),
+        ([b"data", b"ring", b"1", b"a@<img onerror=x>"], "not a zone: '<img onerror=x>'"),
+        *(
+            ([b"data", b"ring", b"1", b"a@z*" + weight], r"a weight is a number from 0.1 to 100 as 2 or 0.75, not ")
+            for weight in (
+                b"",
+                b"0",
+                b"-1",
+                b"0.09",
+                b"100.01",
+                b"101",
+                b"1e1",
+                b"nan",
+                b"inf",
+                b"01",
+                b"1.234",
+                b"1*1",
+            )
+        ),
+        ([b"data", b"ring", b"1", b"a@z", b"a@y"], "a name stands twice"),
         ([b"data", b"ring", b"1", *(b"%d" % n for n in range(1025))], "a ring of 1025 shards: at most 1024 can"),
     ],
 )

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringkv.cluster.nodes import MAX_EPOCH, Node, NodeTable, SlotMap, hear, key_slot
+from ringkv.cluster.place import Place
 from ringkv.cluster.position import SLOTS
 from ringkv.cluster.ring import build_ring
 
@@ -17,7 +18,12 @@ TABLE = NodeTable(7, DATASET, 256, 2, NODES)
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 hosts = st.from_regex(r"[A-Za-z0-9_:][A-Za-z0-9._:-]{0,20}", fullmatch=True)
-nodes = st.one_of(st.builds(Node, names), st.builds(Node, names, hosts, st.integers(1, 65535)))
+places = st.builds(
+    Place, st.just("") | st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True), st.sampled_from([1.0, 2.5])
+)
+nodes = st.one_of(
+    st.builds(Node, names, place=places), st.builds(Node, names, hosts, st.integers(1, 65535), place=places)
+)
 tables = st.builds(
     NodeTable,
     st.integers(1, MAX_EPOCH),
@@ -56,6 +62,8 @@ def test_a_table_reads_as_it_was_written(table: NodeTable) -> None:
         (2, b"32768", "partitions must be a number from 1 to 16384"),
         (3, b"0", "replicas must be a number from 1 to 64"),
         (4, b"<b>", "not a shard's name"),
+        (4, b"x@<b>", "not a zone"),
+        (4, b"x*0", "a weight is a number from"),
         (4, b"b", "a name stands twice"),
         (5, b"a\r\n", "not a host"),
         (6, b"0", "a port must be a number from 1"),

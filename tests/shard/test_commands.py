@@ -137,7 +137,7 @@ def test_auth_without_a_secret_is_answered_as_by_redis_without_a_password(client
         (["CLIENT"], "ERR wrong number of arguments for 'client' command"),
         (["AUTH"], "ERR wrong number of arguments for 'auth' command"),
         (["HELLO", "4"], "NOPROTO unsupported protocol version: this server speaks 2 and 3"),
-        (["LEASE"], "ERR want LEASE <dataset id> <ring id> <replicas> <name> …"),
+        (["LEASE"], "ERR want LEASE <dataset id> <ring id> <replicas> <shard> …"),
         (["\r\n+OK\r\n"], "ERR unknown command ' +OK '"),
         ([""], "ERR unknown command ''"),
     ],

@@ -79,7 +79,11 @@ _RING: Final = record(
         "shards": _list(
             record(
                 "One shard.",
-                _picked(_SHARD, "name", "address", "announced", "state", "serial", "partitions", "keys", "direct"),
+                _picked(
+                    _SHARD,
+                    *("name", "address", "announced", "zone", "weight"),
+                    *("state", "serial", "partitions", "keys", "direct"),
+                ),
             ),
             "By name.",
         ),
@@ -125,6 +129,7 @@ _EXPLANATION: Final = record(
                 {
                     "name": _STRING,
                     "address": _or_null("string", "null where the router has just lost it."),
+                    "zone": _said(_STRING, "Empty where the shard says none."),
                     "open": _said({"type": "boolean"}, "Whether the router is connected to it."),
                     "in_flight": _COUNT,
                 },

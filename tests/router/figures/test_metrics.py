@@ -21,7 +21,8 @@ from tests.support.router import Serve
 
 KEY = "f8a24bb8-eff8-41dc-929b-10b4c3e49e05"
 OTHERS = ("requests", "hedged", "retried", "waited", "batched", "swapped", "gated", "unauthorized")
-COUNTERS = dict.fromkeys((*RESULTS, *OTHERS), 0)
+ZONES = ("own_zone", "other_zone")
+COUNTERS = dict.fromkeys((*RESULTS, *OTHERS, *ZONES), 0)
 
 
 def durations(**counts: int) -> Durations:
@@ -44,7 +45,14 @@ def shard(name: str, state: State = "serving", **others: int) -> ShardFigures:
         "direct": 40,
     } | others
     return ShardFigures(
-        name=name, address=f"{name}:7379", state=state, durations=durations(b4=10), announced="", **amounts
+        name=name,
+        address=f"{name}:7379",
+        state=state,
+        durations=durations(b4=10),
+        announced="",
+        zone="",
+        weight=1.0,
+        **amounts,
     )
 
 

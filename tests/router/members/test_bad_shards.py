@@ -8,6 +8,7 @@ import pytest
 
 from ringkv.cluster.errors import PeerError, ShardUnavailable
 from ringkv.cluster.lease import Offered
+from ringkv.cluster.place import Place
 from ringkv.resp import codec
 from ringkv.router.lookup.batch import fetch
 from ringkv.router.lookup.lookup import Lookups
@@ -43,6 +44,11 @@ def test_a_shard_that_says_who_it_is_is_taken() -> None:
     assert found.served == "d" * 32
 
 
+def test_a_shard_that_says_where_it_stands_stands_there() -> None:
+    assert identify(told(INFO)).place == Place()
+    assert identify(told(INFO | {"zone": "eu-central-1a", "weight": "0.5"})).place == Place("eu-central-1a", 0.5)
+
+
 @pytest.mark.parametrize(
     ("field", "text"),
     [
@@ -52,6 +58,12 @@ def test_a_shard_that_says_who_it_is_is_taken() -> None:
         ("run_id", "\x1b[31m"),
         ("served", "<img onerror=alert(1)>"),
         ("served", ""),
+        ("zone", "<img onerror=alert(1)>"),
+        ("zone", "z" * 254),
+        ("weight", "0"),
+        ("weight", "-1"),
+        ("weight", "9" * 5000),
+        ("weight", "nan"),
     ],
 )
 def test_a_shard_that_says_something_else_is_not_and_the_reason_is_told(field: str, text: str) -> None:
