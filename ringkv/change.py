@@ -1,9 +1,11 @@
 """What a change of the cluster would move, and how even it is before and after: computed, not done."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from ringkv.cluster.place import ANYWHERE, Place
 from ringkv.cluster.ring import Ring, build_ring, moved_partitions
 
 
@@ -20,6 +22,8 @@ class Load:
     """What one shard of a ring holds, all copies counted; keys and bytes are None without data."""
 
     name: str
+    zone: str
+    weight: float
     partitions: int
     keys: int | None
     bytes: int | None
@@ -27,10 +31,15 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """One ring: `largest` is the largest shard's load as a multiple of the mean, by keys where they are known."""
+    """One ring: `largest` is the largest shard's load as a multiple of the mean, by keys where they are known.
+
+    It is that of a shard of weight 1 where weights differ. `lost` is how many partitions the worst zone to lose takes
+    all copies of.
+    """
 
     shards: int
     largest: float
+    lost: int
     loads: tuple[Load, ...]
 
 
@@ -52,12 +61,27 @@ class Change:
     bytes: int | None
 
 
-def rings(pattern: str, counts: Sequence[int], replicas: int, partitions: int) -> list[Ring]:
-    """The ring of each number of shards; `pattern` makes their names, from 1 on."""
-    return [
-        build_ring((pattern.replace("{n}", str(n)) for n in range(1, count + 1)), replicas, partitions)
-        for count in counts
-    ]
+@dataclass(frozen=True, slots=True)
+class Shards:
+    """How shards are called, in which of how many zones they are and what they weigh, all of it in turn."""
+
+    pattern: str = "shard-{n}"
+    zones: int = 1
+    weights: tuple[float, ...] = (1.0,)
+
+    def places(self, count: int) -> dict[str, Place]:
+        """The first ones of them; `pattern` makes their names, from 1 on."""
+        return {
+            self.pattern.replace("{n}", str(number + 1)): Place(
+                f"zone-{number % self.zones + 1}" if self.zones > 1 else "", self.weights[number % len(self.weights)]
+            )
+            for number in range(count)
+        }
+
+
+def rings(shards: Shards, counts: Sequence[int], replicas: int, partitions: int) -> list[Ring]:
+    """The ring of each number of shards."""
+    return [build_ring(places, replicas, partitions, places) for places in map(shards.places, counts)]
 
 
 def changes(steps: Sequence[Ring], weights: Weights | None) -> list[Change]:
@@ -97,14 +121,23 @@ def balance(ring: Ring, weights: Weights | None) -> Balance:
                 load[1] += weights.keys[partition]
                 load[2] += weights.bytes[partition]
     known = weights is not None
+    places = {name: ring.places.get(name, ANYWHERE) for name in ring.names}
     loads = tuple(
-        Load(name, count, keys if known else None, size if known else None)
+        Load(name, places[name].zone, places[name].weight, count, keys if known else None, size if known else None)
         for name, (count, keys, size) in sorted(owned.items(), key=lambda item: (len(item[0]), item[0]))
     )
     amounts = [load.keys or 0 for load in loads]
     if not any(amounts):
         amounts = [load.partitions for load in loads]
-    return Balance(len(loads), max(amounts) * len(loads) / sum(amounts), loads)
+    mean = sum(amounts) / sum(load.weight for load in loads)
+    largest = max(amount / load.weight for amount, load in zip(amounts, loads, strict=True)) / mean
+    return Balance(len(loads), largest, _lost(ring), loads)
+
+
+def _lost(ring: Ring) -> int:
+    """Partitions that are in one zone only, of the zone that has the most of them."""
+    zones = [{ring.places.get(name, ANYWHERE).zone for name in owners} for owners in ring.owners]
+    return max(Counter(zone for found in zones if len(found) == 1 for zone in found).values(), default=0)
 
 
 def _dot(counts: Sequence[int], weights: Sequence[int]) -> int:

@@ -12,11 +12,11 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from ringkv.change import Balance, Change, Load, Weights, balance, changes, rings
+from ringkv.change import Balance, Change, Load, Shards, Weights, balance, changes, rings
 from ringkv.cluster.limits import MAX_REPLICAS, MAX_SHARDS, MIN_BLOCKS
 from ringkv.cluster.ring import Ring
 from ringkv.dataset.cli import DATA, cache_dir, on_duplicate, packed
-from ringkv.plan_options import Pairs, Partitions, Pattern, Shards, check
+from ringkv.plan_options import Counts, Pairs, Partitions, Pattern, WeightsInTurn, check
 from ringkv.process.options import SIZE, OneLineCommand
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ BAR_MIN: Final = 8
 MAX_ROWS: Final = 64
 """Shards that are told one by one, if they are no more; of all of them `--json` tells."""
 
+ZONE_WIDTH: Final = 24
+"""Columns that a shard's zone and weight take."""
+
 PLAIN_WIDTH: Final = 120
 """Columns of a table that is not written to a terminal, beside the names of the shards."""
 
@@ -37,7 +40,7 @@ PLAIN_WIDTH: Final = 120
 class Plan(NamedTuple):
     """All that is shown: `dataset` and `weights` are None without data; without a change `steps` has one ring."""
 
-    pattern: str
+    shards: Shards
     replicas: int
     dataset: str | None
     weights: Weights | None
@@ -66,7 +69,7 @@ class Plan(NamedTuple):
 @click.argument("data", type=DATA, nargs=-1)
 @click.option(
     "--shards",
-    type=Shards(),
+    type=Counts(),
     help="From how many to how many, as 3..8 or 8..3, or just 5.  [default: as many as --memory asks for]",
 )
 @click.option(
@@ -88,7 +91,14 @@ class Plan(NamedTuple):
     type=click.IntRange(1, MAX_SHARDS),
     default=1,
     show_default=True,
-    help="Of several, in which shards are, one may be lost, and the memory of the others has to do.",
+    help="Of several, in which shards are in turn, one may be lost, and the memory of the others has to do.",
+)
+@click.option(
+    "--weights",
+    type=WeightsInTurn(),
+    default="1",
+    show_default=True,
+    help="Of shards that are not alike, in turn: 2,1,1 if every third one is to hold twice as much.",
 )
 @click.option("--svg", type=click.Path(path_type=Path), help="Also draw the first and the last ring into this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
@@ -105,6 +115,7 @@ def plan(  # noqa: PLR0913 - as many as the command has options
     value_size: int,
     memory: int | None,
     zones: int,
+    weights: tuple[float, ...],
     svg: Path | None,
     as_json: bool,
     on_duplicate: "DuplicatePolicy",
@@ -120,20 +131,21 @@ def plan(  # noqa: PLR0913 - as many as the command has options
     ringkv plan example.data --shards 5..3 --replicas 2 --svg ring.svg
     ringkv plan --pairs 1e10 --value-size 60 --memory 64G --replicas 2 --zones 3
     """  # noqa: D301 - click takes backslash-b for "leave this paragraph as it is"
-    check(data, pairs, partitions, shards, memory, zones)
-    dataset, weights, sizing = None, None, None
+    check(data, pairs, partitions, shards, memory, weights)
+    standing = Shards(names, zones, weights)
+    dataset, amounts, sizing = None, None, None
     if data:
         with packed(data, on_duplicate, cache) as path:
-            dataset, weights = _weigh(path)
+            dataset, amounts = _weigh(path)
     counts = shards or ()
     if pairs or memory:
         from ringkv.sizing import drawn  # noqa: PLC0415 - a plan of partitions needs no NumPy
 
-        sizing = _size(weights or (pairs or 0, value_size), counts, memory or 0, replicas, zones)
-        weights = weights or drawn(sizing)
+        sizing = _size(amounts or (pairs or 0, value_size), counts, memory or 0, replicas, standing)
+        amounts = amounts or drawn(sizing)
         counts = counts or ((sizing.shards, sizing.shards - 1) if sizing.shards > 1 else (1,))
-    steps = rings(names, counts, replicas, len(weights.keys) if weights else partitions or MIN_BLOCKS)
-    made = Plan(names, replicas, dataset, weights, steps, changes(steps, weights), sizing)
+    steps = rings(standing, counts, replicas, len(amounts.keys) if amounts else partitions or MIN_BLOCKS)
+    made = Plan(standing, replicas, dataset, amounts, steps, changes(steps, amounts), sizing)
     if svg is not None:
         _draw(made, svg)
     if as_json:
@@ -144,7 +156,9 @@ def plan(  # noqa: PLR0913 - as many as the command has options
     console.print(_account(made, console.width))
 
 
-def _size(data: Weights | tuple[int, int], counts: tuple[int, ...], memory: int, replicas: int, zones: int) -> "Sizing":
+def _size(
+    data: Weights | tuple[int, int], counts: tuple[int, ...], memory: int, replicas: int, standing: Shards
+) -> "Sizing":
     """What the data take, given as they are or as so many pairs with values of so many bytes."""
     from ringkv.shard.server import WARM_RATE  # noqa: PLC0415 - as above
     from ringkv.sizing import KEY_BYTES, Data, shards_needed, sized  # noqa: PLC0415
@@ -154,8 +168,8 @@ def _size(data: Weights | tuple[int, int], counts: tuple[int, ...], memory: int,
         found = Data(pairs, max(0, sum(data.bytes) - pairs * KEY_BYTES))
     else:
         found = Data(data[0], data[0] * data[1])
-    shards = counts[-1] if counts else shards_needed(found, memory, replicas, zones)
-    return sized(found, shards, replicas, zones, WARM_RATE)
+    shards = counts[-1] if counts else shards_needed(found, memory, replicas, standing.zones)
+    return sized(found, shards, replicas, standing.zones, WARM_RATE, standing.weights)
 
 
 def _weigh(path: Path) -> tuple[str, Weights]:
@@ -178,8 +192,10 @@ def _draw(made: Plan, path: Path) -> None:
 def _as_json(made: Plan) -> dict[str, Any]:
     return {
         "sizing": asdict(made.sizing) if made.sizing else None,
-        "names": made.pattern,
+        "names": made.shards.pattern,
         "replicas": made.replicas,
+        "zones": made.shards.zones,
+        "weights": made.shards.weights,
         "partitions": made.partitions,
         "dataset": made.dataset,
         "rings": [{"ring": ring.ring_id, **asdict(balance(ring, made.weights))} for ring in made.steps],
@@ -191,7 +207,11 @@ def _as_json(made: Plan) -> dict[str, Any]:
 
 def _account(made: Plan, width: int) -> RenderableType:
     copies = f", {made.replicas} copies of each" if made.replicas > 1 else ""
-    about = f"{made.partitions:,} partitions{copies}, shards {made.pattern.replace('{n}', '1')} and so on"
+    about = f"{made.partitions:,} partitions{copies}, shards {made.shards.pattern.replace('{n}', '1')} and so on"
+    if made.shards.zones > 1:
+        lost = made.changes[-1].after.lost if made.changes else made.first.lost
+        takes = f"takes {lost:,} partitions with it" if lost else "takes no key with it"
+        about += f", in {made.shards.zones} zones in turn: a lost one {takes}"
     if made.dataset and made.weights:
         about = f"dataset {made.dataset}: {sum(made.weights.keys):,} keys, {decimal(sum(made.weights.bytes))}\n{about}"
     parts: list[RenderableType] = [Text(about), Text()]
@@ -243,18 +263,25 @@ def _loads(made: Plan, width: int) -> Table:
     longest = max(map(_amount, [*before.values(), *after.values()])) or 1
     unit = "keys" if made.weights else "partitions"
     heads = [f"{unit} of {len(loads)}" for loads in (before, after) if loads]
-    bar = _room(width, len(made.longest_name) + sum(len(head) + 6 for head in heads), len(heads))
+    bar = _room(
+        width,
+        len(made.longest_name) + ZONE_WIDTH + sum(len(head) + 6 for head in heads),
+        len(heads),
+    )
     table = Table(box=None, pad_edge=False)
     table.add_column("shard", header_style="dim", no_wrap=True)
     for head in heads:
         table.add_column(head, justify="right", header_style="dim", no_wrap=True)
         table.add_column("", no_wrap=True)
-    for name in before | after:
+    zoned = made.shards.zones > 1 or len(set(made.shards.weights)) > 1
+    for head in ("zone", "weight") if zoned else ():
+        table.add_column(head, header_style="dim", no_wrap=True)
+    for name, load in (before | after).items():
         row: list[RenderableType] = []
         for loads, style in ((before, "blue"), (after, "green")):
             amount = _amount(loads[name]) if name in loads else 0
             row += [f"{amount:,}", Text(_bar(amount, longest, bar), style)]
-        table.add_row(name, *(row if after else row[:2]))
+        table.add_row(name, *(row if after else row[:2]), *((load.zone, f"{load.weight:g}") if zoned else ()))
     return table
 
 

@@ -9,6 +9,7 @@ import click
 
 from ringkv.cluster.errors import StartupError
 from ringkv.cluster.limits import MAX_SHARDS, MIN_BLOCKS
+from ringkv.cluster.place import weight_of
 from ringkv.cluster.position import SLOTS
 from ringkv.shard.name import checked
 
@@ -16,7 +17,7 @@ MAX_PAIRS: Final = 10**12
 """More are taken for a typing mistake."""
 
 
-class Shards(click.ParamType[tuple[int, ...]]):
+class Counts(click.ParamType[tuple[int, ...]]):
     """`3..8`, `8..3` or `5`, as the numbers of shards one after the other."""
 
     name = "range"
@@ -61,6 +62,18 @@ class Partitions(click.ParamType[int]):
         return number
 
 
+class WeightsInTurn(click.ParamType[tuple[float, ...]]):
+    """`2,1,1`: the weights of the first shards, and in turn of all others."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        try:
+            return value if isinstance(value, tuple) else tuple(map(weight_of, str(value).split(",")))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 class Pattern(click.ParamType[str]):
     """How shards are called, with {n} for the number."""
 
@@ -82,7 +95,7 @@ def check(  # noqa: PLR0913, PLR0917 - as many as there are options to go togeth
     partitions: int | None,
     shards: Sequence[int] | None,
     memory: int | None,
-    zones: int,
+    weights: Sequence[float],
 ) -> None:
     """Raises click's errors for options that do not go together."""
     if data and partitions is not None:
@@ -93,7 +106,7 @@ def check(  # noqa: PLR0913, PLR0917 - as many as there are options to go togeth
         raise click.ClickException("--partitions follows from --pairs; leave one out")
     if memory is not None and not (data or pairs):
         raise click.ClickException("--memory tells how many shards hold some data; give DATA or --pairs")
-    if zones > 1 and not (memory or pairs):
-        raise click.ClickException("--zones is about memory; give --pairs, or DATA and --memory")
+    if memory is not None and len(set(weights)) > 1:
+        raise click.ClickException("--memory is that of machines which are alike; leave --weights out, or say --shards")
     if shards is None and memory is None:
         raise click.UsageError("Missing option '--shards', or --memory with DATA or --pairs.")

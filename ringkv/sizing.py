@@ -9,10 +9,12 @@ from typing import Final
 
 import numpy as np
 
-from ringkv.change import Weights
+from ringkv.change import Shards, Weights
 from ringkv.cluster.errors import StartupError
 from ringkv.cluster.limits import LOAD_BOUND, MAX_SHARDS
+from ringkv.cluster.place import Places
 from ringkv.cluster.position import block_count, partition_count
+from ringkv.cluster.shares import shares
 
 KEY_BYTES: Final = 16 + 4
 """A key, and the offset of its value."""
@@ -110,10 +112,13 @@ class Sizing:
     packing_disk: int
 
 
-def sized(data: Data, shards: int, replicas: int, zones: int, warm_rate: int) -> Sizing:
-    """What so many shards take, which read `warm_rate` bytes a second ahead."""
-    part = _part(data, shards, replicas)
-    part_lost = _part(data, _left(shards, zones), replicas)
+def sized(  # noqa: PLR0913, PLR0917 - as the plan has options
+    data: Data, shards: int, replicas: int, zones: int, warm_rate: int, weights: tuple[float, ...] = (1.0,)
+) -> Sizing:
+    """What so many shards of such weights in turn take, which read `warm_rate` bytes a second ahead."""
+    places = Shards(zones=zones, weights=weights).places(shards)
+    part = _part(data, places, replicas)
+    part_lost = _part(data, _left(places), replicas)
     tables = data.blocks * BLOCK_ROW + data.partitions * PARTITION_BYTES
     return Sizing(
         pairs=data.pairs,
@@ -145,7 +150,8 @@ def shards_needed(data: Data, memory: int, replicas: int, zones: int) -> int:
     if room <= OWN_MEMORY:
         raise StartupError(f"{memory:,} bytes of memory are too few: a shard takes {OWN_MEMORY:,} by itself")
     for shards in range(zones, MAX_SHARDS + 1, zones):
-        if shards >= replicas and _memory(data, _part(data, _left(shards, zones), replicas)) <= room:
+        left = _left(Shards(zones=zones).places(shards))
+        if shards >= replicas and _memory(data, _part(data, left, replicas)) <= room:
             return shards
     raise StartupError(
         f"{data.dataset:,} bytes, {replicas} times, do not fit the memory of {MAX_SHARDS:,} shards, the most that a"
@@ -160,14 +166,21 @@ def drawn(sizing: Sizing) -> Weights:
     return Weights(keys.tolist(), np.rint(keys * each).astype(np.int64).tolist())
 
 
-def _left(shards: int, zones: int) -> int:
-    """Shards that are there while the largest zone is lost."""
-    return shards if zones == 1 else max(1, shards - ceil(shards / zones))
+def _left(places: Places) -> Places:
+    """The shards that are there while the largest zone is lost, if there are several."""
+    zones: dict[str, float] = {}
+    for place in places.values():
+        zones[place.zone] = zones.get(place.zone, 0.0) + place.weight
+    if len(zones) == 1:
+        return places
+    largest = max(zones, key=lambda zone: zones[zone])
+    return {name: place for name, place in places.items() if place.zone != largest}
 
 
-def _part(data: Data, shards: int, replicas: int) -> int:
+def _part(data: Data, places: Places, replicas: int) -> int:
     """The most that one of the shards holds: the bound of the placement, in whole partitions."""
-    most = ceil(LOAD_BOUND * data.partitions * min(replicas, shards) / shards)
+    owned = shares(tuple(sorted(places)), places, min(replicas, len(places)), data.partitions)
+    most = ceil(LOAD_BOUND * max(owned.values()))
     return ceil(data.dataset * min(1, most / data.partitions))
 
 

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from ringkv.change import Weights, balance, change, changes, rings
+from ringkv.change import Shards, Weights, balance, change, changes, rings
 from ringkv.cluster.position import slot, slot_shift
 from ringkv.cluster.ring import build_ring
 from ringkv.dataset.dataset import Dataset
@@ -93,7 +93,7 @@ def test_keys_and_bytes_are_those_of_the_dataset(
 
 @pytest.mark.parametrize(("replicas", "counts"), [(1, (3, 4)), (2, (5, 3)), (3, (2, 4)), (3, (4, 2)), (2, (1, 1))])
 def test_a_change_is_the_sum_of_its_partitions(replicas: int, counts: tuple[int, int]) -> None:
-    before, after = rings("s{n}", counts, replicas, 256)
+    before, after = rings(Shards("s{n}"), counts, replicas, 256)
     weights = Weights([number % 7 for number in range(256)], [number * 10 for number in range(256)])
     found = change(before, after, weights)
     gained = [len(set(new) - set(old)) for old, new in zip(before.owners, after.owners, strict=True)]
@@ -108,7 +108,7 @@ def test_a_change_is_the_sum_of_its_partitions(replicas: int, counts: tuple[int,
 
 
 def test_without_any_key_partitions_are_weighed() -> None:
-    before, after = rings("s{n}", (3, 4), 1, 256)
+    before, after = rings(Shards("s{n}"), (3, 4), 1, 256)
     empty = Weights([0] * 256, [4] * 256)
     assert (
         change(before, after, empty).share
@@ -128,7 +128,7 @@ def test_without_any_key_partitions_are_weighed() -> None:
     ],
 )
 def test_every_step_and_the_whole_are_planned(counts: tuple[int, ...], steps: list[tuple[int, int]]) -> None:
-    found = changes(rings("s{n}", counts, 1, 256), None)
+    found = changes(rings(Shards("s{n}"), counts, 1, 256), None)
     assert [(step.before.shards, step.after.shards) for step in found] == steps
 
 
@@ -182,7 +182,7 @@ def covered(document: str, centre: int) -> dict[str, float]:
 
 @pytest.mark.parametrize(("counts", "replicas"), [((3, 5), 1), ((4, 2), 1), ((1, 2), 1), ((3, 4), 2)])
 def test_the_drawing_shows_each_partition_once_and_what_moves(counts: tuple[int, int], replicas: int) -> None:
-    before, after = rings("shard-{n}", counts, replicas, 256)
+    before, after = rings(Shards("shard-{n}"), counts, replicas, 256)
     document = drawing(before, after)
     moved = sum(bool(set(new) - set(old)) for old, new in zip(before.owners, after.owners, strict=True))
     for centre, ring, marks in ((CENTRES[0], before, {}), (CENTRES[1], after, {"moved": moved / 256})):
@@ -203,7 +203,7 @@ def test_a_single_ring_is_drawn_once(spawn: Spawner, tmp_path: Path) -> None:
 
 
 def test_a_ring_of_one_shard_is_a_whole_circle() -> None:
-    (ring,) = rings("s{n}", (1,), 1, 256)
+    (ring,) = rings(Shards("s{n}"), (1,), 1, 256)
     assert covered(drawing(ring, ring), CENTRES[0]) == pytest.approx({"s1": 1.0}, abs=0.001)
 
 
@@ -236,3 +236,26 @@ def test_a_ring_of_one_shard_is_a_whole_circle() -> None:
 )
 def test_wrong_usage_is_one_line(spawn: Spawner, args: list[str], code: int, said: str) -> None:
     assert said in one_line(spawn("plan", *args), code)
+
+
+def test_zones_and_weights_are_planned(spawn: Spawner, planned: Planned) -> None:
+    found = planned("--shards", "6", "--zones", "3", "--weights", "2,1,1", "--replicas", "2", "--partitions", "4096")
+    (ring,) = found["rings"]
+    assert [(load["zone"], load["weight"]) for load in ring["loads"][:4]] == [
+        ("zone-1", 2.0),
+        ("zone-2", 1.0),
+        ("zone-3", 1.0),
+        ("zone-1", 2.0),
+    ]
+    # A zone with half of the weight holds a copy of all partitions, and no other one.
+    assert sum(load["partitions"] for load in ring["loads"] if load["zone"] == "zone-1") == 4096
+    assert ring["largest"] < 1.06
+    assert ring["lost"] == 0
+    account = spawn("plan", "--shards", "3", "--zones", "3", "--weights", "2,1,1")
+    assert account.wait() == 0
+    assert re.search(r"in 3 zones in turn: a lost one takes \d+ partitions with it", account.out)
+    assert re.search(r"shard-1 +\d+ .* zone-1 +2\n", account.out)
+
+
+def test_weights_that_are_none_are_one_line(spawn: Spawner) -> None:
+    assert "a weight is a number from 0.1 to 100" in one_line(spawn("plan", "--shards", "3", "--weights", "2,x"), 2)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from ringkv.change import Shards
 from ringkv.cluster.ring import build_ring
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.format import BLOCK_ROW
@@ -70,8 +71,10 @@ def test_no_shard_holds_more_than_foretold(replicas: int, zones: int, shards: in
     weights = drawn(sizing)
     assert sum(weights.keys) == sizing.pairs
     assert sum(weights.bytes) == pytest.approx(sizing.dataset, rel=0.001)
-    for count, part in ((shards, sizing.part), (shards - -(-shards // zones) * (zones > 1), sizing.part_lost)):
-        ring = build_ring([f"shard-{n}" for n in range(count)], replicas, sizing.partitions)
+    places = Shards(zones=zones).places(shards)
+    left = {name: place for name, place in places.items() if zones == 1 or place.zone != "zone-1"}
+    for stand, part in ((places, sizing.part), (left, sizing.part_lost)):
+        ring = build_ring(stand, replicas, sizing.partitions, stand)
         held = dict.fromkeys(ring.names, 0)
         for owners, size in zip(ring.owners, weights.bytes, strict=True):
             for name in owners:
@@ -134,7 +137,7 @@ def test_data_are_sized_as_they_are(spawn: Spawner, generated: Callable[..., tup
         (["--pairs", "1e13"], 2, "'1e13' is not a number of pairs"),
         (["--pairs", "0"], 2, "'0' is not a number of pairs"),
         (["--memory", "1G"], 1, "--memory tells how many shards hold some data; give DATA or --pairs"),
-        (["--shards", "3", "--zones", "2"], 1, "--zones is about memory; give --pairs, or DATA and --memory"),
+        (["--pairs", "1M", "--memory", "1G", "--weights", "2,1"], 1, "--memory is that of machines which are alike"),
         (["--shards", "3", "--pairs", "1M", "--partitions", "256"], 1, "--partitions follows from --pairs"),
         (["--shards", "3", "--pairs", "1M", "example.data"], 1, "--pairs is for a plan without DATA"),
         (["--pairs", "1M", "--memory", "10M"], 1, "10,485,760 bytes of memory are too few: a shard takes 47,185,920"),
