@@ -44,7 +44,8 @@ class Node:
         pod = self.pod(component)
         own, container = pod.spec["securityContext"], pod.container["securityContext"]
         environment = self._manifests.environment(
-            pod, {"RINGKV_NAME": component, "RINGKV_BY": component, "RINGKV_SECRET": "not for everybody"}
+            pod,
+            {"RINGKV_NAME": component, "RINGKV_ZONE": "", "RINGKV_BY": component, "RINGKV_SECRET": "not for everybody"},
         )
         flags = [
             f"--user={own['runAsUser']}:{own['runAsGroup']}",

@@ -23,7 +23,12 @@ CUSTOM: Final = {"ServiceMonitor"}
 
 TEXT: Final = (ROOT / "docs" / "kubernetes.md").read_text()
 
-OWN: Final = {"RINGKV_NAME": "ringkv-shard-0", "RINGKV_SECRET": "not for everybody", "RINGKV_BY": "ringkv-publish-1"}
+OWN: Final = {
+    "RINGKV_NAME": "ringkv-shard-0",
+    "RINGKV_ZONE": "",  # as before Kubernetes 1.35
+    "RINGKV_SECRET": "not for everybody",
+    "RINGKV_BY": "ringkv-publish-1",
+}
 """What a pod is told of itself and of secrets."""
 
 
@@ -109,7 +114,9 @@ def test_what_a_pod_refers_to_is_there_or_the_document_says_how_to_make_it(manif
                 assert f"create secret generic {secret['name']} " in TEXT
                 assert f"--from-literal={secret['key']}=" in TEXT
             else:
-                assert variable["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+                (field,) = variable["valueFrom"].values()
+                label = "metadata.labels['topology.kubernetes.io/zone']"
+                assert field["fieldPath"] == (label if variable["name"] == "RINGKV_ZONE" else "metadata.name")
 
 
 def test_every_selector_finds_its_pods(manifests: Manifests) -> None:
@@ -203,6 +210,7 @@ def test_ringkv_takes_every_command_and_every_variable(manifests: Manifests, mon
         if name == "shard":
             assert given["leased"]
             assert given["name"] == OWN["RINGKV_NAME"]
+            assert given["zone"] is None
         for path in (str(given["cache"]), environment["DATA"]) if name == "publish" else ():
             assert any(path.startswith(mount["mountPath"]) for mount in pod.container["volumeMounts"])
     told = {name for settings in manifests.of("ConfigMap") for name in settings["data"]}

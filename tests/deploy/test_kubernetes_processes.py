@@ -45,7 +45,7 @@ class Node:
     def start(self, component: str, name: str, address: str) -> Spawned:
         """Start a pod's container: its command as it stands, but for its own address and the folders of its volumes."""
         pod = self.pod(component)
-        own = {"RINGKV_NAME": name, "RINGKV_BY": name, "RINGKV_SECRET": SECRET}
+        own = {"RINGKV_NAME": name, "RINGKV_ZONE": "zone-1", "RINGKV_BY": name, "RINGKV_SECRET": SECRET}
         environment = self._manifests.environment(pod, own)
         shared = {"catalog", "data"}
         places = {

@@ -75,9 +75,10 @@ def test_ringkv_takes_every_command_and_every_variable(
         assert {key for key in variables if key.startswith("RINGKV_")} <= known
         with monkeypatch.context() as patch:
             for key, value in variables.items():
-                patch.setenv(key, str(value))
+                patch.setenv(key, str(value).replace("{{.Node.Hostname}}", "node-1.example"))
             given = command.make_context(name, list(service["command"][1:])).params
         assert given["secret"] == GIVEN["RINGKV_SECRET"]
+        assert given["zone"] == "node-1.example"
         probe = service["healthcheck"]["test"][-1]
         if name == "shard":
             assert given["data"] == (GIVEN["CATALOG"],)
