@@ -26,6 +26,7 @@ from ringkv.process.options import (
     OneLineCommand,
     connection_limits,
     cors,
+    hot_memory,
     listen,
     log_format,
     log_level,
@@ -88,6 +89,7 @@ PORT: Final = click.IntRange(0, 65535)
 )
 @cors
 @workers
+@hot_memory
 @connection_limits
 @read_token_file
 @warm_rate
@@ -113,6 +115,7 @@ def up(
     host: str,
     cors: str | None,
     workers: int,
+    hot_memory: int,
     limits: ConnectionLimits,
     read_token_file: Path | None,
     warm_rate: int,
@@ -160,6 +163,7 @@ def up(
         limits=limits,
         access=readers,
         gate=gate,
+        hot_memory=hot_memory,
         cache=cache_folder(cache),
         nodes=nodes,
     )

@@ -39,7 +39,7 @@ from ringkv.process.start import name_process
 from ringkv.process.supervisor import Supervisor
 from ringkv.router.members.controller import Cluster
 from ringkv.router.members.discovery import Discovery
-from ringkv.router.policy import GATE
+from ringkv.router.policy import GATE, HOT_MEMORY
 from ringkv.router.server import RouterSettings, Worker
 from ringkv.shard.server import WARM_RATE, Direct, Followed, ShardSettings
 from ringkv.shard.watch import LOOK_SECONDS
@@ -68,6 +68,7 @@ class LocalSettings:
     nodes: tuple[Address, ...] = ()  # of the shards, for clients of a Redis Cluster, if they may come
     limits: ConnectionLimits = DEFAULT_LIMITS
     access: AccessFiles = EVERYBODY  # to the router
+    hot_memory: int = HOT_MEMORY
 
 
 async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asyncio.Event) -> None:
@@ -127,7 +128,13 @@ def _start(
         }
     )
     cluster = Cluster(Discovery(frozenset(addresses.values())), settings.replicas, gate=settings.gate)
-    router = RouterSettings(cluster, cors=settings.cors, limits=limits, access=settings.access)
+    router = RouterSettings(
+        cluster,
+        cors=settings.cors,
+        limits=limits,
+        access=settings.access,
+        hot_memory=settings.hot_memory,
+    )
     supervisor.keep(ringkv.router.workers.parts(router, workers, runtime))
 
 

@@ -218,6 +218,15 @@ workers = click.option(
     help="Router processes that share the port: more than one where the router has more than one core to itself.",
 )
 
+hot_memory = click.option(
+    "--hot-memory",
+    type=SIZE,
+    default="64M",
+    show_default=True,
+    envvar="RINGKV_HOT_MEMORY",
+    show_envvar=True,
+    help="How much the router may keep of values that are asked for again and again; 0 for none.",
+)
 
 _LIMITS: Final = {
     "header": ("--header-timeout", "Seconds in which a request must come whole, and the first one begin."),

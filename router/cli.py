@@ -19,6 +19,7 @@ from ringkv.process.options import (
     OneLineCommand,
     connection_limits,
     cors,
+    hot_memory,
     listen,
     log_format,
     log_level,
@@ -73,6 +74,7 @@ from ringkv.process.tls import ClientFiles
     help="Every connection, HTTP or Redis, begins with a header of the PROXY protocol, version 1 or 2.",
 )
 @workers
+@hot_memory
 @connection_limits
 @access
 @click.option(
@@ -110,6 +112,7 @@ def router(
     cors: str | None,
     proxy_protocol: bool,
     workers: int,
+    hot_memory: int,
     limits: ConnectionLimits,
     access: AccessFiles,
     shard_ca: Path | None,
@@ -147,7 +150,9 @@ def router(
         raise StartupError("--shard-cert and --shard-key need --shard-ca")
     cluster = Cluster(Discovery.parse(shards), replicas, secret, gate, tls, zone or "")
     limits = replace(limits, memory=memory_of(limits.memory, workers))
-    settings = RouterSettings(cluster, cors=cors, limits=limits, proxied=proxy_protocol, access=access)
+    settings = RouterSettings(
+        cluster, cors=cors, limits=limits, proxied=proxy_protocol, access=access, hot_memory=hot_memory
+    )
     processes = bind_workers(workers, listen, redis_listen, admin_listen, taken_over())
     kept = duplicates(processes)
     if workers == 1:

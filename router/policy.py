@@ -177,3 +177,33 @@ for each shard of it: 350 KB with five shards. A loss that lasts a second is sti
 HISTORY_PHASE: Final = 0.25
 """Seconds after each multiple of HISTORY_INTERVAL at which a sample is taken: half of REPORT_INTERVAL, so that each
 sample finds what the other workers have written as old as the next one does."""
+
+HOT_MEMORY: Final = 64 << 20
+"""Bytes for values that are asked for again and again, of all processes of a router together, unless `--hot-memory`
+says otherwise: some 240,000 values of 60 bytes, beside the 50 MB that a process needs anyway."""
+
+HOT_VALUE: Final = 64 << 10
+"""Bytes of the largest value that is kept there: a larger one costs more to write than to fetch."""
+
+HOT_ENTRY: Final = 200
+"""Bytes that a kept value takes beside its own: the objects of key and value, their places in a dict and a queue."""
+
+HOT_SAMPLE: Final = 4
+"""One of so many answers is looked at closely. With one of 2, Zipf's keys have 3 % more hits, and uniform ones pay
+twice."""
+
+HOT_SEEN: Final = 1 << 16
+"""Keys of such answers that are remembered, as fingerprints of 8 bytes: at 60,000 a second those of 4 s without any
+hit, and of longer the more hits there are. A power of two."""
+
+HOT_CHANCES: Final = 32
+"""Values that are spared for being asked for lately before one goes for a new one: what that may cost at most."""
+
+HOT_COUNTED: Final = 256
+"""Keys that are counted, for 20 that are told: so the count of each of these is about right."""
+
+HOT_TOLD: Final = 20
+"""Keys of `GET /hot`."""
+
+HOT_WINDOW: Final = 60.0
+"""Seconds of one window of counting. What is told is the current one and the one before: one to two minutes."""

@@ -25,7 +25,7 @@ from ringkv.router.http.port import HttpPort, HttpSettings
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.members.controller import Cluster, Controller
 from ringkv.router.members.events import EventLog, Kind
-from ringkv.router.policy import DRAIN_SECONDS, LINGER_MAX, LINGER_SECONDS
+from ringkv.router.policy import DRAIN_SECONDS, HOT_MEMORY, LINGER_MAX, LINGER_SECONDS
 from ringkv.router.redis.port import RedisPort
 
 log = logging.getLogger("ringkv.router")
@@ -41,6 +41,7 @@ class RouterSettings:
     limits: ConnectionLimits = DEFAULT_LIMITS
     proxied: bool = False  # connections begin with a header of the PROXY protocol
     access: AccessFiles = EVERYBODY
+    hot_memory: int = HOT_MEMORY  # of all processes of the router
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Worker:
 async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -> None:
     """Serve until `stop`, then until what is in flight is answered. Raises StartupError."""
     access = settings.access.open()
-    lookups = Lookups()
+    lookups = Lookups(hot_memory=settings.hot_memory // (1 + len(worker.others)))
     events = EventLog(worker.figures.stem if worker.figures else "router")
     events.note(Kind.START, f"the router has started, ringkv {__version__}")
     controller = Controller(settings.cluster, lookups, events)

@@ -59,6 +59,15 @@ def _requests(figures: Figures) -> Iterator[Metric]:
     for zone in ("own", "other"):
         zones.add_metric([zone], figures.counters[f"{zone}_zone"])
     yield zones
+    hits = figures.counters["hits"]
+    yield CounterMetricFamily(
+        "ringkv_hot_hits", "Of the keys asked for one by one, those whose values the router had kept.", value=hits
+    )
+    yield CounterMetricFamily(
+        "ringkv_hot_misses", "The others, which were looked up.", value=figures.counters["requests"] - hits
+    )
+    yield GaugeMetricFamily("ringkv_hot_keys", "Values that the router keeps.", value=figures.hot_keys)
+    yield GaugeMetricFamily("ringkv_hot_bytes", "Memory that they take.", value=figures.hot_bytes)
     durations = HistogramMetricFamily(
         "ringkv_request_duration_seconds", "From a request's arrival to its answer, inside the router.", labels=[]
     )

@@ -36,6 +36,8 @@ def own_figures(
         bytes=dataset.bytes,
         in_flight=lookups.in_flight,
         waiting=lookups.waiting,
+        hot_keys=len(lookups.hot),
+        hot_bytes=lookups.hot.bytes,
         loop_lag=loop_lag,
         connections=len(guard),
         closed=dict(guard.closed),

@@ -43,6 +43,7 @@ class Figures:
     """The state of a cluster and the sums of what `workers` router processes have done; times in seconds.
 
     `serial` is that of the version that is served, 0 where that is of no catalog.
+    `hot_keys` values are kept in the router itself, in `hot_bytes`.
     `connections` are open; `closed` are those that kept a process waiting or had no place, by reason.
     `zone` is that of the routers, whose shards they ask first, empty where they have none.
     """
@@ -60,6 +61,8 @@ class Figures:
     bytes: int
     in_flight: int
     waiting: int
+    hot_keys: int
+    hot_bytes: int
     loop_lag: float
     connections: int
     closed: dict[str, int]
@@ -96,6 +99,8 @@ def add(own: Figures, other: Figures) -> Figures:
         uptime=max(own.uptime, other.uptime),
         in_flight=own.in_flight + other.in_flight,
         waiting=own.waiting + other.waiting,
+        hot_keys=own.hot_keys + other.hot_keys,
+        hot_bytes=own.hot_bytes + other.hot_bytes,
         loop_lag=max(own.loop_lag, other.loop_lag),
         connections=own.connections + other.connections,
         closed={reason: count + other.closed[reason] for reason, count in own.closed.items()},
@@ -117,4 +122,15 @@ def add(own: Figures, other: Figures) -> Figures:
 def past(figures: Figures) -> Figures:
     """The figures to keep of a process that has ended: its counts, without what was in flight."""
     shards = tuple(replace(shard, in_flight=0) for shard in figures.shards)
-    return replace(figures, workers=0, uptime=0.0, in_flight=0, waiting=0, loop_lag=0.0, connections=0, shards=shards)
+    return replace(
+        figures,
+        workers=0,
+        uptime=0.0,
+        in_flight=0,
+        waiting=0,
+        hot_keys=0,
+        hot_bytes=0,
+        loop_lag=0.0,
+        connections=0,
+        shards=shards,
+    )

@@ -1,7 +1,7 @@
 """The express lane: nearly all requests look alike, and for those it takes a third of the time of aiohttp's way.
 
-    bytes ──► one complete, unremarkable `GET /<key>`, and nothing else under way? ──► lookup ──► one write
-                  │ no
+    bytes ──► one complete, unremarkable `GET /<key>`, and nothing else under way? ──► hot? ──► lookup ──► one write
+                  │ no                                                                  └─► one write, at once
                   ▼
               aiohttp, as if this file did not exist
 
@@ -198,12 +198,25 @@ class ExpressConnection(HttpConnection):
         return True
 
     def _start_lookup(self, lane: Lane, key: bytes) -> None:
+        hot = lane.lookups.hot
+        value = hot.find(key)
+        if value is not None:
+            self._next_keepalive_close_time = time.monotonic() + self._keepalive_timeout
+            self._write_hot(lane.head_of_value(len(value), hot.dataset_id) + value)
+            return
         lookup = lane.lookups.start(key, self._answer)
         if lookup is None:
             self._answer(too_many())
             return
         self._lookup = lookup
         self._next_keepalive_close_time = lookup.started + self._keepalive_timeout
+
+    def _write_hot(self, answer: bytes) -> None:
+        transport = self.transport
+        if transport is not None:
+            transport.write(answer)
+            if self._close:
+                transport.close()
 
     def _answer(self, outcome: Reply) -> None:
         lookup, self._lookup = self._lookup, None

@@ -9,10 +9,12 @@ class Counters:
 
     Values found are derived: timed answers less `missing` less `unavailable` (router/figures/own.py).
     `own_zone` and `other_zone` are batched keys that a shard in the router's zone has answered, and others.
+    `hits` are those of `requests` that were answered with a value that the router had kept (router/lookup/hot.py).
     `swapped` counts datasets that took over from another one, `gated` those that the gate has refused.
     """
 
     requests: int = 0
+    hits: int = 0
     batched: int = 0
     own_zone: int = 0
     other_zone: int = 0

@@ -25,6 +25,7 @@ from ringkv.cluster.lease import refusal
 from ringkv.cluster.position import slot
 from ringkv.router.lookup.durations import total
 from ringkv.router.lookup.hedging import HedgeBudget, HedgeDelay
+from ringkv.router.lookup.hot import HotValues
 from ringkv.router.lookup.kept import Kept
 from ringkv.router.lookup.ledger import Ledger, too_many
 from ringkv.router.lookup.link import Link
@@ -95,16 +96,18 @@ class Lookup:
 class Lookups(Ledger):
     """All lookups of a router, and the topology by which they are sent.
 
-    `kept` are those of datasets that were served before, `sample` is some of what was asked for lately.
-    `clock` counts seconds as the loop's clock does; uvloop's shows no more than milliseconds.
+    `kept` are those of datasets that were served before, `sample` is some of what was asked for lately. `hot` are
+    values that need no lookup, in at most `hot_memory` bytes: who asks for a key of whichever dataset is served looks
+    there first. `clock` counts seconds as the loop's clock does; uvloop's shows no more than milliseconds.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, hot_memory: int = 0) -> None:
         super().__init__()
         self._loop = asyncio.get_running_loop()
         self._clock = clock
         self.topology: Topology | None = None
         self.kept = Kept()
+        self.hot = HotValues(hot_memory, self.counters)
         self.sample = Sample()
         self.on_replaced: Callable[[], None] = lambda: None  # called when another dataset is served from now on
         self._hedge_delay = HedgeDelay()
@@ -139,6 +142,11 @@ class Lookups(Ledger):
 
     async def find(self, key: bytes, dataset_id: str | None = None) -> tuple[Reply, str | None]:
         """The same with the dataset that has answered, as `Lookup.dataset_id` is."""
+        hot = self.hot
+        if dataset_id is None or dataset_id == hot.dataset_id:
+            value = hot.find(key)
+            if value is not None:
+                return value, hot.dataset_id
         done: asyncio.Future[Reply] = self._loop.create_future()
 
         def reply(outcome: Reply) -> None:
@@ -170,6 +178,7 @@ class Lookups(Ledger):
         """
         before, self.topology = self.topology, topology
         self.near |= {name: link.near for name, link in topology.links.items()}
+        self.hot.begin(topology.dataset_id)
         self.kept.let_go(topology.dataset_id)
         if before is not None:
             if before.dataset_id == topology.dataset_id:
@@ -199,7 +208,7 @@ class Lookups(Ledger):
             self.in_flight -= 1
             self._waiting.pop(lookup, None)
 
-    def answered(self, lookup: Lookup, reply: Reply, link: Link) -> None:
+    def answered(self, lookup: Lookup, reply: bytes | None, link: Link) -> None:
         """Count an answer. The lookup is not among those that wait: it had been sent."""
         self.in_flight -= 1
         # Of a lookup that was sent twice it is not known which copy was answered.
@@ -207,6 +216,10 @@ class Lookups(Ledger):
         durations.observe(self._clock() - lookup.started)
         if reply is None:
             self.counters.missing += 1
+        hot = self.hot
+        hot.skip -= 1
+        if hot.skip < 0:
+            hot.look(lookup.key, reply, link.dataset_id)
 
     @property
     def waiting(self) -> int:
@@ -278,7 +291,7 @@ class Lookups(Ledger):
 
     def _hedge(self, lookup: Lookup) -> None:
         link = self._choose(lookup) if lookup.copies else None
-        if link is not None and self._hedges.take(self.counters.requests):
+        if link is not None and self._hedges.take(self.counters.requests - self.counters.hits):
             self.counters.hedged += 1
             self._send(lookup, link)
 

@@ -1,9 +1,9 @@
 """GETs of one client that arrived together: one MGET to each shard instead of a lookup for each key.
 
     GET GET GET … ──► by owner ──► MGET on each link ──► replies in the order of the requests, in one piece
-                                       │ lost, refused, odd, not answered in time
-                                       ▼
-                                   lookups of just those keys (router/lookup/lookup.py)
+           │ hot                       │ lost, refused, odd, not answered in time
+           ▼                           ▼
+        known at once              lookups of just those keys (router/lookup/lookup.py)
 
 Like a batch (router/lookup/batch.py) it leaves retries, hedges and deadlines to lookups. Unlike one it has few keys,
 and so needs no task and does not wait for a turn. It costs router and shard less than a lookup for each key; a GET
@@ -12,7 +12,7 @@ that arrives alone is a lookup.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,6 @@ from ringkv.cluster.position import are_canonical
 from ringkv.cluster.told import are_values
 from ringkv.resp.pending import Pending
 from ringkv.router.lookup.batch import places_by_link
-from ringkv.router.lookup.durations import Durations
 from ringkv.router.lookup.ledger import too_many
 from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.lookup import Lookup, Lookups, Reply
@@ -63,10 +62,14 @@ class Pipeline(Pending):
             self.answer(unavailable(too_many()) * count)
             return
         lookups.sample.take_some(keys)
-        by_link, nobodys = places_by_link(topology, keys)
-        self._look_up(nobodys)
+        cold = self._take_hot()
+        if not cold:
+            return
+        by_link, nobodys = places_by_link(topology, keys if len(cold) == count else [keys[place] for place in cold])
+        self._look_up(cold[at] for at in nobodys)
         now = time.monotonic()
-        for link, places in by_link.items():
+        for link, asked in by_link.items():
+            places = asked if len(cold) == count else [cold[at] for at in asked]
             if len(places) == 1:
                 self._look_up(places)
             else:
@@ -86,13 +89,14 @@ class Pipeline(Pending):
                 self._lookups.end_abandoned(len(part.places))
         self._end()
 
-    def answered(self, part: "_Part", values: list[bytes | None], durations: Durations) -> None:
+    def answered(self, part: "_Part", values: list[bytes | None], link: Link) -> None:
         """Take the values of a part."""
         replies, null = self._replies, self._null
         for place, value in zip(part.places, values, strict=True):
             replies[place] = null if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
         part.pipeline = None
-        self._lookups.end(values, time.monotonic() - part.started, durations)
+        self._lookups.end(values, time.monotonic() - part.started, link.durations)
+        self._lookups.hot.look_at_some(self.keys, part.places, values, link.dataset_id)
         self._known(len(values))
 
     def failed(self, part: "_Part") -> None:
@@ -100,6 +104,21 @@ class Pipeline(Pending):
         part.pipeline = None
         self._lookups.end_unanswered(len(part.places))
         self._look_up(part.places)
+
+    def _take_hot(self) -> Sequence[int]:
+        """Take the values that are at hand; the places of the other keys."""
+        hot, replies, cold = self._lookups.hot, self._replies, range(len(self.keys))
+        if not hot:
+            return cold
+        places = []
+        for place, key in enumerate(self.keys):
+            value = hot.find(key)
+            if value is None:
+                places.append(place)
+            else:
+                replies[place] = b"$%d\r\n%b\r\n" % (len(value), value)
+        self._known(len(self.keys) - len(places))
+        return places
 
     def _look_up_some(self, keys: list[bytes | None]) -> None:
         """Look the keys up one by one; those that are None are no keys and have no value."""
@@ -112,6 +131,10 @@ class Pipeline(Pending):
 
     def _look_up(self, places: Iterable[int]) -> None:
         for place in places:
+            value = self._lookups.hot.find(self.keys[place])
+            if value is not None:
+                self._take(place, value)
+                continue
             lookup = self._lookups.start(self.keys[place], partial(self._take, place))
             if lookup is None:
                 self._take(place, too_many())
@@ -161,7 +184,7 @@ class _Part:
         if pipeline is None:
             return
         if are_values(reply, len(self.places)):
-            pipeline.answered(self, reply, link.durations)
+            pipeline.answered(self, reply, link)
         else:
             pipeline.failed(self)
 

@@ -37,9 +37,12 @@ def key_of(arg: bytes) -> bytes | None:
 
 
 class FewKeys(Pending):
-    """The reply to a command about at most FEW_KEYS keys, each looked up by itself, all answered of one dataset."""
+    """The reply to a command about at most FEW_KEYS keys, each looked up by itself, all answered of one dataset.
 
-    __slots__ = ("_attempts", "_encode", "_keys", "_left", "_lookups", "_started", "_values")
+    `_of_hot` is the dataset of those that need no lookup, if there are any.
+    """
+
+    __slots__ = ("_attempts", "_encode", "_keys", "_left", "_lookups", "_of_hot", "_started", "_values")
 
     def __init__(self, notify: Callable[[], None], lookups: Lookups, encode: Encode) -> None:
         super().__init__(notify)
@@ -48,6 +51,7 @@ class FewKeys(Pending):
         self._keys: Sequence[bytes | None] = []
         self._values: Values = []
         self._started: list[Lookup] = []
+        self._of_hot: str | None = None
         self._attempts = 0
         self._left = 0
 
@@ -56,9 +60,15 @@ class FewKeys(Pending):
         self._keys = keys
         self._values = [None] * len(keys)
         self._started = []
+        self._of_hot = None
         self._attempts += 1
+        hot = self._lookups.hot
         for place, key in enumerate(keys):
             if key is not None:
+                value = hot.find(key)
+                if value is not None:
+                    self._values[place], self._of_hot = value, hot.dataset_id
+                    continue
                 lookup = self._lookups.start(key, partial(self._take, place))
                 if lookup is None:
                     self.abandon()
@@ -80,7 +90,10 @@ class FewKeys(Pending):
         self._left -= 1
         if self._left:
             return
-        if len({lookup.dataset_id for lookup in self._started}) == 1:
+        datasets = {lookup.dataset_id for lookup in self._started}
+        if self._of_hot is not None:
+            datasets.add(self._of_hot)
+        if len(datasets) == 1:
             self.answer(self._encode(self._values))
         elif self._attempts == ATTEMPTS:
             self.answer(unavailable(ShardUnavailable("the dataset was replaced again and again; try again later")))

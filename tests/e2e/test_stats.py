@@ -46,6 +46,8 @@ def figures(found: int = 0, missing: int = 0, fast: int = 0, slow: int = 0, **ot
         bytes=600_000,
         in_flight=6,
         waiting=0,
+        hot_keys=0,
+        hot_bytes=0,
         loop_lag=0.004,
         connections=11,
         closed={"idle": 3, "evicted": 5},

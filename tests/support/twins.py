@@ -64,8 +64,9 @@ async def twin_of(
     proxied: bool = False,
     limits: ConnectionLimits = DEFAULT_LIMITS,
     tokens: TokenFile | None = None,
+    hot_memory: int = 0,
 ) -> AsyncIterator[Twin]:
-    lookups = Lookups()
+    lookups = Lookups(hot_memory=hot_memory)
     lookups.swap(await topology_of(shards, 1))
     controller = Controller(Cluster(Discovery(frozenset())), lookups, EventLog())
     guard = ConnectionGuard(limits)

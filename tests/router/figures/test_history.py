@@ -19,8 +19,8 @@ from tests.support.processes import PATIENCE, SpawnedCluster, Spawner
 
 NOTHING = Figures(
     version="1", workers=1, uptime=1.0, epoch=1, serial=0, dataset="d", ring="r", replicas=1, partitions=256, keys=0,
-    bytes=0, in_flight=0, waiting=0, loop_lag=0.0, connections=2, closed={}, durations=Durations(), shards=(),
-    kept_out={},
+    bytes=0, in_flight=0, waiting=0, hot_keys=0, hot_bytes=0, loop_lag=0.0, connections=2, closed={},
+    durations=Durations(), shards=(), kept_out={},
     counters=dict.fromkeys(("requests", "batched", "unavailable", "refused"), 0),
 )  # fmt: skip
 

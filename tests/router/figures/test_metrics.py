@@ -20,7 +20,7 @@ from tests.support.processes import SpawnedCluster, Spawner, eventually
 from tests.support.router import Serve
 
 KEY = "f8a24bb8-eff8-41dc-929b-10b4c3e49e05"
-OTHERS = ("requests", "hedged", "retried", "waited", "batched", "swapped", "gated", "unauthorized")
+OTHERS = ("requests", "hits", "hedged", "retried", "waited", "batched", "swapped", "gated", "unauthorized")
 ZONES = ("own_zone", "other_zone")
 COUNTERS = dict.fromkeys((*RESULTS, *OTHERS, *ZONES), 0)
 
@@ -70,11 +70,13 @@ FIGURES = Figures(
     bytes=600_000,
     in_flight=6,
     waiting=2,
+    hot_keys=12,
+    hot_bytes=3400,
     loop_lag=0.004,
     connections=11,
     closed={"idle": 3, "evicted": 5},
     counters=COUNTERS
-    | {"requests": 1000, "found": 900, "missing": 80, "unavailable": 9, "refused": 7, "abandoned": 4}
+    | {"requests": 1000, "hits": 300, "found": 900, "missing": 80, "unavailable": 9, "refused": 7, "abandoned": 4}
     | {"swapped": 5, "gated": 1, "unauthorized": 6},
     durations=durations(b0=5, b10=20, b35=1),
     shards=(shard("a"), shard("b", "lost", keys=0)),
@@ -107,6 +109,8 @@ def test_every_figure_has_its_metric() -> None:
     }
     assert metrics["ringkv_requests_in_flight"] == 6
     assert metrics["ringkv_requests_waiting"] == 2
+    assert (metrics["ringkv_hot_hits_total"], metrics["ringkv_hot_misses_total"]) == (300, 700)
+    assert (metrics["ringkv_hot_keys"], metrics["ringkv_hot_bytes"]) == (12, 3400)
     assert metrics["ringkv_event_loop_lag_seconds"] == 0.004
     assert metrics["ringkv_topology_epoch"] == 3
     assert (metrics["ringkv_keys"], metrics["ringkv_bytes"], metrics["ringkv_partitions"]) == (10_000, 600_000, 256)

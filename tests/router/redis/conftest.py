@@ -22,8 +22,10 @@ async def serve() -> AsyncIterator[Serve]:
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(short_directory())
 
-        async def served(*shards: FakeShard, replicas: int = 1, tokens: TokenFile | None = None) -> ServedPort:
-            lookups = Lookups()
+        async def served(
+            *shards: FakeShard, replicas: int = 1, tokens: TokenFile | None = None, hot_memory: int = 0
+        ) -> ServedPort:
+            lookups = Lookups(hot_memory=hot_memory)
             if shards:
                 lookups.swap(await topology_of(list(shards), replicas))
             port = ServedPort(lookups, Address(f"{folder}/redis", None), tokens=tokens)

@@ -1,0 +1,118 @@
+"""Values that are asked for again and again, in the router itself: a key in the news costs its shard nothing.
+
+    GET ─► in the dict? ─ yes ─► the answer; of some hits the key is marked as asked for lately
+                │ no
+                ▼
+             lookup ─► answer ─► of some: was the key seen lately? ─ no ─► its fingerprint is remembered
+                                               │ yes
+                                               ▼
+                                 counted, and kept; for room the oldest value without a mark goes
+
+What is kept is of the one dataset that is served, so nothing can be outdated, and a swap to another one empties it.
+Keys that are asked for evenly are hardly seen twice, so what they pay is one look into a nearly empty dict.
+"""
+
+from array import array
+from collections import deque
+from collections.abc import Sequence
+from math import inf
+from random import random
+from typing import Final
+
+from ringkv.router.lookup.counters import Counters
+from ringkv.router.lookup.top import TopKeys
+from ringkv.router.policy import HOT_CHANCES, HOT_ENTRY, HOT_SAMPLE, HOT_SEEN, HOT_VALUE
+
+_PLACES: Final = HOT_SEEN - 1
+
+
+class HotValues:
+    """At most `room` bytes of values of `dataset_id`, `bytes` now; with no room nothing is kept or counted.
+
+    Who asks shards tells `skip` down by one for each answer, and calls `look` when it is below zero: that is the only
+    thing here that each answer of a shard pays for.
+    """
+
+    def __init__(self, room: int, counters: Counters) -> None:
+        self.dataset_id = ""
+        self.bytes = 0
+        self.skip: float = 0 if room else inf
+        self.top = TopKeys()
+        self._room = room
+        self._counters = counters
+        self._hits_to_skip = 0
+        self._values: dict[bytes, bytes] = {}
+        self._order: deque[bytes] = deque()  # the keys of the values, the oldest first
+        self._marked: set[bytes] = set()  # those that were asked for since they came, or were spared
+        # One place for each fingerprint, in which the latest one stands: the older one is, the likelier it is gone.
+        self._seen = array("q", bytes(8 * HOT_SEEN)) if room else array("q")
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._values
+
+    def find(self, key: bytes) -> bytes | None:
+        """The value of a canonical key in `dataset_id`, if it is kept: then the request is counted, and answered."""
+        value = self._values.get(key)
+        if value is None:
+            return None
+        counters = self._counters
+        counters.requests += 1
+        counters.hits += 1
+        self._hits_to_skip -= 1
+        if self._hits_to_skip < 0:
+            self._hits_to_skip = _pause()
+            self._marked.add(key)
+            self.top.count(key)
+        return value
+
+    def look(self, key: bytes, value: bytes | None, dataset_id: str) -> None:
+        """Look closely at an answer of a shard, None where its dataset does not hold the key."""
+        self.skip = _pause()
+        fingerprint = hash(key)  # salted by Python: nobody outside can make two keys alike
+        place = fingerprint & _PLACES
+        if self._seen[place] != fingerprint:
+            self._seen[place] = fingerprint
+            return
+        self.top.count(key)
+        if value is not None and len(value) <= HOT_VALUE and dataset_id == self.dataset_id and key not in self._values:
+            self._keep(key, value)
+
+    def look_at_some(
+        self, keys: Sequence[bytes], places: Sequence[int], values: Sequence[bytes | None], dataset_id: str
+    ) -> None:
+        """The same for the answers to the keys at these places, which came together: some of them are looked at."""
+        while self.skip < len(places):
+            at = int(self.skip)
+            self.look(keys[places[at]], values[at], dataset_id)
+            self.skip += at + 1
+        self.skip -= len(places)
+
+    def begin(self, dataset_id: str) -> None:
+        """Keep values of this dataset from now on; of another one no value stays."""
+        if dataset_id != self.dataset_id:
+            self.dataset_id = dataset_id
+            self.bytes = 0
+            self._values, self._order, self._marked = {}, deque(), set()
+
+    def _keep(self, key: bytes, value: bytes) -> None:
+        self._values[key] = value
+        self._order.append(key)
+        self.bytes += len(value) + HOT_ENTRY
+        chances = HOT_CHANCES
+        while self.bytes > self._room:
+            oldest = self._order.popleft()
+            if oldest in self._marked:
+                self._marked.remove(oldest)
+                if chances:
+                    chances -= 1
+                    self._order.append(oldest)
+                    continue
+            self.bytes -= len(self._values.pop(oldest)) + HOT_ENTRY
+
+
+def _pause() -> int:
+    """How many to pass over until the next one, at random: no pattern of requests escapes."""
+    return int((2 * HOT_SAMPLE - 1) * random())  # noqa: S311 - what is sampled is no secret

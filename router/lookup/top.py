@@ -1,0 +1,74 @@
+"""Which keys are asked for most, of any number of them, in a few counters.
+
+Source: Metwally, Agrawal, El Abbadi, *Efficient Computation of Frequent and Top-k Elements in Data Streams*, 2005
+(Space-Saving). A heap in which counts may be outdated takes the place of their list of buckets: an entry is put right
+when it is on top, so that counting a known key costs one entry of a dict.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from heapq import heappush, heapreplace
+
+from ringkv.router.policy import HOT_COUNTED, HOT_WINDOW
+
+
+@dataclass(slots=True)
+class _Window:
+    began: float
+    counts: dict[bytes, int] = field(default_factory=dict)
+    too_many: dict[bytes, int] = field(default_factory=dict)  # what a key may have been counted too often
+    heap: list[tuple[int, bytes]] = field(default_factory=list)  # of each key a count that it had once
+
+    def count(self, key: bytes) -> None:
+        counts = self.counts
+        if key in counts:
+            counts[key] += 1
+        elif len(counts) < HOT_COUNTED:
+            counts[key] = 1
+            heappush(self.heap, (1, key))
+        else:
+            least, coldest = self._coldest()
+            del counts[coldest]
+            self.too_many.pop(coldest, None)
+            counts[key], self.too_many[key] = least + 1, least
+            heapreplace(self.heap, (least + 1, key))
+
+    def _coldest(self) -> tuple[int, bytes]:
+        heap, counts = self.heap, self.counts
+        while counts[heap[0][1]] != heap[0][0]:
+            heapreplace(heap, (counts[heap[0][1]], heap[0][1]))
+        return heap[0]
+
+    def certain(self) -> dict[bytes, int]:
+        """How often each key was counted at least."""
+        return {key: count - self.too_many.get(key, 0) for key, count in self.counts.items()}
+
+
+class TopKeys:
+    """Counts in the current window, and in the one before it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._now = self._before = _Window(clock())
+
+    def count(self, key: bytes) -> None:
+        self._turn()
+        self._now.count(key)
+
+    def counted(self) -> tuple[float, dict[bytes, int]]:
+        """The seconds since the beginning of what is counted, and how often each key was, at least."""
+        self._turn()
+        counts = self._now.certain()
+        if self._before is not self._now:
+            for key, count in self._before.certain().items():
+                counts[key] = counts.get(key, 0) + count
+        return self._clock() - self._before.began, counts
+
+    def _turn(self) -> None:
+        now = self._clock()
+        age = now - self._now.began
+        if age >= HOT_WINDOW:
+            # After a silence of a whole window nothing is left of what was before.
+            self._before = self._now if age < 2 * HOT_WINDOW else _Window(now - HOT_WINDOW)
+            self._now = _Window(now)
