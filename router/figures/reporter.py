@@ -20,6 +20,7 @@ from ringkv.process.lag import LoopLag
 from ringkv.process.tokens import TokenFile
 from ringkv.router.figures.chronicle import Chronicle
 from ringkv.router.figures.history import History
+from ringkv.router.figures.hottest import HotKeys
 from ringkv.router.figures.own import own_figures
 from ringkv.router.figures.values import Figures, add, past
 from ringkv.router.figures.versions import VersionsSeen, versions_seen
@@ -32,7 +33,8 @@ class Reporter:
     """The first of `files` is where this worker writes its figures, the others are the other workers'; one has none.
 
     What `tokens` have refused is told too.
-    `history` is the last hour of all workers, as this one has looked at them; `chronicle` holds the events of all.
+    `history` is the last hour of all workers, as this one has looked at them; `chronicle` holds the events of all,
+    `hottest` the keys that all of them are asked for most.
     """
 
     def __init__(
@@ -54,6 +56,9 @@ class Reporter:
         self.history = History(self.all)
         self.chronicle = Chronicle(
             controller.events, _events_of(file) if file is not None else None, tuple(map(_events_of, self._others))
+        )
+        self.hottest = HotKeys(
+            lookups.hot, _hot_of(file) if file is not None else None, tuple(map(_hot_of, self._others))
         )
         before = _read(file) if file is not None else None
         self._past = past(before) if before is not None else None
@@ -98,6 +103,7 @@ class Reporter:
         while True:
             self._write()
             self.chronicle.write()
+            self.hottest.write()
             # All workers at the same moments, so that what a sample of the history has of each is equally old.
             await asyncio.sleep(REPORT_INTERVAL - time.time() % REPORT_INTERVAL)
 
@@ -117,6 +123,11 @@ def _read(file: Path) -> Figures | None:
         return Figures.parse(json.loads(file.read_text()))
     except FileNotFoundError:
         return None
+
+
+def _hot_of(file: Path) -> Path:
+    """Where the worker that writes its figures to this file writes its hottest keys."""
+    return file.with_suffix(".hot")
 
 
 def _events_of(file: Path) -> Path:

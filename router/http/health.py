@@ -55,6 +55,10 @@ class Health:
         """What has happened to the cluster, as JSON, the oldest first."""
         return fresh_json({"events": told(self._reporter.chronicle.all())})
 
+    async def hot(self, _request: web.Request) -> web.Response:
+        """The keys that are asked for most, as JSON."""
+        return fresh_json(asdict(self._reporter.hottest.all()))
+
     async def metrics(self, request: web.Request) -> web.Response:
         """The same for Prometheus."""
         families = router_families(self._reporter.all())

@@ -15,7 +15,7 @@ from ringkv.router.http.endpoint import nowhere
 
 ABOUT: Final = (
     "ringkv: GET /<UUID v4>, POST /mget, GET /ring, /ring/layout, /versions, /explain/<UUID v4>, /stats, /history,"
-    " /events, /metrics, /healthz, /readyz, /openapi.json"
+    " /events, /hot, /metrics, /healthz, /readyz, /openapi.json"
 )
 """The front page for clients that do not ask for HTML."""
 

@@ -4,6 +4,7 @@ import { Chart } from "./chart.js";
 import { followEvents, showEvents, startEvents } from "./events.js";
 import { age, between, bytes, duration, elapsed, failures, growth, lookups, number, plural, quantile, rate } from "./figures.js";
 import { drawHistory, followHistory, interrupt } from "./history.js";
+import { followHot, showHits } from "./hot.js";
 import { askAgain, followTopology, startLookups } from "./lookup.js";
 import { drawRing, startRing } from "./ring.js";
 import { resizeShard, showShardHistory, startShard } from "./shard.js";
@@ -115,6 +116,7 @@ async function followPast(stats, at) {
   }
   if (due) {
     await followHistory(ask);
+    await followHot(ask);
     looked = at;
   }
   if (due || changed || unsettled) showPast();
@@ -140,6 +142,7 @@ function show(stats, at) {
   about(stats);
   showLoad(first, stats, passed);
   showShards(first, stats, passed);
+  showHits(first, stats);
 }
 
 function about(stats) {

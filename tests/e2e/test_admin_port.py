@@ -11,7 +11,7 @@ from tests.support.processes import Spawner, wait_for
 from tests.support.visitors import KEY
 
 OF_BOTH = ["healthz", "readyz", "openapi.json"]
-OF_OPERATORS = ["", "page/page.js", "ring", "ring/layout", "versions", "stats", "history", "events", "metrics"]
+OF_OPERATORS = ["", "page/page.js", "ring", "ring/layout", "versions", "stats", "history", "events", "hot", "metrics"]
 
 
 def ask(port: int, path: str, method: str = "GET", body: bytes = b"") -> requests.Response:

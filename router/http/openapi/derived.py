@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 Schema = dict[str, Any]
 
-_PLAIN: Final[dict[Any, str]] = {str: "string", int: "integer", float: "number", NoneType: "null"}
+_PLAIN: Final[dict[Any, str]] = {str: "string", bool: "boolean", int: "integer", float: "number", NoneType: "null"}
 
 
 def reference(name: str) -> Schema:

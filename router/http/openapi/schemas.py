@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from ringkv.router.figures.hottest import HotKey, Hottest
 from ringkv.router.figures.values import Figures, ShardFigures
 from ringkv.router.figures.versions import (
     ComingVersion,
@@ -202,7 +203,7 @@ SCHEMAS: Final[dict[str, Any]] = {
     "Figures": _FIGURES,
     "History": _HISTORY,
     "Layout": _LAYOUT,
-    **{kind.__name__: derived(kind) for kind in VERSIONS},
+    **{kind.__name__: derived(kind) for kind in (*VERSIONS, HotKey, Hottest)},
     "Ring": _RING,
     "ShardFigures": _SHARD,
     "Values": _VALUES,

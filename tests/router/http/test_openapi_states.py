@@ -22,7 +22,7 @@ from tests.support.http import Response, fetch
 from tests.support.router import Router, Serve
 
 KEY = random_keys(1, seed=14)[0].decode()
-ANSWERED = ["/ring", "/versions", "/stats", "/history", "/events", "/ring/layout"]
+ANSWERED = ["/ring", "/versions", "/stats", "/history", "/events", "/hot", "/ring/layout"]
 
 
 async def document(router: Router) -> dict[str, Any]:
@@ -70,7 +70,7 @@ async def test_without_a_ring_every_answer_is_as_documented(serve: Serve, path: 
     router = await serve()
     router.lookups.topology = None
     answer = await router(path.replace("{key}", KEY))
-    assert answer.status == (200 if path in {"/ring", "/versions", "/stats", "/history", "/events"} else 503)
+    assert answer.status == (200 if path in {"/ring", "/versions", "/stats", "/history", "/events", "/hot"} else 503)
     assert differences(await document(router), path, answer) == []
 
 

@@ -1,0 +1,79 @@
+"""The keys that are asked for most, of all workers of a router, told through files as their events are."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from heapq import nlargest
+from pathlib import Path
+from typing import Any
+
+from ringkv.router.lookup.hot import HotValues
+from ringkv.router.policy import HOT_SAMPLE, HOT_TOLD
+
+
+@dataclass(frozen=True, slots=True)
+class HotKey:
+    """Of a key about so many `requests` were counted; `kept` says whether a router process has its value at hand."""
+
+    key: str
+    requests: int
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hottest:
+    """The keys that were asked for most in the last `seconds`, one to two minutes, the hottest first."""
+
+    seconds: float
+    keys: tuple[HotKey, ...]
+
+
+class HotKeys:
+    """`file` is where this worker writes its own, `others` are the other workers' files; one worker has none."""
+
+    def __init__(self, hot: HotValues, file: Path | None = None, others: tuple[Path, ...] = ()) -> None:
+        self._hot = hot
+        self._file = file
+        self._others = others
+
+    def all(self) -> Hottest:
+        """Those of all workers."""
+        return _together([self._own(), *map(_read, self._others)])
+
+    def write(self) -> None:
+        """Tell the other workers."""
+        if self._file is not None:
+            # Replaced in one step: a reader sees the old file or the new one, never a part.
+            new = self._file.with_suffix(".new-hot")
+            new.write_text(json.dumps(asdict(self._own())))
+            new.replace(self._file)
+
+    def _own(self) -> Hottest:
+        hot = self._hot
+        seconds, counts = hot.top.counted()
+        keys = nlargest(HOT_TOLD, counts, key=counts.__getitem__)
+        return Hottest(
+            round(seconds, 1), tuple(HotKey(key.decode(), HOT_SAMPLE * counts[key], key in hot) for key in keys)
+        )
+
+
+def _together(parts: Iterable[Hottest]) -> Hottest:
+    """What several workers tell, summed up by key."""
+    seconds = 0.0
+    found: dict[str, HotKey] = {}
+    for part in parts:
+        seconds = max(seconds, part.seconds)
+        for each in part.keys:
+            before = found.get(each.key, HotKey(each.key, 0, kept=False))
+            found[each.key] = HotKey(each.key, before.requests + each.requests, before.kept or each.kept)
+    hottest = sorted(found.values(), key=lambda each: (-each.requests, each.key))
+    return Hottest(seconds, tuple(hottest[:HOT_TOLD]))
+
+
+def _read(file: Path) -> Hottest:
+    """What a worker has told; nothing where it has not yet."""
+    try:
+        told: dict[str, Any] = json.loads(file.read_text())
+    except FileNotFoundError:
+        return Hottest(0.0, ())
+    return Hottest(told["seconds"], tuple(HotKey(**each) for each in told["keys"]))
