@@ -180,21 +180,25 @@ sample finds what the other workers have written as old as the next one does."""
 
 HOT_MEMORY: Final = 64 << 20
 """Bytes for values that are asked for again and again, of all processes of a router together, unless `--hot-memory`
-says otherwise: some 240,000 values of 60 bytes, beside the 50 MB that a process needs anyway."""
+says otherwise: some 220,000 values of 60 bytes, beside the 50 MB that a process needs anyway."""
 
 HOT_VALUE: Final = 64 << 10
 """Bytes of the largest value that is kept there: a larger one costs more to write than to fetch."""
 
-HOT_ENTRY: Final = 200
-"""Bytes that a kept value takes beside its own: the objects of key and value, their places in a dict and a queue."""
+HOT_ENTRY: Final = 240
+"""Bytes that a kept value takes beside its own: the objects of key and value, their places in a dict, a queue and a
+set."""
 
-HOT_SAMPLE: Final = 4
-"""One of so many answers is looked at closely. With one of 2, Zipf's keys have 3 % more hits, and uniform ones pay
-twice."""
+HOT_SAMPLE: Final = 2
+"""One of so many answers of shards is looked at closely. With all of them Zipf's keys have 5 % more hits, and even ones
+pay twice; with one of 4 they have 4 % less."""
+
+HOT_MARKS: Final = 8
+"""One of so many hits is counted, and marks its key: more would cost a hit more than it tells."""
 
 HOT_SEEN: Final = 1 << 16
-"""Keys of such answers that are remembered, as fingerprints of 8 bytes: at 60,000 a second those of 4 s without any
-hit, and of longer the more hits there are. A power of two."""
+"""Keys of answers that are remembered, as fingerprints of 8 bytes: at 60,000 a second those of 2 s without any hit, and
+of longer the more hits there are. A power of two."""
 
 HOT_CHANCES: Final = 32
 """Values that are spared for being asked for lately before one goes for a new one: what that may cost at most."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ringkv.router.lookup.hot import HotValues
-from ringkv.router.policy import HOT_SAMPLE, HOT_TOLD
+from ringkv.router.policy import HOT_TOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,7 @@ class HotKeys:
         hot = self._hot
         seconds, counts = hot.top.counted()
         keys = nlargest(HOT_TOLD, counts, key=counts.__getitem__)
-        return Hottest(
-            round(seconds, 1), tuple(HotKey(key.decode(), HOT_SAMPLE * counts[key], key in hot) for key in keys)
-        )
+        return Hottest(round(seconds, 1), tuple(HotKey(key.decode(), counts[key], key in hot) for key in keys))
 
 
 def _together(parts: Iterable[Hottest]) -> Hottest:

@@ -21,7 +21,7 @@ from typing import Final
 
 from ringkv.router.lookup.counters import Counters
 from ringkv.router.lookup.top import TopKeys
-from ringkv.router.policy import HOT_CHANCES, HOT_ENTRY, HOT_SAMPLE, HOT_SEEN, HOT_VALUE
+from ringkv.router.policy import HOT_CHANCES, HOT_ENTRY, HOT_MARKS, HOT_SAMPLE, HOT_SEEN, HOT_VALUE
 
 _PLACES: Final = HOT_SEEN - 1
 
@@ -63,20 +63,20 @@ class HotValues:
         counters.hits += 1
         self._hits_to_skip -= 1
         if self._hits_to_skip < 0:
-            self._hits_to_skip = _pause()
+            self._hits_to_skip = _pause(HOT_MARKS)
             self._marked.add(key)
-            self.top.count(key)
+            self.top.count(key, HOT_MARKS)
         return value
 
     def look(self, key: bytes, value: bytes | None, dataset_id: str) -> None:
         """Look closely at an answer of a shard, None where its dataset does not hold the key."""
-        self.skip = _pause()
+        self.skip = _pause(HOT_SAMPLE)
         fingerprint = hash(key)  # salted by Python: nobody outside can make two keys alike
         place = fingerprint & _PLACES
         if self._seen[place] != fingerprint:
             self._seen[place] = fingerprint
             return
-        self.top.count(key)
+        self.top.count(key, HOT_SAMPLE)
         if value is not None and len(value) <= HOT_VALUE and dataset_id == self.dataset_id and key not in self._values:
             self._keep(key, value)
 
@@ -113,6 +113,6 @@ class HotValues:
             self.bytes -= len(self._values.pop(oldest)) + HOT_ENTRY
 
 
-def _pause() -> int:
+def _pause(one_of: int) -> int:
     """How many to pass over until the next one, at random: no pattern of requests escapes."""
-    return int((2 * HOT_SAMPLE - 1) * random())  # noqa: S311 - what is sampled is no secret
+    return int((2 * one_of - 1) * random())  # noqa: S311 - what is sampled is no secret

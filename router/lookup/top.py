@@ -20,19 +20,19 @@ class _Window:
     too_many: dict[bytes, int] = field(default_factory=dict)  # what a key may have been counted too often
     heap: list[tuple[int, bytes]] = field(default_factory=list)  # of each key a count that it had once
 
-    def count(self, key: bytes) -> None:
+    def count(self, key: bytes, times: int) -> None:
         counts = self.counts
         if key in counts:
-            counts[key] += 1
+            counts[key] += times
         elif len(counts) < HOT_COUNTED:
-            counts[key] = 1
-            heappush(self.heap, (1, key))
+            counts[key] = times
+            heappush(self.heap, (times, key))
         else:
             least, coldest = self._coldest()
             del counts[coldest]
             self.too_many.pop(coldest, None)
-            counts[key], self.too_many[key] = least + 1, least
-            heapreplace(self.heap, (least + 1, key))
+            counts[key], self.too_many[key] = least + times, least
+            heapreplace(self.heap, (least + times, key))
 
     def _coldest(self) -> tuple[int, bytes]:
         heap, counts = self.heap, self.counts
@@ -52,9 +52,9 @@ class TopKeys:
         self._clock = clock
         self._now = self._before = _Window(clock())
 
-    def count(self, key: bytes) -> None:
+    def count(self, key: bytes, times: int = 1) -> None:
         self._turn()
-        self._now.count(key)
+        self._now.count(key, times)
 
     def counted(self) -> tuple[float, dict[bytes, int]]:
         """The seconds since the beginning of what is counted, and how often each key was, at least."""
