@@ -27,11 +27,12 @@ from bench.report import report
 from bench.sample import Sampler
 from bench.scaling import grow
 from bench.serving import Scale, serve
+from bench.skew import skew
 from bench.startup import start_up
 from bench.tls import encrypt
 
-NEEDS_WRK: Final = ("serve", "redis", "mget", "cluster", "scaling", "tls")
-STEPS: Final = ("memory", "lookup", "startup", "pack", "serve", "redis", "mget", "cluster")
+NEEDS_WRK: Final = ("serve", "skew", "redis", "mget", "cluster", "scaling", "tls")
+STEPS: Final = ("memory", "lookup", "startup", "pack", "serve", "skew", "redis", "mget", "cluster")
 OPTIONAL_STEPS: Final = ("growth", "scaling", "tls")
 DATASET_STEPS: Final = ("disk", "large", "remote")
 """Commands of their own: they are about one dataset, which is large."""
@@ -200,6 +201,7 @@ def compare(  # noqa: PLR0913, PLR0917 - click passes by name
                 "startup": lambda found: start_up(data, rounds, folder, quiet, found),
                 "pack": lambda found: pack(data, rounds, folder, quiet, found),
                 "serve": lambda found: serve(peers, data, scale, folder, quiet, found),
+                "skew": lambda found: skew(data, scale, folder, quiet, found),
                 "redis": lambda found: pipeline(data, scale, folder, quiet, found),
                 "mget": lambda found: batches(data, scale, folder, quiet, found),
                 "cluster": lambda found: direct.direct(data, scale, folder / "cluster", quiet, found),

@@ -15,6 +15,7 @@ from bench.pack import REDIS as REDIS_PIPE
 from bench.pack import SORT
 from bench.redis import CONNECTIONS, DEPTH, HTTP, REDIS_PORT
 from bench.remote import CURL, LOCAL
+from bench.skew import WITHOUT
 
 NGINX: Final = "nginx + 3 memcached"
 WEBDIS: Final = "webdis + Redis"
@@ -66,6 +67,16 @@ def _beside(theirs: str, quantity: str) -> Callable[[Figures], float | None]:
 
     def figure(figures: Figures) -> float | None:
         return figures.ratio(quantity, RINGKV, theirs, max(figures.points(RINGKV, quantity), default=0))
+
+    return figure
+
+
+def _drawn(draw: str) -> Callable[[Figures], float | None]:
+    """Requests a second for keys drawn so, against those for keys drawn evenly."""
+
+    def figure(figures: Figures) -> float | None:
+        found, even = figures.median(RINGKV, f"rate {draw}"), figures.median(RINGKV, "rate even")
+        return found / even if found and even else None
 
     return figure
 
@@ -148,6 +159,13 @@ CRITERIA: Final = (
     Criterion("GETs/s of three shards against their router over HTTP", _direct(HTTP, "rate"), least=1.8),
     Criterion("CPU a GET of three shards against their router over HTTP", _direct(HTTP, "cpu"), most=0.6),
     Criterion("p50 of a shard against the router over HTTP, 1 connection", _direct(HTTP, "p50", at=1), most=0.7),
+    Criterion("requests/s for Zipf's keys (0.99) against even ones, 64 connections", _drawn("zipf"), least=1.35),
+    Criterion("requests/s for one hot key against even ones, 64 connections", _drawn("one"), least=1.5),
+    Criterion(
+        f"requests/s for even keys against {WITHOUT}, 64 connections",
+        lambda figures: figures.ratio("rate even", RINGKV, WITHOUT),
+        least=0.98,
+    ),
     # The result depends on how memory that forked processes share is counted: all three ways are shown.
     Criterion("packed file and anonymous memory of all shards (PSS) against Redis", _memory("held"), most=0.8),
     Criterion("the same, pages that processes share counted in each shard", _memory("held, each"), most=0.8),

@@ -11,8 +11,9 @@ from bench.sample import Sampler
 
 KEY_BYTES: Final = 36
 
-SAMPLE: Final = 100_000
-"""Keys that a load asks for: far more than any processor caches, and a file that wrk reads in a moment."""
+SAMPLE: Final = 1_000_000
+"""Keys that a load asks for: of a million pairs all of them, which neither a processor nor a router can cache, and a
+file that wrk reads in a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Data:
 def prepare(folder: Path, pairs: int) -> Data:
     """Generate and pack, unless that was done before."""
     text = generate(folder, pairs)
-    data = Data(pairs, text, folder / f"{pairs}.dataset", folder / f"{pairs}.keys")
+    data = Data(pairs, text, folder / f"{pairs}.dataset", folder / f"{pairs}.asked")
     if not data.packed.exists():
         run(sys.executable, "-m", "ringkv", "pack", data.text, data.packed)
     if not data.keys.exists():

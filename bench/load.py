@@ -1,4 +1,4 @@
-"""One measurement: a client asks for random keys for some seconds, while the kernel counts what that costs."""
+"""One measurement: a client asks for drawn keys for some seconds, while the kernel counts what that costs."""
 
 import json
 import resource
@@ -8,12 +8,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from bench.errors import BenchmarkFailed
 from bench.usage import busy_seconds, cpu_seconds
 
 SCRIPT: Final = Path(__file__).with_name("load.lua")
+
+Draw = Literal["even", "zipf", "one"]
+"""How keys are drawn: evenly, by Zipf's law with exponent 0.99, or one and the same again and again."""
 
 PATIENCE: Final = 60.0
 """Seconds that a client may take longer than it was asked to."""
@@ -58,14 +61,21 @@ def installed() -> bool:
     return shutil.which("wrk") is not None
 
 
-def measure(  # noqa: PLR0913 - where, what, how many, how long, of whom, and the seed
-    endpoint: Endpoint, keys: Path, *, connections: int, seconds: float, pids: Callable[[], list[int]], seed: int = 1
+def measure(  # noqa: PLR0913 - where, what, how many, how long, of whom, the seed, and which
+    endpoint: Endpoint,
+    keys: Path,
+    *,
+    connections: int,
+    seconds: float,
+    pids: Callable[[], list[int]],
+    seed: int = 1,
+    draw: Draw = "even",
 ) -> Measured:
     """Load the endpoint with wrk. Raises BenchmarkFailed when nothing comes back."""
     # One thread for every peer: on two processors a second one would take what the server needs.
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{max(1, round(seconds))}s"]
     command += ["--timeout", "10s", "--script", str(SCRIPT), f"{endpoint.scheme}://127.0.0.1:{endpoint.port}/"]
-    command += ["--", str(keys), endpoint.prefix, endpoint.suffix, str(seed)]
+    command += ["--", str(keys), endpoint.prefix, endpoint.suffix, str(seed), draw]
     return measure_with(command, connections=connections, seconds=seconds, pids=pids)
 
 

@@ -14,6 +14,7 @@ from bench.figures import RINGKV, Figures
 from bench.peers.all import PEERS
 from bench.peers.cluster import RedisCluster
 from bench.pictures import write_pictures
+from bench.skew import DRAWS, WITHOUT
 from bench.tls import with_tls
 
 INTRODUCTION: Final = """\
@@ -21,7 +22,7 @@ INTRODUCTION: Final = """\
 
 Written by `make bench`. Everything ran on one machine, on the loopback interface, in turn and interleaved; each
 figure is the median of its rounds, each ratio that of two medians. `wrk` asks with one thread, which is one of the
-machine's processors, for keys drawn evenly from 100,000 that are in the data; answers of every peer were compared
+machine's processors, for keys drawn evenly from a million that are in the data; answers of every peer were compared
 with the data file first. *CPU* is the user and system time of all server processes, from `/proc/<pid>/stat`. *others*
 is how many processors were busy with neither the server nor `wrk`: much of it spoils a figure.
 """
@@ -74,6 +75,7 @@ def _sections(figures: Figures) -> Iterable[tuple[str, Rows]]:
         yield "All of it", _details(figures, points)
     for title, rows in (
         ("Shards asked directly", _direct(figures)),
+        ("Keys that are asked for unevenly", _skewed(figures)),
         ("Memory for the same pairs", _memory(figures)),
         ("Start, pack, look up", _times(figures)),
         ("Growth", _growth(figures)),
@@ -130,6 +132,24 @@ def _direct(figures: Figures) -> Rows:
                     for quantity, form, scale in MEASURED
                 ]
                 rows.append((subject, str(at), str(depth), *cells))
+    return rows
+
+
+def _skewed(figures: Figures) -> Rows:
+    rows: Rows = [("keys", "requests/s", f"requests/s, {WITHOUT}", "ratio", "p99 ms", "CPU µs a request")]
+    for draw, text in DRAWS.items():
+        quantity = f"rate {draw}"
+        if (found := figures.median(RINGKV, quantity)) is not None:
+            rows.append(
+                (
+                    text,
+                    _number(found, "{:,.0f}"),
+                    _number(figures.median(WITHOUT, quantity), "{:,.0f}"),
+                    _number(figures.ratio(quantity, RINGKV, WITHOUT), "{:.2f}x"),
+                    _number(figures.median(RINGKV, f"p99 {draw}"), "{:.3f}", 1e3),
+                    _number(figures.median(RINGKV, f"cpu {draw}"), "{:.1f}", 1e6),
+                )
+            )
     return rows
 
 

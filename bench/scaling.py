@@ -47,7 +47,8 @@ def _requests(  # noqa: PLR0913, PLR0917 - of what, by how many, how long, where
 ) -> None:
     axis, at = place
     with Processes(folder / "scaling") as processes:
-        endpoint = Ringkv(shards).start(data, processes)
+        # A small dataset would be kept whole by the router, and nothing be asked of the shards.
+        endpoint = Ringkv(shards, "--hot-memory", "0").start(data, processes)
         once = partial(measure, endpoint, data.keys, connections=CONNECTIONS, pids=processes.pids)
         once(seconds=1)
         found = quiet.measured(partial(once, seconds=scale.seconds))

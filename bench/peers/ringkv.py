@@ -13,10 +13,11 @@ from bench.processes import Processes
 class Ringkv:
     needs: Mapping[str, str] = {}
 
-    def __init__(self, shards: int = 3) -> None:
+    def __init__(self, shards: int = 3, *options: str) -> None:
         self.name = "ringkv"
         self.setup = f"`ringkv up`: {shards} shards on Unix sockets and a router, all in Python"
         self._shards = shards
+        self._options = options
 
     def start(self, data: Data, processes: Processes) -> Endpoint:
         return self._start(data, processes, "")[0]
@@ -32,7 +33,7 @@ class Ringkv:
         return endpoint, int(ready[2])
 
     def _start(self, data: Data, processes: Processes, told: str, *options: str) -> tuple[Endpoint, re.Match[str]]:
-        command = [sys.executable, "-m", "ringkv", "up", str(data.packed), "--port", "0", *options]
+        command = [sys.executable, "-m", "ringkv", "up", str(data.packed), "--port", "0", *self._options, *options]
         processes.start("ringkv", *command, "--shards", str(self._shards))
         log = processes.folder / "ringkv.log"
         pattern = rf"ready on http://127\.0\.0\.1:(\d+){told}\n"
