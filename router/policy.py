@@ -190,8 +190,13 @@ HOT_ENTRY: Final = 240
 set."""
 
 HOT_SAMPLE: Final = 2
-"""One of so many answers of shards is looked at closely. With all of them Zipf's keys have 5 % more hits, and even ones
-pay twice; with one of 4 they have 4 % less."""
+HOT_SAMPLE_MAX: Final = 16
+"""One of so many answers of shards is looked at closely: of 2 while many keys were seen lately, of 16 while hardly any
+was, so that keys that are asked for evenly do not pay. With all of them Zipf's keys would have 5 % more hits."""
+
+HOT_SLOWER: Final = 1.06
+"""The factor for each key that was not seen lately; one that was halves the distance. They balance where 8 % were seen:
+of a million keys that are asked for evenly HOT_SEEN are less, of Zipf's it is 13 %."""
 
 HOT_MARKS: Final = 8
 """One of so many hits is counted, and marks its key: more would cost a hit more than it tells."""

@@ -21,7 +21,16 @@ from typing import Final
 
 from ringkv.router.lookup.counters import Counters
 from ringkv.router.lookup.top import TopKeys
-from ringkv.router.policy import HOT_CHANCES, HOT_ENTRY, HOT_MARKS, HOT_SAMPLE, HOT_SEEN, HOT_VALUE
+from ringkv.router.policy import (
+    HOT_CHANCES,
+    HOT_ENTRY,
+    HOT_MARKS,
+    HOT_SAMPLE,
+    HOT_SAMPLE_MAX,
+    HOT_SEEN,
+    HOT_SLOWER,
+    HOT_VALUE,
+)
 
 _PLACES: Final = HOT_SEEN - 1
 
@@ -41,6 +50,7 @@ class HotValues:
         self._room = room
         self._counters = counters
         self._hits_to_skip = 0
+        self._one_of: float = HOT_SAMPLE
         self._values: dict[bytes, bytes] = {}
         self._order: deque[bytes] = deque()  # the keys of the values, the oldest first
         self._marked: set[bytes] = set()  # those that were asked for since they came, or were spared
@@ -70,13 +80,16 @@ class HotValues:
 
     def look(self, key: bytes, value: bytes | None, dataset_id: str) -> None:
         """Look closely at an answer of a shard, None where its dataset does not hold the key."""
-        self.skip = _pause(HOT_SAMPLE)
         fingerprint = hash(key)  # salted by Python: nobody outside can make two keys alike
         place = fingerprint & _PLACES
         if self._seen[place] != fingerprint:
             self._seen[place] = fingerprint
+            self._one_of = min(HOT_SAMPLE_MAX, HOT_SLOWER * self._one_of)
+            self.skip = _pause(self._one_of)
             return
-        self.top.count(key, HOT_SAMPLE)
+        self.top.count(key, round(self._one_of))
+        self._one_of = max(HOT_SAMPLE, self._one_of / 2)
+        self.skip = _pause(self._one_of)
         if value is not None and len(value) <= HOT_VALUE and dataset_id == self.dataset_id and key not in self._values:
             self._keep(key, value)
 
@@ -113,6 +126,6 @@ class HotValues:
             self.bytes -= len(self._values.pop(oldest)) + HOT_ENTRY
 
 
-def _pause(one_of: int) -> int:
+def _pause(one_of: float) -> int:
     """How many to pass over until the next one, at random: no pattern of requests escapes."""
     return int((2 * one_of - 1) * random())  # noqa: S311 - what is sampled is no secret
