@@ -191,6 +191,10 @@ class Cluster:
         return Process(name, [*command, "--listen", place.address, "--name", name], self.folder / f"{at or name}.log")
 
     @property
+    def urls(self) -> list[str]:
+        return [router.url for router in self.routers]
+
+    @property
     def router(self) -> Router:
         return self.routers[0]
 

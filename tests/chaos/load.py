@@ -57,7 +57,14 @@ class Load:
     """The requests that are due, the connections that are free, and the rows of what was measured."""
 
     def __init__(
-        self, lines: list[bytes], targets: list[tuple[str, int]], connections: int, most: int, *, versioned: bool
+        self,
+        lines: list[bytes],
+        targets: list[tuple[str, int]],
+        connections: int,
+        most: int,
+        *,
+        patience: float,
+        versioned: bool,
     ) -> None:
         self.targets = targets
         self.versioned = versioned
@@ -68,6 +75,7 @@ class Load:
         self._lines = lines
         self._connections = connections
         self._most = most
+        self._patience = patience
         self._opened = 0
         self._connecting: set[asyncio.Task[None]] = set()
         self._random = random.Random(1)
@@ -87,6 +95,7 @@ class Load:
                 self.waiting.append(self._request(start + issued / rate, issued))
                 self.owed += 1
                 issued += 1
+            self._lose_patience(now)
             self.send()
             await asyncio.sleep(TICK)
         await self._settle()
@@ -116,6 +125,12 @@ class Load:
         else:
             self.record(request, Outcome.FAILED, router)
 
+    def _lose_patience(self, now: float) -> None:
+        """Leave the routers that owe an answer for too long: what they owe is asked elsewhere."""
+        late = {each.router for each in self.busy if now - each.asked > self._patience}
+        for connection in [each for each in (*self.busy, *self.idle) if each.router in late]:
+            connection.leave()
+
     def _request(self, due: float, number: int) -> Request:
         if number % ABSENT == ABSENT - 1:
             return Request(due, str(UUID(int=self._random.getrandbits(128), version=4)).encode(), None)
@@ -127,7 +142,8 @@ class Load:
         router = number % len(self.targets)
         while True:
             try:
-                await loop.create_connection(lambda: Connection(self, number, router), *self.targets[router])
+                async with asyncio.timeout(self._patience):
+                    await loop.create_connection(lambda: Connection(self, number, router), *self.targets[router])
             except OSError:
                 await asyncio.sleep(RECONNECT)
             else:
@@ -136,6 +152,7 @@ class Load:
     async def _settle(self) -> None:
         end = clock() + LAST_ANSWERS
         while self.owed and clock() < end:
+            self._lose_patience(clock())
             self.send()
             await asyncio.sleep(TICK)
         for task in self._connecting:
@@ -153,6 +170,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, load: Load, number: int, router: int) -> None:
         self.router = router
         self.request: Request | None = None
+        self.asked = 0.0
         self._load = load
         self._number = number
         self._received = b""
@@ -163,9 +181,16 @@ class Connection(asyncio.Protocol):
 
     def ask(self, request: Request) -> None:
         self.request = request
+        self.asked = clock()
         self._load.busy.add(self)
         request.sent += 1
         self._transport.write(b"GET /%b HTTP/1.1\r\nHost: ringkv\r\n\r\n" % request.key)
+
+    def leave(self) -> None:
+        """Ask and wait no more."""
+        if self.request is None:
+            self._load.idle.remove(self)
+        self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -186,7 +211,7 @@ class Connection(asyncio.Protocol):
         if request is not None:
             load.busy.discard(self)
             load.unanswered(request, self.router)
-        else:
+        elif self in load.idle:
             load.idle.remove(self)
         load.reconnect(self._number)
 
@@ -222,9 +247,18 @@ async def _until_told(load: Load, rate: float) -> Measured:
 @click.option("--rate", type=float, default=2100.0, show_default=True, help="Requests a second.")
 @click.option("--connections", type=int, default=64, show_default=True)
 @click.option("--most", type=int, default=64, show_default=True, help="Connections, where none is free.")
+@click.option("--patience", type=float, default=60.0, show_default=True, help="Seconds; then another router is asked.")
 @click.option("--versioned", is_flag=True, help="Values begin with a version, which DATA does not have.")
 def main(  # noqa: PLR0917 - click passes by name
-    data: Path, urls: tuple[str, ...], output: Path, rate: float, connections: int, most: int, *, versioned: bool
+    data: Path,
+    urls: tuple[str, ...],
+    output: Path,
+    rate: float,
+    connections: int,
+    most: int,
+    patience: float,
+    *,
+    versioned: bool,
 ) -> None:
     """Load the routers at `--url` until SIGTERM, then write what was measured."""
     lines = data.read_bytes().removesuffix(b"\n").split(b"\n")
@@ -233,7 +267,8 @@ def main(  # noqa: PLR0917 - click passes by name
     gc.freeze()
     targets = [(host, int(port)) for host, _, port in (url.rpartition(":") for url in urls)]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        measured = runner.run(_until_told(Load(lines, targets, connections, most, versioned=versioned), rate))
+        load = Load(lines, targets, connections, most, patience=patience, versioned=versioned)
+        measured = runner.run(_until_told(load, rate))
     measured.write(output)
 
 

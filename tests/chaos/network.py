@@ -30,11 +30,12 @@ def usable() -> bool:
 
 
 class Network:
-    """A hub, and a namespace for each name, connected to it."""
+    """A hub, and a namespace for each name, connected to it; `hub` is the hub's own address."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._prefix = f"ringkv-{os.getpid()}"
         self._hub = f"{self._prefix}-hub"
+        self.hub = "10.9.0.1"
         self._addresses = {name: f"10.9.0.{number}" for number, name in enumerate(names, start=11)}
 
     def __enter__(self) -> Self:
@@ -49,13 +50,13 @@ class Network:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # The interfaces and rules inside go with their namespace.
-        for namespace in (self._hub, *map(self._namespace, self._addresses)):
+        for namespace in (self._hub, *map(self.namespace, self._addresses)):
             subprocess.run(["ip", "netns", "delete", namespace], check=False, capture_output=True)
 
     @property
     def places(self) -> dict[str, Place]:
         return {
-            name: Place(f"{address}:{PORT}", ("ip", "netns", "exec", self._namespace(name)))
+            name: Place(f"{address}:{PORT}", ("ip", "netns", "exec", self.namespace(name)))
             for name, address in self._addresses.items()
         }
 
@@ -77,25 +78,43 @@ class Network:
     def reconnect(self, name: str) -> None:
         self._firewall(name, "--delete")
 
+    def unplug(self, name: str) -> None:
+        """Take its cable away, with both ends and for good: nothing inside can be reached or reach anything."""
+        _ip(self._hub, f"link delete {self._port(name)}")
+
+    def renew(self, name: str) -> None:
+        """A namespace without anything, in the place of the one that was unplugged."""
+        _run("ip", "netns", "delete", self.namespace(name))
+        self._connect(name)
+
+    def namespace(self, name: str) -> str:
+        return f"{self._prefix}-{name}"
+
+    def address(self, name: str) -> str:
+        return self._addresses[name]
+
     def _firewall(self, name: str, action: str) -> None:
         for chain in ("INPUT", "OUTPUT"):
-            _run("ip", "netns", "exec", self._namespace(name), "iptables", action, chain, "--jump", "DROP")
+            _run("ip", "netns", "exec", self.namespace(name), "iptables", action, chain, "--jump", "DROP")
 
-    def _namespace(self, name: str) -> str:
-        return f"{self._prefix}-{name}"
+    def _port(self, name: str) -> str:
+        return f"port{self._addresses[name].rpartition('.')[2]}"
 
     def _build(self) -> None:
         self._add(self._hub)
         _ip(self._hub, "link add hub type bridge")
-        _ip(self._hub, "address add 10.9.0.1/24 dev hub")
+        _ip(self._hub, f"address add {self.hub}/24 dev hub")
         _ip(self._hub, "link set hub up")
-        for number, (name, address) in enumerate(self._addresses.items()):
-            namespace = self._namespace(name)
-            self._add(namespace)
-            _ip(self._hub, f"link add port{number} type veth peer name uplink netns {namespace}")
-            _ip(self._hub, f"link set port{number} master hub up")
-            _ip(namespace, f"address add {address}/24 dev uplink")
-            _ip(namespace, "link set uplink up")
+        for name in self._addresses:
+            self._connect(name)
+
+    def _connect(self, name: str) -> None:
+        namespace, port = self.namespace(name), self._port(name)
+        self._add(namespace)
+        _ip(self._hub, f"link add {port} type veth peer name uplink netns {namespace}")
+        _ip(self._hub, f"link set {port} master hub up")
+        _ip(namespace, f"address add {self._addresses[name]}/24 dev uplink")
+        _ip(namespace, "link set uplink up")
 
     def _add(self, namespace: str) -> None:
         _run("ip", "netns", "add", namespace)

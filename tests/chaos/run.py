@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from tests.chaos.cluster import PATIENCE, Cluster
+from tests.chaos.cluster import PATIENCE
 from tests.chaos.measured import Measured
 
 CONNECTIONS: Final = 64
+
+LONG: Final = 60.0
+"""Seconds: longer than any router lets wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +67,37 @@ class Run:
         return self.measured
 
 
+class Routed(Protocol):
+    """What can be loaded: where its routers answer, `host:port` each, and where a log may lie."""
+
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def urls(self) -> list[str]: ...
+
+
 @contextmanager
 def under_load(
-    cluster: Cluster, data: Path, scale: Scale, most: int = CONNECTIONS, *, versioned: bool = False
+    cluster: Routed,
+    data: Path,
+    scale: Scale,
+    most: int = CONNECTIONS,
+    *,
+    patience: float = LONG,
+    versioned: bool = False,
 ) -> Iterator[Run]:
     """Load all routers of the cluster while the body runs; then `result` is there.
 
-    `versioned` values begin with a number, which those of `data` do not have.
+    A router that does not answer within `patience` seconds is left for another. `versioned` values begin with a number,
+    which those of `data` do not have.
     """
     run = Run()
     output, log = cluster.folder / "load.npz", cluster.folder / "load.log"
     command = [sys.executable, "-m", "tests.chaos.load", str(data), "--output", str(output)]
-    command += [f"--url={router.url}" for router in cluster.routers]
+    command += [f"--url={url}" for url in cluster.urls]
     command += ["--rate", str(scale.rate), "--connections", str(CONNECTIONS), "--most", str(most)]
+    command += ["--patience", str(patience)]
     command += ["--versioned"] * versioned
     with log.open("wb") as errors, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as load:
         try:

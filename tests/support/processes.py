@@ -24,12 +24,12 @@ PATIENCE = 90.0
 """Seconds after which what was waited for is not going to happen, also on a busy machine."""
 
 
-def wait_for(what: Callable[[], T | None], reason: str = "", patience: float = PATIENCE) -> T:
-    """What `what` returns, as soon as that is true."""
+def wait_for(what: Callable[[], T | None], reason: str = "", patience: float = PATIENCE, pause: float = 0.01) -> T:
+    """What `what` returns, as soon as that is true. It is asked every `pause` seconds."""
     until = time.monotonic() + patience
     while not (found := what()):
         assert time.monotonic() < until, reason or f"{what} did not come true"
-        time.sleep(0.01)
+        time.sleep(pause)
     return found
 
 

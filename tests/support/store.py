@@ -43,9 +43,10 @@ KEYS: Final = """{"identities": [{"name": "tests", "actions": ["Admin"],
 
 
 class StoreServer:
-    """A server of its own on free ports, with all that it writes in a folder of its own."""
+    """A server of its own on free ports of one address, with all that it writes in a folder of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self._host = host
         self._folder = Path(tempfile.mkdtemp(prefix="rkv-store-", dir="/tmp"))
         self._process: subprocess.Popen[bytes] | None = None
         (self._folder / "s3.json").write_text(KEYS)
@@ -62,17 +63,17 @@ class StoreServer:
     def env(self) -> dict[str, str]:
         """What its users have in their environment."""
         return {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.ports['s3.port']}",
+            "AWS_ENDPOINT_URL": f"http://{self._host}:{self.ports['s3.port']}",
             "AWS_ACCESS_KEY_ID": "tests",
             "AWS_SECRET_ACCESS_KEY": "not a secret",
             "AWS_REGION": "us-east-1",
-            "NO_PROXY": "127.0.0.1",
+            "NO_PROXY": self._host,
         }
 
     @property
     def web(self) -> str:
         """Where the same objects can be read from by plain HTTP: this, and then the bucket and the name."""
-        return f"http://127.0.0.1:{self.ports['filer.port']}/buckets"
+        return f"http://{self._host}:{self.ports['filer.port']}/buckets"
 
     def location(self) -> str:
         """The address of a prefix that nobody has used."""
@@ -83,13 +84,13 @@ class StoreServer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start(self) -> None:
-        self.ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+        self.ports = dict(zip(PORTS, _free_ports(len(PORTS), self._host), strict=True))
         data = Path(tempfile.mkdtemp(dir=self._folder))
         options = {
             **self.ports,
             "dir": data,
-            "ip": "127.0.0.1",
-            "ip.bind": "127.0.0.1",
+            "ip": self._host,
+            "ip.bind": self._host,
             "s3.config": self._folder / "s3.json",
             "s3.port.iceberg": 0,
             "s3.port.lance": 0,
@@ -122,7 +123,7 @@ class StoreServer:
                     endpoint=env["AWS_ENDPOINT_URL"],
                     access_key_id=env["AWS_ACCESS_KEY_ID"],
                     secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
-                    client_options={"allow_http": True, "proxy_excludes": "127.0.0.1"},
+                    client_options={"allow_http": True, "proxy_excludes": self._host},
                     retry_config={"max_retries": 0},
                 )
                 obstore.put(store, "up", b"")
@@ -138,12 +139,12 @@ class StoreServer:
             self._process = None
 
 
-def _free_ports(count: int) -> list[int]:
+def _free_ports(count: int, host: str) -> list[int]:
     """Ports that were free just now."""
     with ExitStack() as stack:
         ports: list[int] = []
         while len(ports) < count:
             listener = stack.enter_context(socket.socket())
-            listener.bind(("127.0.0.1", 0))
+            listener.bind((host, 0))
             ports.append(listener.getsockname()[1])
         return ports
