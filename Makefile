@@ -20,7 +20,7 @@ SEED ?= 1
 bin := .venv/bin
 code := bench client cluster dataset deploy process resp ringkv router shard tests
 
-.PHONY: help run test check format million fuzz attacks chaos spark bench large remote bench-micro screenshots clean
+.PHONY: help run test check format million fuzz attacks chaos spark swarm bench large remote bench-micro screenshots clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ chaos: .venv/.dev ## kill, hang and cut off shards under load; writes docs/chaos
 # One process: Spark and packing here are to have the same cores.
 spark: .venv/.dev ## pack PAIRS=10M on a master and two workers of Spark, and lose one of them; minutes, and 10 GB
 	PAIRS=$(PAIRS) $(bin)/python -m pytest tests/spark -m spark -p no:randomly -s
+
+# As root, with Docker: three engines in network namespaces of their own.
+swarm: .venv/.dev ## deploy on three nodes, change everything under load, and lose nodes; minutes, and 10 GB
+	$(bin)/python -m pytest tests/swarm -m swarm -p no:randomly -s
 
 # Lasts about a quarter of an hour. Peers that are not installed are left out, and named with their Debian package.
 bench: .venv/.dev ## compare with nginx + memcached and others: ROUNDS=5 SECONDS=4 BENCH="--large --scaling"; writes docs/bench.md

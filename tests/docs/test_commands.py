@@ -28,7 +28,7 @@ def without_cluster(text: str) -> str:
 EXCEPTIONS: Final[dict[str, tuple[Callable[[str], str], str]]] = {
     r"(\w+=\S+ )*docker .*": (lambda _: ":", "tests/compose/test_documents.py has an engine"),
     r"kubectl .*": (without_cluster, "tests/deploy has no cluster either: it is rendered, or made and not sent"),
-    r"make (test|check|chaos|fuzz|attacks|million|spark|bench|large|remote|bench-micro)\b.*": (
+    r"make (test|check|chaos|fuzz|attacks|million|spark|swarm|bench|large|remote|bench-micro)\b.*": (
         lambda text: text.replace("make", "make -n", 1),
         "minutes, and tests within tests: the target is there and expands",
     ),
