@@ -40,8 +40,12 @@ LEASED_BLOCK: Final = 40
 USABLE: Final = 0.9
 """Of a machine's memory: the rest is the system's."""
 
-START_SECONDS: Final = 0.65
-"""Of `ringkv up` until the first answer, without its tables: 0.68 s at a million pairs (docs/bench.md)."""
+START_SECONDS: Final = 0.61
+"""Of `ringkv up` until the first answer, without what follows: 0.68 s at a million pairs (docs/bench.md)."""
+
+PARTITION_SECONDS: Final = 17e-6
+"""Of the same for each partition, which is placed and leased: with 16,384 of them it takes 1.3 times as long as with
+4,096, whether they have two blocks or 32 (docs/operations.md)."""
 
 TABLE_RATE: Final = 1e9
 """Bytes a second of a table that is read and checked."""
@@ -120,6 +124,7 @@ def sized(  # noqa: PLR0913, PLR0917 - as the plan has options
     part = _part(data, places, replicas)
     part_lost = _part(data, _left(places), replicas)
     tables = data.blocks * BLOCK_ROW + data.partitions * PARTITION_BYTES
+    start = START_SECONDS + data.partitions * PARTITION_SECONDS + tables / TABLE_RATE
     return Sizing(
         pairs=data.pairs,
         values=data.values,
@@ -134,8 +139,8 @@ def sized(  # noqa: PLR0913, PLR0917 - as the plan has options
         part_lost=part_lost,
         memory=_memory(data, part_lost),
         cache=2 * part_lost,
-        start=START_SECONDS + tables / TABLE_RATE,
-        warm=part / warm_rate,
+        start=start,
+        warm=start + part / warm_rate,
         packing_core_seconds=data.text / PACKING_RATE,
         packing_disk=data.text + PASSES * data.dataset,
     )
