@@ -101,11 +101,14 @@ class _Record:
 
 
 class ConnectionGuard:
-    """`closed` counts the connections that were closed here, by reason. All ports of a process share one guard."""
+    """`closed` counts the connections that were closed here, by reason. All ports of a process share one guard.
 
-    def __init__(self, limits: ConnectionLimits = DEFAULT_LIMITS) -> None:
+    Of the process's memory `reserved` bytes are for something else than its clients.
+    """
+
+    def __init__(self, limits: ConnectionLimits = DEFAULT_LIMITS, reserved: int = 0) -> None:
         self.closed: dict[str, int] = dict.fromkeys(REASONS, 0)
-        self.budget = Budget(memory_of(limits.memory))
+        self.budget = Budget(memory_of(limits.memory) - reserved)
         self._limits = limits
         self._records: OrderedDict[Guarded, _Record] = OrderedDict()  # the one looked at longest ago comes first
         self._evictable: OrderedDict[Guarded, None] = OrderedDict()  # the one idle for longest comes first

@@ -16,6 +16,7 @@ from aiohttp import web
 from ringkv import __version__
 from ringkv.process.access import EVERYBODY, Access, AccessFiles
 from ringkv.process.address import Address, listen
+from ringkv.process.budget import memory_of
 from ringkv.process.connections import DEFAULT_LIMITS, ConnectionGuard, ConnectionLimits
 from ringkv.process.proxied import Proxied
 from ringkv.process.words import counted
@@ -61,11 +62,13 @@ class Worker:
 async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -> None:
     """Serve until `stop`, then until what is in flight is answered. Raises StartupError."""
     access = settings.access.open()
-    lookups = Lookups(hot_memory=settings.hot_memory // (1 + len(worker.others)))
+    # Hot values are a part of what the process may take: for its clients stays less.
+    hot_memory = min(settings.hot_memory // (1 + len(worker.others)), memory_of(settings.limits.memory) // 4)
+    lookups = Lookups(hot_memory=hot_memory)
     events = EventLog(worker.figures.stem if worker.figures else "router")
     events.note(Kind.START, f"the router has started, ringkv {__version__}")
     controller = Controller(settings.cluster, lookups, events)
-    guard = ConnectionGuard(settings.limits)
+    guard = ConnectionGuard(settings.limits, reserved=hot_memory)
     files = (worker.figures, *worker.others) if worker.figures else ()
     reporter = Reporter(lookups, controller, guard, files, access.tokens)
     redis = RedisPort(lookups, guard, lambda: controller.teller.view, access.tokens)
