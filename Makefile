@@ -42,7 +42,7 @@ million: .venv/.dev ## a million pairs, each byte for byte, and 100,000 keys tha
 fuzz: .venv/.dev ## HTTP and Redis requests, datasets and catalogs, generated and mutated: CASES=100000 of each kind from SEED=1; hours
 	CASES=$(CASES) SEED=$(SEED) $(bin)/python -m pytest tests/fuzz -n auto -o timeout=0 -o faulthandler_timeout=0
 
-attacks: .venv/.dev ## attacks beside a polite client, SECONDS=4 each, also on nginx + memcached and on Redis; minutes
+attacks: .venv/.dev ## attacks beside a polite client, SECONDS=4 each: its failures and p99, and memory; minutes
 	$(bin)/python -m tests.attacks $(SECONDS)
 
 chaos: .venv/.dev ## kill, hang and cut off shards under load; writes docs/chaos.md
