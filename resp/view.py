@@ -60,6 +60,17 @@ class ClusterView:
         return codec.bulk("".join(lines))
 
     def shards(self, *, resp3: bool) -> bytes:
+        return self._shards3 if resp3 else self._shards2
+
+    @cached_property
+    def _shards2(self) -> bytes:
+        return self._encoded_shards(resp3=False)
+
+    @cached_property
+    def _shards3(self) -> bytes:
+        return self._encoded_shards(resp3=True)
+
+    def _encoded_shards(self, *, resp3: bool) -> bytes:
         """One for each node: it is the master of what it owns."""
 
         def mapping(fields: list[tuple[bytes, bytes]]) -> bytes:
