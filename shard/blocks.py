@@ -124,9 +124,8 @@ class Blocks:
         """The blocks of a leased partition that are neither checked nor corrupt nor empty, with their rows."""
         if self.dataset.segment_of(partition) in self._doubted or partition not in self.rows:
             return []
-        entries = islice(ENTRY.iter_unpack(self.tables[partition]), self.width)
-        found = zip(self.of(partition), entries, rows_of(self.rows[partition]), strict=True)
-        return [(block, row) for block, entry, row in found if row.keys and not entry[0] and block not in self.corrupt]
+        found = zip(self.of(partition), self._checked_rows(partition), strict=True)
+        return [(block, row) for block, (row, ok) in found if row.keys and not ok and block not in self.corrupt]
 
     def read(self, block: int) -> tuple[Row, bytes]:
         """The block's row and a copy of its body, checked if that has not been done before; b"" if it has no keys.
@@ -274,9 +273,15 @@ class Blocks:
 
     def _forget(self, partition: int, table: bytearray) -> None:
         """Forget what of a leased partition was checked."""
-        known = zip(ENTRY.iter_unpack(self.tables[partition]), rows_of(self.rows[partition]), strict=True)
-        self.checked_bytes -= sum(row.size for entry, row in known if entry[3])
+        self.checked_bytes -= sum(row.size for row, ok in self._checked_rows(partition) if ok)
         self.tables[partition] = table
+
+    def _checked_rows(self, partition: int) -> Iterator[tuple[Row, bool]]:
+        """The rows of a leased partition, each with whether its block is `checked`."""
+        # Where slots have entries of their own there are more of them than blocks: the first one tells of the block.
+        entries = islice(ENTRY.iter_unpack(self.tables[partition]), self.width)
+        for row, (keys_at, *_) in zip(rows_of(self.rows[partition]), entries, strict=True):
+            yield row, bool(keys_at)
 
     def _leased_in(self, segment: int) -> list[int]:
         entry = self.dataset.manifest.segments[segment]
