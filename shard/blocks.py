@@ -280,8 +280,7 @@ class Blocks:
         """The rows of a leased partition, each with whether its block is `checked`."""
         # Where slots have entries of their own there are more of them than blocks: the first one tells of the block.
         entries = islice(ENTRY.iter_unpack(self.tables[partition]), self.width)
-        for row, (keys_at, *_) in zip(rows_of(self.rows[partition]), entries, strict=True):
-            yield row, bool(keys_at)
+        return ((row, bool(keys_at)) for row, (keys_at, *_) in zip(rows_of(self.rows[partition]), entries, strict=True))
 
     def _leased_in(self, segment: int) -> list[int]:
         entry = self.dataset.manifest.segments[segment]

@@ -143,10 +143,8 @@ class Lookups(Ledger):
     async def find(self, key: bytes, dataset_id: str | None = None) -> tuple[Reply, str | None]:
         """The same with the dataset that has answered, as `Lookup.dataset_id` is."""
         hot = self.hot
-        if dataset_id is None or dataset_id == hot.dataset_id:
-            value = hot.find(key)
-            if value is not None:
-                return value, hot.dataset_id
+        if dataset_id in {None, hot.dataset_id} and (value := hot.find(key)) is not None:
+            return value, hot.dataset_id
         done: asyncio.Future[Reply] = self._loop.create_future()
 
         def reply(outcome: Reply) -> None:
@@ -212,8 +210,7 @@ class Lookups(Ledger):
         """Count an answer. The lookup is not among those that wait: it had been sent."""
         self.in_flight -= 1
         # Of a lookup that was sent twice it is not known which copy was answered.
-        durations = link.durations if lookup.sent == 1 else self.other_durations
-        durations.observe(self._clock() - lookup.started)
+        (link.durations if lookup.sent == 1 else self.other_durations).observe(self._clock() - lookup.started)
         if reply is None:
             self.counters.missing += 1
         hot = self.hot
@@ -248,8 +245,7 @@ class Lookups(Ledger):
 
         Owners in other zones are asked where there is nobody to ask in this one.
         """
-        wanted = lookup.dataset_id
-        topology = self.topology if wanted is None else self.holding(wanted)
+        topology = self.topology if lookup.dataset_id is None else self.holding(lookup.dataset_id)
         if topology is None:
             return None
         best: Link | None = None
@@ -257,9 +253,9 @@ class Lookups(Ledger):
             if link.open and link not in lookup.asked and (best is None or link.in_flight < best.in_flight):
                 best = link
         if best is None:
-            owners = topology.routes[lookup.slot >> topology.shift]
-            others = (link for link in owners if link.open and link not in lookup.asked)
-            best = min(others, key=lambda link: link.in_flight, default=None)
+            others = topology.routes[lookup.slot >> topology.shift]
+            able = (link for link in others if link.open and link not in lookup.asked)
+            return min(able, key=lambda link: link.in_flight, default=None)
         return best
 
     def _send(self, lookup: Lookup, link: Link) -> None:

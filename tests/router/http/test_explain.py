@@ -88,7 +88,7 @@ async def test_the_way_of_a_key_is_told_step_by_step(serve: Serve) -> None:
         "block": 42,
         "checked": True,
         "partitions": 256,
-        "owners": [{"name": "a", "address": None, "open": True, "in_flight": 0}],
+        "owners": [{"name": "a", "address": None, "zone": "", "open": True, "in_flight": 0}],
         "dataset": "dataset-1",
         "epoch": 1,
         "shard": "a",
