@@ -8,6 +8,7 @@ from pathlib import Path
 import hiredis
 import pytest
 
+from ringkv.cluster.place import Places
 from ringkv.cluster.position import slot, slot_shift
 from ringkv.cluster.ring import Ring, build_ring
 from tests.support.data import EXAMPLE, random_keys
@@ -196,14 +197,14 @@ async def test_rings_are_built_one_at_a_time_and_not_for_those_who_have_left(
     building, most, built = 0, 0, list[str]()
     gate = threading.Event()
 
-    def slow(names: tuple[str, ...], replicas: int, partitions: int) -> Ring:
+    def slow(names: tuple[str, ...], replicas: int, partitions: int, places: Places) -> Ring:
         nonlocal building, most
         building += 1
         most = max(most, building)
         assert gate.wait(30)
         built.append(names[-1])
         building -= 1
-        return build_ring(names, replicas, partitions)
+        return build_ring(names, replicas, partitions, places)
 
     monkeypatch.setattr("ringkv.shard.connection.build_ring", slow)
     async with serving(pack_pairs(tmp_path, {}), leased=True) as served:
