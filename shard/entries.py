@@ -37,7 +37,11 @@ def entry(row: Row, first: int, behind: int, segment: int, *, mapped: bool) -> b
 def bounds(keys: bytes, slots: range) -> Iterator[tuple[int, int]]:
     """Of each slot the rank of its first key and the one behind its last, among sorted keys of 16 bytes each."""
     ranks, first = range(len(keys) // KEY_BYTES), 0
+    following = slot_of(keys, 0) if ranks else -1
     for slot in slots:
-        behind = bisect_right(ranks, slot, first, key=lambda rank: slot_of(keys, rank))
+        behind = first
+        if slot == following:  # in a small dataset most slots are empty
+            behind = bisect_right(ranks, slot, first, key=lambda rank: slot_of(keys, rank))
+            following = slot_of(keys, behind) if behind < len(ranks) else -1
         yield first, behind
         first = behind
