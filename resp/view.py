@@ -6,6 +6,8 @@ Source of the formats: https://redis.io/docs/latest/commands/cluster-slots/, …
 """
 
 from collections import defaultdict
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 
 from ringkv.cluster.nodes import Node, NodeTable, SlotMap
@@ -25,6 +27,14 @@ class ClusterView:
         self.slot_map = SlotMap(table)
         self._me = me
         self._slots = self._encoded_slots()
+
+    def at(self, epoch: int) -> "ClusterView":
+        """The same topology, said again at another epoch: nothing of it is built again."""
+        again = copy(self)
+        again.table = replace(self.table, epoch=epoch)
+        for told in ("info", "nodes"):
+            again.__dict__.pop(told, None)
+        return again
 
     def slots(self, *, resp3: bool) -> bytes:
         return self._slots3 if resp3 else self._slots

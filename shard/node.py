@@ -131,6 +131,8 @@ class ClusterNode:
             self.view = view
             self._hold(held)
             log.info("serves clients by topology %d: %d nodes", table.epoch, len(table.nodes))
+        if self.view is not None and self._heard is not None and self.view.table.epoch != self._heard.epoch:
+            self.view = self.view.at(self._heard.epoch)
 
     async def _lease(self, table: NodeTable, view: ClusterView) -> tuple[Version, Lease] | None:
         """Lease what this shard owns by a topology, which its router has leased here before."""

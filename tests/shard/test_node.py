@@ -184,6 +184,16 @@ async def test_only_a_router_with_a_lease_tells_and_only_what_is_newer(published
         assert len(await stranger("CLUSTER", "SLOTS")) == 1
 
 
+async def test_what_is_said_again_at_a_higher_epoch_is_told_at_that(published: Published) -> None:
+    async with node(published) as served:
+        dataset = published.datasets[1]
+        router, client = await leased(served, dataset, ONE, TWO), await served.connect()
+        for epoch in (1, 9):
+            assert await tell(served, router, dataset, epoch, ONE, TWO) == b"OK %d" % epoch
+            assert b"cluster_current_epoch:%d\r\n" % epoch in await client("CLUSTER", "INFO")
+            assert b" %d connected 0-" % epoch in await client("CLUSTER", "NODES")
+
+
 async def test_leases_outlive_their_router_for_the_grace_time(published: Published) -> None:
     async with node(published, Direct(DIRECT.announce, grace=0.3)) as served:
         dataset = published.datasets[1]
