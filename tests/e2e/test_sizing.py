@@ -127,6 +127,12 @@ def test_ten_billion_pairs_are_planned_in_time(spawn: Spawner) -> None:
     assert "42, 14 in each of 3 zones, 2 of each key" in account.out
 
 
+def test_without_zones_little_more_moves_than_must(spawn: Spawner) -> None:
+    (change,) = plan(spawn, "--pairs", "1e10", "--value-size", "60", "--replicas", "2", "--shards", "42..41")["changes"]
+    assert change["share"] == pytest.approx(1 / 42, rel=0.2)
+    assert change["ratio"] < 1.15
+
+
 def test_a_thousand_shards_are_even_and_give_up_little(spawn: Spawner) -> None:
     before = children_seconds()
     found = plan(spawn, "--pairs", "1e10", "--shards", "1000..999", "--replicas", "2")
