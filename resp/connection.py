@@ -12,28 +12,15 @@ first reply.
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Final, Literal, cast
+from typing import Any, Literal, cast
 
 from ringkv.resp import codec
 from ringkv.resp.command import Command
+from ringkv.resp.limits import FIRST_WINDOW, FLUSH_BYTES, MAX_UNSENT, MAX_WINDOW, UNNOTED
 from ringkv.resp.pending import Pending
 from ringkv.resp.requests import MAX_REQUEST, RequestError, Requests
 from ringkv.resp.server import Server
 from ringkv.resp.session import Session
-
-FLUSH_BYTES: Final = 1 << 18
-"""Replies collected before they are written although more requests wait: a pipeline of large values."""
-
-FIRST_WINDOW: Final = 32
-MAX_WINDOW: Final = 256
-"""Requests that may wait for their replies at once: FIRST_WINDOW until the replies show how large the values are, then
-up to MAX_WINDOW. With more, a pipeline is no faster, and 64 such clients would fill a router."""
-
-UNNOTED: Final = 4096
-"""Bytes of a request that has begun, or of what waits behind others, which nobody is told of: all usual ones."""
-
-MAX_UNSENT: Final = 4 << 20
-"""Bytes that the replies to a window of requests should have together: larger replies make the window smaller."""
 
 
 class Connection(Session, asyncio.Protocol):
@@ -170,6 +157,13 @@ class Connection(Session, asyncio.Protocol):
         self.abort()
         self._requests = Requests()  # megabytes, which would go at the end of this turn of the loop
 
+    def gets(self, _keys: list[bytes], _replies: list[bytes]) -> int:
+        """Add the replies to the first of these GETs, as many as are known at once, or FLUSH_BYTES: their bytes.
+
+        All others are begun one by one.
+        """
+        return 0
+
     def begun(self) -> None:
         """Called when the requests that had arrived together have been begun, or as many as may be at once."""
 
@@ -198,7 +192,9 @@ class Connection(Session, asyncio.Protocol):
     def _collect(self, replies: list[bytes]) -> bool:  # noqa: C901 - the hottest loop: calls would cost more than they clear
         pending, requests = self._pending, self._requests
         size = 0
-        while self._free:
+        while self._free and size < FLUSH_BYTES:
+            if requests.keys:
+                size += self._gets(replies)
             for args in requests.ready:
                 command = self._usual.get(args[0])
                 if command is not None and (len(args) == (arity := command.arity) or 0 < -arity <= len(args)):
@@ -223,7 +219,14 @@ class Connection(Session, asyncio.Protocol):
                     return False
             if not requests.read():
                 return False
-        return False
+        return self._free
+
+    def _gets(self, replies: list[bytes]) -> int:
+        """Answer GETs that came together as far as that is possible at once: how many bytes. The others are ready."""
+        requests, before = self._requests, len(replies)
+        size = self.gets(requests.keys, replies) if self._usual and not self._pending else 0
+        requests.separate(len(replies) - before)
+        return size
 
     def _known(self, reply: bytes) -> Pending:
         """A reply that is known, and waits only for those before it."""

@@ -9,7 +9,7 @@ _GET_HEADS: Final = {head: b"\r\n" + head for head in (b"*2\r\n$3\r\nGET\r\n$36\
 """What a GET of a key begins with → what stands between two keys."""
 
 _GET_HEAD: Final = len(min(_GET_HEADS))
-_GET_BYTES: Final = _GET_HEAD + 36 + 2
+GET_BYTES: Final = _GET_HEAD + 36 + 2
 
 _LENGTHS: Final = {b"*%d" % (keys + 1): keys * [b"$36"] for keys in range(1, 129)}
 """How a request for so many keys begins → their lengths. From there on, `equal_arguments` is as fast."""
@@ -22,49 +22,39 @@ _MOST: Final = 256
 
 _MOST_BYTES: Final = 1 << 14
 
-Found = tuple[list[list[bytes]], int]
-"""Requests, and where what follows them begins."""
-
-NOTHING: Final[Found] = ([], 0)
-
 
 def lone_get(data: bytes) -> bytes | None:
     """The key if this is one GET of a key of 36 bytes."""
-    if len(data) == _GET_BYTES and data[:_GET_HEAD] in _GET_HEADS and data[-2:] == b"\r\n":
+    if len(data) == GET_BYTES and data[:_GET_HEAD] in _GET_HEADS and data[-2:] == b"\r\n":
         return data[_GET_HEAD:-2]
     return None
 
 
-def reads(data: bytes, at: int) -> Found:
-    """The first of the GETs and MGETs of keys of 36 bytes that begin at `at`, as far as they are whole."""
-    between = _GET_HEADS.get(data[at : at + _GET_HEAD])
-    if between and (keys := _gets(data, at, between)):
-        return [[b"GET", key] for key in keys], at + len(keys) * _GET_BYTES
-    if data[at : data.find(b"\r\n", at, at + 6)] in _LENGTHS:
-        return _mixed(data, at)
-    return NOTHING
-
-
-def _gets(data: bytes, at: int, between: bytes) -> list[bytes]:
-    """The keys of a pipeline of nothing but GETs.
+def gets(data: bytes, at: int) -> list[bytes]:
+    """The keys of the first of the GETs of keys of 36 bytes that begin at `at`: GET_BYTES each. [] if other ones do.
 
     Sizes prove it: what is split has room for just so many keys, and none is longer than a key. So none is
     shorter, and no separator was part of a key.
     """
-    count = min((len(data) - at) // _GET_BYTES, _MOST)
-    end = at + count * _GET_BYTES
+    between = _GET_HEADS.get(data[at : at + _GET_HEAD])
+    if between is None:
+        return []
+    count = min((len(data) - at) // GET_BYTES, _MOST)
+    end = at + count * GET_BYTES
     keys = data[at + _GET_HEAD : end - 2].split(between)
     if len(keys) != count or max(map(len, keys)) != 36 or data[end - 2 : end] != b"\r\n":
         return []
     return keys
 
 
-def _mixed(data: bytes, start: int) -> Found:
-    """GETs and MGETs, taken apart by their lines.
+def mixed(data: bytes, start: int) -> tuple[list[list[bytes]], int]:
+    """The first of the GETs and MGETs that begin at `start`, taken apart by their lines, and where the next one begins.
 
     Each length stands in front of its line. That all keys have it is proved by sizes once for all of them: together
     they have as many bytes as so many keys, and none is longer than a key.
     """
+    if data[start : data.find(b"\r\n", start, start + 6)] not in _LENGTHS:
+        return [], start
     window = data[start : start + _MOST_BYTES]
     lines = window.split(b"\r\n")
     found: list[list[bytes]] = []
@@ -82,7 +72,7 @@ def _mixed(data: bytes, start: int) -> Found:
         at = end
     left = lines[at:]
     if not found or len(b"\r\n".join(left)) + size != len(window) or max(map(len, every)) != 36:
-        return NOTHING
+        return [], start
     return found, start + size
 
 

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from ringkv.resp import codec
 from ringkv.resp.command import Args, Command
-from ringkv.resp.connection import FIRST_WINDOW, MAX_UNSENT, MAX_WINDOW, Connection
+from ringkv.resp.connection import Connection
+from ringkv.resp.limits import FIRST_WINDOW, MAX_UNSENT, MAX_WINDOW
 from ringkv.resp.pending import Pending
 from ringkv.resp.session import ATTEMPTS, REPLACED, Unchanged
 

@@ -7,17 +7,20 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import Any, Literal
 
-from ringkv.cluster.errors import BlockNotFetched, InvalidKey, PartitionNotLeased, RingkvError
+from ringkv.cluster.errors import BlockNotFetched, DatasetError, InvalidKey, PartitionNotLeased, RingkvError
 from ringkv.cluster.lease import WRONG_DATASET, WRONG_RING, LeaseRequest
-from ringkv.cluster.position import canonical, slot, slot_shift
+from ringkv.cluster.position import are_canonical, canonical, is_canonical, slot, slot_shift
 from ringkv.cluster.ring import build_ring, ring_id
 from ringkv.resp import codec
 from ringkv.resp.command import Command
 from ringkv.resp.connection import Connection
+from ringkv.resp.limits import FLUSH_BYTES
 from ringkv.resp.pending import Pending
 from ringkv.resp.session import Unchanged
+from ringkv.shard.body import NotInMemory
 from ringkv.shard.leases import Lease
 from ringkv.shard.reading import Reading
 from ringkv.shard.refusal import refusal
@@ -77,6 +80,21 @@ class ShardConnection(Connection):
     def reading(self) -> Unchanged:
         version = self.version
         return lambda: self.version is version
+
+    def gets(self, keys: list[bytes], replies: list[bytes]) -> int:
+        """As Connection has it. A key whose block has to be waited for, or that is not leased, is none of them."""
+        size = 0
+        if is_canonical(keys[0]) if len(keys) == 1 else are_canonical(keys):
+            get, null = self.store.get, self.null
+            with suppress(NotInMemory, DatasetError):
+                for key in keys:
+                    value = get(key)
+                    reply = null if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
+                    replies.append(reply)
+                    size += len(reply)
+                    if size >= FLUSH_BYTES:
+                        break
+        return size
 
     def be_router(self) -> None:
         """What has come shows that this is a router's."""

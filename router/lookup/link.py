@@ -20,6 +20,7 @@ from ringkv.router.lookup.durations import Durations
 log = logging.getLogger("ringkv.router")
 
 _MARKS: Final = b"*~>"
+_ARRAY, _SET, _PUSH = _MARKS
 """What the head of an array, a set or a push begins with."""
 
 _LARGE_COUNT: Final = rb"[*~>](?:\d{7}|\d*\Z)"
@@ -27,6 +28,11 @@ _AT_FIRST: Final = re.compile(_LARGE_COUNT)
 _BEHIND_A_LINE: Final = re.compile(rb"\n" + _LARGE_COUNT)
 """What may be the head of an array, a set or a push of a million items or more, or the beginning of such a head.
 hiredis makes room for as many as are announced. No reply of a shard has more than a thousand."""
+
+
+def _may_have_heads(data: bytes) -> bool:
+    """Whether an array, a set or a push may begin in there."""
+    return data[:1] in _MARKS or b"\n*" in data or b"\n~" in data or b"\n>" in data
 
 
 class Waiter(Protocol):
@@ -116,7 +122,8 @@ class Link(asyncio.Protocol):
             data = self._held + data
             self._held = b""
         try:
-            if data[:1] in _MARKS or b"\n*" in data or b"\n~" in data or b"\n>" in data:
+            # A single byte is looked for in a tenth of the time of two.
+            if (_ARRAY in data or _SET in data or _PUSH in data) and _may_have_heads(data):
                 data = self._checked(data)
             self._take(data)
         except (hiredis.ProtocolError, IndexError):

@@ -15,7 +15,8 @@ from ringkv.process.connections import ConnectionGuard
 from ringkv.process.tokens import TokenFile
 from ringkv.resp import codec, config, protocol, strings, tracking
 from ringkv.resp.command import Args, Command
-from ringkv.resp.connection import MAX_WINDOW, Connection
+from ringkv.resp.connection import Connection
+from ringkv.resp.limits import MAX_WINDOW
 from ringkv.resp.pending import Awaited, Pending
 from ringkv.resp.scan import Keys, Page
 from ringkv.resp.server import Info, Server, keyspace

@@ -1,6 +1,7 @@
 """Requests are what a client sent, wherever it was cut; what is none is refused when its first wrong byte is read."""
 
 import re
+from collections.abc import Iterator
 from itertools import pairwise
 
 import hiredis
@@ -32,6 +33,13 @@ pipelines = (
 )
 
 
+def ready(requests: Requests) -> Iterator[list[bytes]]:
+    """Those that have been parsed, one by one."""
+    if requests.keys:
+        requests.separate(0)
+    return requests.ready
+
+
 def parse(pieces: list[bytes], *, authenticated: bool = True) -> list[list[bytes]]:
     """All requests in the pieces, with their names in capitals. Raises RequestError."""
     requests = Requests()
@@ -39,9 +47,9 @@ def parse(pieces: list[bytes], *, authenticated: bool = True) -> list[list[bytes
     found: list[list[bytes]] = []
     for piece in pieces:
         requests.feed(piece)
-        found += requests.ready
+        found += ready(requests)
         while requests.read():
-            found += requests.ready
+            found += ready(requests)
     return [[args[0].upper(), *args[1:]] for args in found]
 
 

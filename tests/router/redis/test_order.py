@@ -3,7 +3,7 @@
 import asyncio
 
 from ringkv.resp import codec
-from ringkv.resp.connection import FIRST_WINDOW, MAX_UNSENT, MAX_WINDOW
+from ringkv.resp.limits import FIRST_WINDOW, MAX_UNSENT, MAX_WINDOW
 from tests.support.data import random_keys
 from tests.support.fake_shard import (
     FakeShard,
