@@ -94,7 +94,7 @@ class Requests:
         if self.idle:
             self.idle = False
             if key := lone_get(data):
-                self.keys = [key]
+                self.ready = iter(([b"GET", key],))
             else:
                 self._data = data
                 self._fresh = True

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from ringkv.cluster.errors import BlockNotFetched, DatasetError, InvalidKey, PartitionNotLeased, RingkvError
 from ringkv.cluster.lease import WRONG_DATASET, WRONG_RING, LeaseRequest
-from ringkv.cluster.position import are_canonical, canonical, is_canonical, slot, slot_shift
+from ringkv.cluster.position import are_canonical, canonical, slot, slot_shift
 from ringkv.cluster.ring import build_ring, ring_id
 from ringkv.resp import codec
 from ringkv.resp.command import Command
@@ -84,7 +84,7 @@ class ShardConnection(Connection):
     def gets(self, keys: list[bytes], replies: list[bytes]) -> int:
         """As Connection has it. A key whose block has to be waited for, or that is not leased, is none of them."""
         size = 0
-        if is_canonical(keys[0]) if len(keys) == 1 else are_canonical(keys):
+        if are_canonical(keys):
             get, null = self.store.get, self.null
             with suppress(NotInMemory, DatasetError):
                 for key in keys:
