@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ringkv.cluster.errors import CatalogError
+from ringkv.process.command import OneLineCommand
 from ringkv.process.files import raise_limit
-from ringkv.process.options import DURATION, OneLineCommand
+from ringkv.process.options import DURATION
 from ringkv.process.words import counted
 
 if TYPE_CHECKING:

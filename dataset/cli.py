@@ -12,8 +12,9 @@ import click
 
 from ringkv.cluster.errors import PackedFileError, PackingFailed
 from ringkv.dataset.progress import progress_bar
+from ringkv.process.command import OneLineCommand, OneLineGroup
 from ringkv.process.forking import fork_server
-from ringkv.process.options import SIZE, OneLineCommand, OneLineGroup
+from ringkv.process.options import SIZE
 from ringkv.process.words import counted
 
 if TYPE_CHECKING:

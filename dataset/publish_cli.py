@@ -14,9 +14,10 @@ from ringkv.cluster.errors import StartupError
 from ringkv.dataset.catalog_cli import LOCATION, as_json_option, by_option, told, user
 from ringkv.dataset.cli import cache_dir, ended_by_sigterm, on_duplicate, pack_memory
 from ringkv.dataset.progress import progress_bar
+from ringkv.process.command import OneLineCommand
 from ringkv.process.files import raise_limit
 from ringkv.process.forking import fork_server
-from ringkv.process.options import SHARE, OneLineCommand
+from ringkv.process.options import SHARE
 from ringkv.process.priority import step_aside
 
 if TYPE_CHECKING:

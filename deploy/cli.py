@@ -17,13 +17,13 @@ from ringkv.deploy.options import cache_size, fetch_rate, gate, place, warm_rate
 from ringkv.process.access import AccessFiles
 from ringkv.process.access_options import access, read_token_file, secret
 from ringkv.process.address import Address, bind_shared, free_ports
+from ringkv.process.command import OneLineCommand
 from ringkv.process.connections import ConnectionLimits
 from ringkv.process.forking import fork_server
 from ringkv.process.logs import LogStyle
 from ringkv.process.options import (
     ADDRESS,
     DURATION,
-    OneLineCommand,
     connection_limits,
     cors,
     hot_memory,

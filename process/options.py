@@ -1,4 +1,4 @@
-"""What the command lines of all processes share: options with one meaning everywhere, and errors of one line."""
+"""What the command lines of all processes share: options with one meaning everywhere."""
 
 import re
 from collections.abc import Callable
@@ -8,37 +8,13 @@ from typing import Any, Final
 
 import click
 
-from ringkv.cluster.errors import InvalidAddress, RingkvError
+from ringkv.cluster.errors import InvalidAddress
 from ringkv.cluster.limits import MAX_REPLICAS
 from ringkv.cluster.place import weight_of
 from ringkv.cluster.told import is_zone
 from ringkv.process.address import Address
 from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
 from ringkv.process.sizes import parse_size
-
-
-class OneLineCommand(click.Command):
-    """A command that ends with exit code 1 and one line on stderr when it cannot do what was asked."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except click.UsageError as error:
-            error.ctx = None  # with it click prints three lines more
-            raise
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except click.UsageError as error:
-            error.ctx = None
-            raise
-        except RingkvError as error:
-            raise click.ClickException(str(error)) from error
-
-
-class OneLineGroup(OneLineCommand, click.Group):
-    """A command that has commands of its own."""
 
 
 class AddressType(click.ParamType[Address]):

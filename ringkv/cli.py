@@ -18,7 +18,7 @@ COMMANDS = {
     "diff": "ringkv.dataset.catalog_cli",
     "get": "ringkv.client.cli",
     "explain": "ringkv.explain",
-    "stats": "ringkv.stats",
+    "stats": "ringkv.stats_cli",
     "plan": "ringkv.plan",
     "shard": "ringkv.deploy.cli",
     "router": "ringkv.router.cli",

@@ -1,14 +1,12 @@
 """`ringkv explain`: the way of one key through the cluster, step by step, as a router tells it."""
 
 import json
-import ssl
+import os
 import sys
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from ringkv.client.cli import tls, token_file
 from ringkv.client.files import find_token
@@ -27,7 +25,10 @@ from ringkv.client.get import (
     forget_output,
     one_line,
 )
-from ringkv.process.options import OneLineCommand
+from ringkv.process.command import OneLineCommand
+
+if TYPE_CHECKING:
+    import ssl
 
 
 @click.command(cls=OneLineCommand)
@@ -38,7 +39,7 @@ from ringkv.process.options import OneLineCommand
 @token_file
 @tls
 @click.option("--json", "as_json", is_flag=True, help="Print what the router says, as it is.")
-def explain(*, key: str, url: str, token_file: str | None, tls: ssl.SSLContext | None, as_json: bool) -> None:
+def explain(*, key: str, url: str, token_file: str | None, tls: "ssl.SSLContext | None", as_json: bool) -> None:
     """Show the way of KEY: its position, partition, owners, place in the dataset, and the time of each step.
 
     Exit code 0: the key was found. 1: it is not in the dataset. 2: anything else; one line on stderr says what.
@@ -50,8 +51,8 @@ def explain(*, key: str, url: str, token_file: str | None, tls: ssl.SSLContext |
         with Client(url, token=find_token(token_file), tls=tls) as client:
             body = client.page(f"explain/{canonical(key)}")
         told, account = _read(body, url)
-        sys.stdout.write(f"{body.decode()}\n" if as_json else account)
-        sys.stdout.flush()
+        # Colours are for terminals; who sets this variable wants none there either: https://no-color.org
+        click.echo(body.decode() if as_json else account, color=False if os.environ.get("NO_COLOR") else None)
     except ClientError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(FAILED)
@@ -63,52 +64,53 @@ def explain(*, key: str, url: str, token_file: str | None, tls: ssl.SSLContext |
     sys.exit(FOUND if told["found"] else MISSING)
 
 
+class _Step(NamedTuple):
+    """One line: what was done, what it led to, in a style of click's, and the microseconds that it took."""
+
+    name: str
+    what: str
+    took: float | None = None
+    style: dict[str, Any] | None = None
+
+
 def _read(body: bytes, url: str) -> tuple[dict[str, Any], str]:
     """What a router says of a key, and the same for people. Raises UnexpectedAnswer."""
     try:
         told = json.loads(body)
-        return told, _rendered(_account(told))
+        return told, _aligned(list(_steps(told)))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnexpectedAnswer(f"{url} does not explain keys as a ringkv router does") from error
 
 
-def _account(told: dict[str, Any]) -> Table:
-    """Three columns: the step, how long it took, what it led to."""
-    table = Table.grid(padding=(0, 3))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(justify="right", style="cyan", no_wrap=True)
-    table.add_column(no_wrap=True)
+def _steps(told: dict[str, Any]) -> Iterator[_Step]:
     took = told["microseconds"]
-
-    def row(step: str, what: str, microseconds: float | None = None, *, style: str = "") -> None:
-        time = "" if microseconds is None else f"{microseconds:,.1f} µs"
-        table.add_row(step, time, Text(one_line(what), style))
-
-    row("key", told["key"], took["parse"])
-    row("position", f"{int(told['position'])}, {100 * told['fraction']:.4f} % of the ring", took["position"])
-    row("partition", f"{told['partition']:,} of {told['partitions']:,}, slot {told['slot']:,}", took["route"])
+    yield _Step("key", told["key"], took["parse"])
+    place = f"{int(told['position'])}, {100 * told['fraction']:.4f} % of the ring"
+    yield _Step("position", place, took["position"])
+    yield _Step("partition", f"{told['partition']:,} of {told['partitions']:,}, slot {told['slot']:,}", took["route"])
     for number, owner in enumerate(told["owners"], start=1):
         state = f"{owner['in_flight']:,} requests under way" if owner["open"] else "cannot be reached"
         zone = f" in {owner['zone']}" if owner["zone"] else ""
-        row(f"owner {number}", f"{owner['name']} at {owner['address']}{zone}, {state}")
-    row("asked", told["shard"], took["round_trip"], style="bold")
+        yield _Step(f"owner {number}", f"{owner['name']} at {owner['address']}{zone}, {state}")
+    yield _Step("asked", told["shard"], took["round_trip"], {"bold": True})
     for step, microseconds in took["shard"].items():
-        row("", f"of it: {step}", microseconds)
+        yield _Step("", f"of it: {step}", microseconds)
     if told["found"]:
-        row("found", f"{told['size']:,} bytes, rank {told['rank']:,} in block {told['block']:,}", style="bold green")
-        row("place", f"byte {told['offset']:,} of {told['file']}")
+        where = f"{told['size']:,} bytes, rank {told['rank']:,} in block {told['block']:,}"
+        yield _Step("found", where, style={"bold": True, "fg": "green"})
+        yield _Step("place", f"byte {told['offset']:,} of {told['file']}")
     else:
-        row("found", "no such key in the dataset", style="bold red")
-        row("searched", f"block {told['block']:,} of {told['file']}")
-    row("dataset", f"{told['dataset']}, epoch {told['epoch']}")
-    return table
+        yield _Step("found", "no such key in the dataset", style={"bold": True, "fg": "red"})
+        yield _Step("searched", f"block {told['block']:,} of {told['file']}")
+    yield _Step("dataset", f"{told['dataset']}, epoch {told['epoch']}")
 
 
-def _rendered(table: Table) -> str:
-    """The table at its full width: a path that is cut or wrapped could not be copied."""
-    console = Console(highlight=False)
-    wide = console.options.update(max_width=1 << 16)
-    console.width = max(1, console.measure(table, options=wide).maximum)
-    with console.capture() as captured:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+def _aligned(steps: list[_Step]) -> str:
+    """Three columns, at their full width: a path that is cut or wrapped could not be copied."""
+    times = ["" if step.took is None else f"{step.took:,.1f} µs" for step in steps]
+    name_width, time_width = max(len(step.name) for step in steps), max(map(len, times))
+    return "\n".join(
+        f"{click.style(f'{step.name:{name_width}}', dim=True)}   {click.style(f'{time:>{time_width}}', fg='cyan')}   "
+        f"{click.style(one_line(step.what), **(step.style or {}))}"
+        for step, time in zip(steps, times, strict=True)
+    )

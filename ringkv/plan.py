@@ -17,7 +17,8 @@ from ringkv.cluster.limits import MAX_REPLICAS, MAX_SHARDS, MIN_BLOCKS
 from ringkv.cluster.ring import Ring
 from ringkv.dataset.cli import DATA, cache_dir, on_duplicate, packed
 from ringkv.plan_options import Counts, Pairs, Partitions, Pattern, WeightsInTurn, check
-from ringkv.process.options import SIZE, OneLineCommand
+from ringkv.process.command import OneLineCommand
+from ringkv.process.options import SIZE
 
 if TYPE_CHECKING:
     from ringkv.dataset.packing.merge import DuplicatePolicy
@@ -151,8 +152,7 @@ def plan(  # noqa: PLR0913 - as many as the command has options
     if as_json:
         click.echo(json.dumps(_as_json(made)))
         return
-    width = None if sys.stdout.isatty() else PLAIN_WIDTH + len(made.longest_name)
-    console = Console(highlight=False, width=width)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH + len(made.longest_name))
     console.print(_account(made, console.width))
 
 

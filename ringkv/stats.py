@@ -1,15 +1,9 @@
-"""`ringkv stats`: a running cluster in the terminal, as its router tells it, looked at again and again."""
+"""The account of a cluster for people, once or live: apart from the command, which loads it while it waits anyway."""
 
-import json
-import ssl
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Final
 
-import click
 from rich.console import Console, Group, RenderableType
 from rich.filesize import decimal
 from rich.live import Live
@@ -17,22 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ringkv.activity import OTHERS, RESULTS, Activity
-from ringkv.client.cli import tls
-from ringkv.client.get import (
-    DEFAULT_URL,
-    INTERRUPTED,
-    OUTPUT_CLOSED,
-    URL_VARIABLE,
-    Client,
-    ClientError,
-    UnexpectedAnswer,
-    forget_output,
-    one_line,
-)
-from ringkv.process.options import OneLineCommand
+from ringkv.client.get import ClientError, one_line
+from ringkv.looks import Looks
 from ringkv.process.words import counted
-from ringkv.router.figures.values import Figures
-from ringkv.router.lookup.durations import BOUNDS
 
 STATES: Final = {"serving": "green", "joining": "yellow", "draining": "yellow", "lost": "red"}
 TROUBLE: Final = {"unavailable", "refused"}
@@ -40,84 +21,29 @@ PLAIN_WIDTH: Final = 120
 """Columns of the output when it is not written to a terminal."""
 
 
-@click.command(cls=OneLineCommand)
-@click.option(
-    "--url", envvar=URL_VARIABLE, show_envvar=True, default=DEFAULT_URL, show_default=True, help="The router."
-)
-@tls
-@click.option(
-    "--interval",
-    type=click.FloatRange(0.1, 3600),
-    default=1.0,
-    show_default=True,
-    help="Seconds between two looks; rates and quantiles are those of the time between them.",
-)
-@click.option("--once", is_flag=True, help="Print one account after one interval, as when no terminal is there.")
-@click.option("--json", "as_json", is_flag=True, help="Print that account as JSON; times in seconds, rates a second.")
-def stats(*, url: str, tls: ssl.SSLContext | None, interval: float, once: bool, as_json: bool) -> None:
-    """Show the state of a running cluster, live: its dataset, its shards, requests a second, p50 and p99.
-
-    Ctrl-C ends it. p50 and p99 are measured in the router, from a request's arrival to its answer.
-
-    \b
-    ringkv stats
-    ringkv stats --json | jq .p99
-    """  # noqa: D301 - click takes backslash-b for "leave this paragraph as it is"
+def tell(looks: Looks, url: str, *, once: bool) -> None:
+    """One account, or on a terminal one after the other. Raises ClientError."""
     console = Console(highlight=False)
-    try:
-        with Client(url, tls=tls) as client:
-            activities = _activities(client, url, interval)
-            if as_json:
-                click.echo(json.dumps(asdict(next(activities))))
-            elif once or not console.is_terminal:
-                plain = Console(highlight=False, width=None if console.is_terminal else PLAIN_WIDTH)
-                plain.print(account(next(activities), url))
-            else:
-                _show(console, client, url, interval)
-    except ClientError as error:
-        raise click.ClickException(str(error)) from error
-    except BrokenPipeError:
-        forget_output()
-        sys.exit(OUTPUT_CLOSED)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    if once or not console.is_terminal:
+        plain = Console(highlight=False, width=None if console.is_terminal else PLAIN_WIDTH)
+        plain.print(account(looks.next(), url))
+    else:
+        _show(console, looks, url)
 
 
-def _activities(client: Client, url: str, interval: float) -> Iterator[Activity]:
-    """What went on in one interval after the other. Raises ClientError."""
-    before, then = _look(client, url), time.monotonic()
-    while True:
-        time.sleep(interval)
-        after, now = _look(client, url), time.monotonic()
-        yield Activity.between(before, after, now - then)
-        before, then = after, now
-
-
-def _look(client: Client, url: str) -> Figures:
-    try:
-        found = json.loads(client.page("stats"))
-        if tuple(found.pop("bounds")) == BOUNDS:
-            return Figures.parse(found)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        pass
-    raise UnexpectedAnswer(f"{url} does not tell its figures as a ringkv router of this version does")
-
-
-def _show(console: Console, client: Client, url: str, interval: float) -> None:
-    """Draw until Ctrl-C. Only the first look must succeed: a router that goes may come back."""
-    activities = _activities(client, url, interval)
+def _show(console: Console, looks: Looks, url: str) -> None:
+    """Draw until Ctrl-C. Only the first interval must succeed: a router that goes may come back."""
     with (
         suppress(KeyboardInterrupt),
         Live(Text(f"looking at {url} …"), console=console, screen=True, auto_refresh=False) as live,
     ):
-        live.update(account(next(activities), url), refresh=True)
+        live.update(account(looks.next(), url), refresh=True)
         while True:
             try:
-                live.update(account(next(activities), url), refresh=True)
+                shown = account(looks.next(), url)
             except ClientError as error:
-                live.update(Text(one_line(str(error)), "bold red"), refresh=True)
-                time.sleep(interval)
-                activities = _activities(client, url, interval)
+                shown = Text(one_line(str(error)), "bold red")
+            live.update(shown, refresh=True)
 
 
 def account(activity: Activity, url: str) -> RenderableType:

@@ -10,13 +10,13 @@ from ringkv.cluster.errors import StartupError
 from ringkv.process.access import AccessFiles
 from ringkv.process.access_options import access, secret
 from ringkv.process.address import Address
+from ringkv.process.command import OneLineCommand
 from ringkv.process.connections import ConnectionLimits
 from ringkv.process.logs import LogStyle
 from ringkv.process.options import (
     ADDRESS,
     FILE,
     SHARE,
-    OneLineCommand,
     connection_limits,
     cors,
     hot_memory,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ringkv.cluster.errors import InvalidAddress
 from ringkv.process.address import Address
-from ringkv.process.words import in_words
+from ringkv.process.causes import in_words
 
 log = logging.getLogger("ringkv.router")
 

@@ -15,7 +15,7 @@ from ringkv.cluster.errors import PeerError
 from ringkv.cluster.lease import Heartbeat, offered_in
 from ringkv.cluster.place import heard
 from ringkv.process.address import Address
-from ringkv.process.words import in_words
+from ringkv.process.causes import in_words
 from ringkv.router.lookup.durations import Durations
 from ringkv.router.lookup.link import Link
 from ringkv.router.members.events import EventLog, Kind

@@ -7,7 +7,8 @@ import socket
 import pytest
 
 from ringkv.process.address import Address
-from ringkv.process.words import counted, in_words
+from ringkv.process.causes import in_words
+from ringkv.process.words import counted
 
 
 @pytest.mark.parametrize(

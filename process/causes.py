@@ -1,0 +1,21 @@
+"""Why a connection or a name came to nothing, in words: apart from words.py, since it needs ssl to be loaded."""
+
+import os
+import re
+import socket
+import ssl
+
+
+def in_words(error: OSError) -> str:
+    """What the system says of a connection or a name: `connection refused`, and no number.
+
+    An address that is several, as localhost may be, fails in as many ways; asyncio tells their numbers in its text.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS: {(error.reason or str(error)).lower().replace('_', ' ')}"
+    if isinstance(error, socket.gaierror):
+        return str(error.strerror).lower()
+    numbers = [error.errno] if error.errno else map(int, re.findall(r"\[Errno (\d+)]", str(error)))
+    return ", ".join(sorted({os.strerror(number).lower() for number in numbers})) or str(error)
