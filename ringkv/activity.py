@@ -7,6 +7,8 @@ from ringkv.router.lookup.durations import Durations
 
 RESULTS = ("found", "missing", "unavailable", "refused", "abandoned")
 OTHERS = ("batched", "hedged", "retried", "waited")
+READS = ("hits", "own_zone", "other_zone")
+"""What answered: a value that the router had kept, a shard in its own zone, or one elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,7 @@ class ShardActivity:
     name: str
     address: str
     state: str
+    zone: str
     partitions: int
     keys: int
     bytes: int
@@ -28,7 +31,11 @@ class ShardActivity:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """A cluster over `seconds`: `rates` by what happened, a second; the rest is the state at the end."""
+    """A cluster over `seconds`: `rates` by what happened, a second; the rest is the state at the end.
+
+    `hot_share` is the part of the keys asked for one by one that hit a value which the router had kept, `zone_share`
+    that of the reads from shards which were in the router's own zone; None where there were none.
+    """
 
     seconds: float
     version: str
@@ -42,6 +49,11 @@ class Activity:
     bytes: int
     in_flight: int
     waiting: int
+    hot_keys: int
+    hot_bytes: int
+    hot_share: float | None
+    zone: str
+    zone_share: float | None
     loop_lag: float
     requests: float
     rates: dict[str, float]
@@ -53,7 +65,8 @@ class Activity:
     @classmethod
     def between(cls, before: Figures, after: Figures, seconds: float) -> "Activity":
         """Counters that went down belong to a process that was started again: they count as nothing."""
-        rates = {name: max(0, after.counters[name] - before.counters[name]) / seconds for name in (*RESULTS, *OTHERS)}
+        counted = {name: max(0, count - before.counters[name]) for name, count in after.counters.items()}
+        rates = {name: counted[name] / seconds for name in (*RESULTS, *OTHERS, *READS)}
         grown = _grown(before.durations, after.durations)
         shards_before = {(shard.name, shard.address): shard for shard in before.shards}
         return cls(
@@ -69,6 +82,11 @@ class Activity:
             bytes=after.bytes,
             in_flight=after.in_flight,
             waiting=after.waiting,
+            hot_keys=after.hot_keys,
+            hot_bytes=after.hot_bytes,
+            hot_share=_share(counted["hits"], counted["requests"]),
+            zone=after.zone,
+            zone_share=_share(counted["own_zone"], counted["own_zone"] + counted["other_zone"]),
             loop_lag=after.loop_lag,
             requests=sum(rates[name] for name in RESULTS),
             rates=rates,
@@ -87,6 +105,7 @@ def _shard(before: ShardFigures | None, after: ShardFigures, seconds: float) -> 
         name=after.name,
         address=after.address,
         state=after.state,
+        zone=after.zone,
         partitions=after.partitions,
         keys=after.keys,
         bytes=after.bytes,
@@ -105,3 +124,7 @@ def _grown(before: Durations, after: Durations) -> Durations:
 
 def _quantile(durations: Durations, share: float) -> float | None:
     return durations.quantile(share) if durations.count else None
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

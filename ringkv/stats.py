@@ -67,6 +67,14 @@ def _state(activity: Activity, url: str) -> Table:
     table.add_row(
         "now", f"{activity.in_flight:,} in flight{waiting}, event loop {_milliseconds(activity.loop_lag)} late"
     )
+    if activity.zone:
+        table.add_row(
+            "zone", Text(f"{one_line(activity.zone)}{_percent(activity.zone_share, 'of its reads from shards there')}")
+        )
+    hits = _percent(activity.hot_share, f"of single keys hit them, {_rate(activity.rates['hits'])}/s")
+    table.add_row(
+        "hot", f"{counted(activity.hot_keys, 'value')} kept in the router, {decimal(activity.hot_bytes)}{hits}"
+    )
     return table
 
 
@@ -85,7 +93,8 @@ def _rates(activity: Activity) -> Table:
 
 def _shards(activity: Activity) -> Table:
     table = Table(box=None, pad_edge=False)
-    for name in ("shard", "state"):
+    zones = any(shard.zone for shard in activity.shards)
+    for name in ("shard", "state", *(["zone"] if zones else [])):
         table.add_column(name, header_style="dim", no_wrap=True)
     for name in ("partitions", "keys", "bytes", "warm", "in flight", "requests/s", "p50", "p99"):
         table.add_column(name, justify="right", header_style="dim", no_wrap=True)
@@ -93,6 +102,7 @@ def _shards(activity: Activity) -> Table:
         table.add_row(
             Text(one_line(shard.name or shard.address)),
             Text(shard.state, STATES.get(shard.state, "")),
+            *([Text(one_line(shard.zone or "-"))] if zones else []),
             f"{shard.partitions:,}",
             f"{shard.keys:,}",
             decimal(shard.bytes),
@@ -116,6 +126,10 @@ def _rate(value: float) -> str:
 
 def _milliseconds(seconds: float | None) -> str:
     return "-" if seconds is None else f"{1000 * seconds:,.2f} ms"
+
+
+def _percent(share: float | None, what: str) -> str:
+    return "" if share is None else f"; {100 * share:.1f} % {what}"
 
 
 def _age(seconds: float) -> str:

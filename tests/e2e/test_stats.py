@@ -23,7 +23,11 @@ from tests.support.processes import SpawnedCluster, Spawner, one_line, wait_for
 from tests.support.terminal import INTERRUPT, terminal
 
 NOTHING = dict.fromkeys(
-    ("requests", "found", "missing", "unavailable", "refused", "abandoned", "batched", "hedged", "retried", "waited"), 0
+    (
+        *("requests", "found", "missing", "unavailable", "refused", "abandoned"),
+        *("batched", "hedged", "retried", "waited", "hits", "own_zone", "other_zone"),
+    ),
+    0,
 )
 
 
@@ -90,6 +94,16 @@ def test_a_worker_that_was_started_again_takes_nothing_away() -> None:
 def test_a_shard_that_has_just_come_has_done_nothing_yet() -> None:
     activity = Activity.between(figures(shards=()), figures(fast=100), seconds=1.0)
     assert [(shard.name, shard.requests, shard.p99) for shard in activity.shards] == [("one", 0, None)]
+
+
+def test_hits_and_reads_in_the_zone_are_parts_of_what_was_asked() -> None:
+    before = figures(counters=NOTHING | {"requests": 1000, "hits": 900, "own_zone": 100, "other_zone": 7})
+    after = figures(counters=NOTHING | {"requests": 1400, "hits": 1000, "own_zone": 325, "other_zone": 82})
+    activity = Activity.between(before, after, seconds=2.0)
+    assert (activity.hot_share, activity.zone_share) == (0.25, 0.75)
+    assert [activity.rates[name] for name in ("hits", "own_zone", "other_zone")] == [50, 112.5, 37.5]
+    quiet = Activity.between(after, after, seconds=2.0)
+    assert (quiet.hot_share, quiet.zone_share) == (None, None)
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +194,21 @@ def test_what_the_router_tells_cannot_command_the_terminal(spawn: Spawner, stub:
     assert "none yet: no shard has been reached" in stats.out
     assert "ringkv 1.2.3, up 1 d 1 h, 2 workers" in stats.out
     assert "6 in flight, 5 wait for a shard" in stats.out
+
+
+def test_hot_values_and_zones_are_told(spawn: Spawner, stub: Router) -> None:
+    zoned = replace(figures().shards[0], zone="zone-1")
+    before = figures(zone="zone-2", hot_keys=1234, hot_bytes=56_000, shards=(zoned, replace(zoned, zone="")))
+    counters = NOTHING | {"requests": 200, "hits": 90, "own_zone": 27, "other_zone": 83}
+    pages = [page(told) for told in (before, replace(before, counters=counters))]
+    stub.faults += [replies(200, told, Content_Type="application/json") for told in pages]
+    stats = spawn("stats", "--url", stub.url, "--interval", "0.1")
+    assert stats.wait() == 0, stats.err
+    assert re.search(r"zone +zone-2; 24\.5 % of its reads from shards there", stats.out)
+    assert re.search(
+        r"hot +1,234 values kept in the router, 56\.0 kB; 45\.0 % of single keys hit them, \d+/s", stats.out
+    )
+    assert re.search(r"one +serving +zone-1 +256(?:.|\n)*one +serving +- +256", stats.out)
 
 
 @pytest.mark.parametrize(
