@@ -70,6 +70,10 @@ class Project:
         log = self.compose("logs", "--no-color", "--no-log-prefix", "--tail", "20", "publish")
         return str(re.findall(r"dataset ([0-9a-f]{32})", log)[-1])
 
+    def secret(self) -> str:
+        """What routers prove to shards."""
+        return docker("exec", f"{self.name}-router-1", "cat", "/secret/secret").strip()
+
     def publish(self, *args: str) -> str:
         """What `docker compose run --rm publish` prints; an AssertionError with its stderr where it fails."""
         return self.compose("run", "--rm", "--no-deps", "-T", "publish", *args, patience=ROLLING_PATIENCE)

@@ -120,7 +120,7 @@ def test_a_router_that_begins_anew_refuses_nobody(cluster: Project, tmp_path: Pa
 
 
 def test_containers_can_do_no_more_than_they_must(cluster: Project) -> None:
-    for service in ("publish", "shard", "router"):
+    for service in ("publish", "secret", "shard", "router"):
         for container in cluster.inspect(service):
             host, config = container["HostConfig"], container["Config"]
             assert config["User"] == "10001:10001"
@@ -132,7 +132,7 @@ def test_containers_can_do_no_more_than_they_must(cluster: Project) -> None:
             assert host["Memory"] > 0
             assert host["PidsLimit"] > 0
             writable = [mount["Destination"] for mount in container["Mounts"] if mount["RW"]]
-            assert writable == (["/packed"] if service == "publish" else [])
+            assert writable == {"publish": ["/packed"], "secret": ["/secret"]}.get(service, [])
     status = docker("exec", f"{cluster.name}-shard-1", "cat", "/proc/self/status")
     assert "CapEff:\t0000000000000000" in status
     assert "NoNewPrivs:\t1" in status
@@ -141,7 +141,7 @@ def test_containers_can_do_no_more_than_they_must(cluster: Project) -> None:
 def test_only_the_router_can_be_reached_and_only_from_this_machine(cluster: Project) -> None:
     (router,) = cluster.inspect("router")
     assert _published(router) == {"8000/tcp": ["127.0.0.1"], "6380/tcp": ["127.0.0.1"]}
-    for container in [*cluster.inspect("shard"), *cluster.inspect("publish")]:
+    for container in [*cluster.inspect("shard"), *cluster.inspect("publish"), *cluster.inspect("secret")]:
         assert _published(container) == {}
     (network,) = cluster.inspect("shard")[0]["NetworkSettings"]["Networks"]
     assert docker("network", "inspect", "--format", "{{.Internal}}", network).strip() == "true"
@@ -213,18 +213,38 @@ def test_a_file_that_is_not_there_is_named(cluster: Project, tmp_path: Path) -> 
     assert not (tmp_path / "missing.data").exists()
 
 
-def test_a_secret_is_handed_to_shards_and_routers_and_stays_out_of_the_image(cluster: Project) -> None:
-    cluster.variables = {"RINGKV_SECRET": "not-for-everybody"}
-    cluster.up()
-    cluster.wait_until_serving(1, 2, 3)
-    lease = r"""
-import socket
+LEASE = r"""
+import socket, sys
 with socket.create_connection(("127.0.0.1", 7379)) as shard:
+    for secret in sys.argv[1:]:
+        shard.sendall(b"AUTH " + secret.encode() + b"\r\n")
+        assert shard.recv(200) == b"+OK\r\n"
     shard.sendall(b"*1\r\n$5\r\nLEASE\r\n")
     print(shard.recv(200))
 """
-    assert "NOAUTH" in docker("exec", f"{cluster.name}-shard-1", "python", "-c", lease)
-    for container in cluster.inspect("shard"):
-        assert "RINGKV_SECRET=not-for-everybody" in container["Config"]["Env"]
+
+
+def test_the_first_start_makes_a_secret_that_stays(cluster: Project) -> None:
+    secret, shard = cluster.secret(), f"{cluster.name}-shard-1"
+    assert len(secret) == 44
+    assert "NOAUTH" in docker("exec", shard, "python", "-c", LEASE)
+    assert "-ERR" in docker("exec", shard, "python", "-c", LEASE, secret)
+    assert docker("exec", shard, "stat", "--format", "%a %U", "/secret/secret").strip() == "600 ringkv"
+    assert "can lease from it" not in cluster.compose("logs", "--no-color", "shard")
+    cluster.up(4)  # which looks again whether there is one
+    cluster.wait_until_serving(1, 2, 3, 4)
+    assert cluster.secret() == secret
+
+
+def test_a_secret_of_ones_own_is_taken_and_stays_out_of_the_image(cluster: Project) -> None:
+    made = cluster.secret()
+    cluster.variables = {"RINGKV_SECRET": "not-for-everybody"}
+    cluster.up()
+    cluster.wait_until_serving(1, 2, 3)
+    assert "NOAUTH" in docker("exec", f"{cluster.name}-shard-1", "python", "-c", LEASE)
+    assert "-ERR" in docker("exec", f"{cluster.name}-shard-1", "python", "-c", LEASE, "not-for-everybody")
+    for container in [*cluster.inspect("shard"), *cluster.inspect("router")]:
+        assert "not-for-everybody" not in str(container)
     assert "RINGKV_SECRET" not in docker("image", "inspect", cluster.name)
-    assert "not-for-everybody" not in docker("history", "--no-trunc", cluster.name)
+    for secret in (made, "not-for-everybody"):
+        assert secret not in docker("history", "--no-trunc", cluster.name)

@@ -19,7 +19,7 @@ def test_shards_that_announce_themselves_are_asked_directly(cluster: Project) ->
         lambda: {shard["announced"] for shard in cluster.ring(cluster.port())["shards"]} == announced, "not announced"
     )
     pairs = dict(read_pairs(EXAMPLE))
-    with RedisCluster(host=addresses.pop(), port=7379) as client:
+    with RedisCluster(host=addresses.pop(), port=7379, password=cluster.secret()) as client:
         assert {f"{node.host}:{node.port}" for node in client.get_nodes()} == announced
         assert client.mget_nonatomic(list(pairs)) == list(pairs.values())
 
