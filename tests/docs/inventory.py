@@ -60,10 +60,12 @@ def _default(option: click.Option) -> str:
 
 def compose_variables(text: str) -> Iterator[Entry]:
     """Each variable that the file takes from the environment, with its default."""
-    yield from sorted(set(re.findall(r"\$\{(\w+):-([^}]*)}", text)))
+    defaults = set(re.findall(r"\$\{(\w+):-([^}]+)}", text))
+    yield from sorted(defaults)
     handed_on = [name for names in re.findall(r"environment: \[(.+)]", text) for name in names.split(", ")]
     handed_on += re.findall(r"^\s+([A-Z_]+):$", text, re.MULTILINE)
-    yield from ((name, "none") for name in sorted(set(handed_on)))
+    handed_on += re.findall(r"\$\{(\w+):(?:\+|-})", text)
+    yield from ((name, "none") for name in sorted({*handed_on} - {name for name, _ in defaults}))
 
 
 def log_lines(root: Path = ROOT) -> Iterator[Entry]:
