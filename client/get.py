@@ -3,7 +3,6 @@
 python client/get.py f8a24bb8-eff8-41dc-929b-10b4c3e49e05
 """
 
-import argparse
 import contextlib
 import os
 import re
@@ -283,13 +282,14 @@ def wrong_usage(message: str) -> NoReturn:
     sys.exit(_fail(f"{one_line(message)} (--help tells more)"))
 
 
-class _Parser(argparse.ArgumentParser):
-    error = staticmethod(wrong_usage)
-
-
 def main() -> int:
+    import argparse  # noqa: PLC0415 - the installed command has a parser of its own
+
+    class Parser(argparse.ArgumentParser):
+        error = staticmethod(wrong_usage)
+
     raw = argparse.RawDescriptionHelpFormatter
-    parser = _Parser(f"python {sys.argv[0]}", description=SUMMARY, epilog=EXAMPLES, formatter_class=raw)
+    parser = Parser(f"python {sys.argv[0]}", description=SUMMARY, epilog=EXAMPLES, formatter_class=raw)
     parser.add_argument("keys", nargs="+", metavar="KEY", help='a UUID version 4, or "-"')
     parser.add_argument("--url", default=os.environ.get(URL_VARIABLE) or DEFAULT_URL, help="the router")
     arguments = parser.parse_intermixed_args()

@@ -14,11 +14,22 @@ from tests.support.data import EXAMPLE, ROOT
 from tests.support.processes import SpawnedCluster, Spawner
 
 WATCHED: Final = frozenset(
-    {"aiohttp", "asyncio", "hiredis", "numpy", "prometheus_client", "pyarrow", "rich", "uhashring", "uvloop"}
+    {
+        "aiohttp",
+        "argparse",
+        "asyncio",
+        "hiredis",
+        "numpy",
+        "prometheus_client",
+        "pyarrow",
+        "rich",
+        "uhashring",
+        "uvloop",
+    }
 )
 """The libraries that take time or memory to import."""
 
-SERVES: Final = frozenset({"aiohttp", "asyncio", "hiredis", "prometheus_client", "uhashring", "uvloop"})
+SERVES: Final = frozenset({"aiohttp", "argparse", "asyncio", "hiredis", "prometheus_client", "uhashring", "uvloop"})
 
 KEY: Final = "f8a24bb8-eff8-41dc-929b-10b4c3e49e05"
 
