@@ -3,10 +3,12 @@
 import json
 import os
 import re
+from pathlib import Path
 from typing import Any, Final
 
 import click
 import pytest
+import yaml
 
 from ringkv.cli import main
 from ringkv.router.policy import DRAIN_SECONDS as ROUTER_DRAINS
@@ -16,11 +18,11 @@ from tests.deploy.test_observe import needs
 from tests.support.data import ROOT
 
 FILE: Final = ROOT / "deploy" / "swarm.yaml"
+TLS: Final = ROOT / "deploy" / "swarm-tls.yaml"
 
 GIVEN: Final = {
     "CATALOG": "s3://example/ringkv",
     "RINGKV_IMAGE": "registry.example/ringkv:1",
-    "RINGKV_SECRET": "not for everybody",
     "AWS_REGION": "eu-central-1",
 }
 
@@ -49,16 +51,34 @@ def test_a_stack_is_what_it_describes() -> None:
     assert "name: ringkv-cache-{{.Task.Slot}}" in shown
 
 
-@pytest.mark.parametrize("name", ["CATALOG", "RINGKV_IMAGE", "RINGKV_SECRET"])
+@pytest.mark.parametrize("name", ["CATALOG", "RINGKV_IMAGE"])
 def test_what_must_be_set_is_asked_for(name: str) -> None:
     needs("docker")
     with pytest.raises(AssertionError, match=f"required variable {name} is missing a value"):
         docker("stack", "config", "--compose-file", str(FILE), env=environment(**{name: ""}))
 
 
-def test_every_variable_is_told_of_at_the_head_of_the_file() -> None:
-    text = FILE.read_text()
-    head = text[: text.index("\nx-server")]
+def test_tls_is_added_by_a_second_file(services: dict[str, Any]) -> None:
+    files = (f"--compose-file={FILE}", f"--compose-file={TLS}")
+    secrets = {"RINGKV_TLS_CERT": "cert-1", "RINGKV_TLS_KEY": "key-1"}
+    shown = yaml.safe_load(docker("stack", "config", *files, env=environment(**secrets)))
+    router = shown["services"]["router"]
+    assert [secret["source"] for secret in router["secrets"]] == ["secret", "tls.crt", "tls.key"]
+    assert {name: secret["name"] for name, secret in shown["secrets"].items()} == {
+        "secret": "ringkv-secret",
+        "tls.crt": "cert-1",
+        "tls.key": "key-1",
+    }
+    added = {"RINGKV_TLS_CERT": "/run/secrets/tls.crt", "RINGKV_TLS_KEY": "/run/secrets/tls.key"}
+    plain = {name: value for name, value in services["router"]["environment"].items() if value is not None}
+    assert {name: str(value) for name, value in router["environment"].items()} == plain | added
+    assert router["healthcheck"]["test"] == services["router"]["healthcheck"]["test"]
+
+
+@pytest.mark.parametrize(("path", "body"), [(FILE, "\nx-server"), (TLS, "\nservices")])
+def test_every_variable_is_told_of_at_the_head_of_the_file(path: Path, body: str) -> None:
+    text = path.read_text()
+    head = text[: text.index(body)]
     for name in re.findall(r"\$\{(\w+)", text):
         assert re.search(rf"^#   {name}\s", head, re.MULTILINE), name
 
@@ -77,7 +97,7 @@ def test_ringkv_takes_every_command_and_every_variable(
             for key, value in variables.items():
                 patch.setenv(key, str(value).replace("{{.Node.Hostname}}", "node-1.example"))
             given = command.make_context(name, list(service["command"][1:])).params
-        assert given["secret"] == GIVEN["RINGKV_SECRET"]
+        assert [secret["target"] for secret in service["secrets"]] == [str(given["secret_file"])]
         assert given["zone"] == "node-1.example"
         probe = service["healthcheck"]["test"][-1]
         if name == "shard":

@@ -118,7 +118,11 @@ def deployed(
     swarm: Swarm, variables: dict[str, str], publish: Publish, tmp_path_factory: pytest.TempPathFactory
 ) -> Stack:
     publish()
-    stack = Stack(swarm, variables, tmp_path_factory.mktemp("stack"))
+    folder = tmp_path_factory.mktemp("stack")
+    secret = folder / "secret"
+    secret.write_text("between us")
+    swarm.manager.docker("secret", "create", "ringkv-secret", str(secret))
+    stack = Stack(swarm, variables, folder)
     stack.deploy()
     return stack
 
@@ -126,7 +130,7 @@ def deployed(
 @pytest.fixture(scope="module")
 def variables(images: tuple[list[str], Path], catalog: str, store: StoreServer) -> dict[str, str]:
     """What is set where the stack is deployed."""
-    return {"RINGKV_IMAGE": images[0][0], "CATALOG": catalog, "RINGKV_SECRET": "not a secret"} | store.env
+    return {"RINGKV_IMAGE": images[0][0], "CATALOG": catalog} | store.env
 
 
 @pytest.fixture
