@@ -8,14 +8,15 @@ from typing import Any, Final
 import click
 from redis import Redis
 
+from bench.client import COMPILER, compiled
 from bench.data import Data
 from bench.errors import BenchmarkFailed
 from bench.figures import Figures
-from bench.load import Measured, measure, measure_with
+from bench.load import KEPT, Measured, measure, measure_with
 from bench.peers.cluster import RedisCluster
 from bench.peers.peer import program_path
 from bench.peers.ringkv import Ringkv
-from bench.processes import Processes, run
+from bench.processes import Processes
 from bench.quiet import Quiet
 from bench.redis import CONNECTIONS, DEPTH, HTTP
 from bench.serving import CHECKED, Scale
@@ -24,10 +25,7 @@ from ringkv.cluster.nodes import key_slot
 SHARDS: Final = "GET from 3 shards"
 REDIS_CLUSTER: Final = "GET from a Redis Cluster of 3 masters"
 
-COMPILER: Final = "cc"
-SOURCE: Final = Path(__file__).with_suffix(".c")
-
-NEEDS: Final = {COMPILER: "gcc", "redis-server": "redis-server", "redis-cli": "redis-tools"}
+NEEDS: Final = {**COMPILER, "redis-server": "redis-server", "redis-cli": "redis-tools"}
 """Programs, each with the Debian package that brings it."""
 
 QUANTITIES: Final = {1: "direct", DEPTH: f"direct in pipelines of {DEPTH},"}
@@ -51,9 +49,7 @@ class _Cluster:
 
 def direct(data: Data, scale: Scale, folder: Path, quiet: Quiet, figures: Figures) -> None:
     """Measure all three in turn. Raises BenchmarkFailed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    program = folder / "load"
-    run(COMPILER, "-O2", "-o", program, SOURCE)
+    program = compiled("direct", folder)
     with Processes(folder / "ringkv") as ours, Processes(folder / "redis") as theirs:
         endpoint, port = Ringkv().start_with_nodes(data, ours)
         shards = _Cluster(SHARDS, ours, program, _nodes(port, data, ours.folder))
@@ -108,11 +104,6 @@ def _nodes(port: int, data: Data, folder: Path) -> tuple[tuple[int, Path], ...]:
 
 
 def _keep(number: int, subject: str, depth: int, found: Measured, figures: Figures) -> None:
-    for quantity in ("rate", "p50", "p99", "cpu", "others", "failed"):
+    for quantity in KEPT:
         figures.add(subject, f"{QUANTITIES[depth]} {quantity}", getattr(found, quantity), found.connections)
-    click.echo(
-        f"round {number}, {found.connections:3} connections, pipelines of {depth:2}: {subject:38} {found.rate:9,.0f}/s"
-        f"  p50 {1e3 * found.p50:6.3f} ms  p99 {1e3 * found.p99:6.3f} ms"
-        f"  {1e6 * found.cpu:5.2f} us CPU  others {found.others:.2f}"
-        + (f"  FAILED {found.failed}" if found.failed else "")
-    )
+    click.echo(f"round {number}, {found.connections:3} connections, pipelines of {depth:2}: {subject:38} {found}")

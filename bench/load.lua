@@ -52,7 +52,8 @@ end
 function done(summary, latency)
   local errors = summary.errors
   io.write(string.format(
-    '\n{"requests": %d, "seconds": %.6f, "p50": %.6f, "p99": %.6f, "status": %d, "broken": %d}\n',
-    summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e6, latency:percentile(99) / 1e6,
+    '\n{"requests": %d, "seconds": %.6f, "p50": %.6f, "p99": %.6f, "p999": %.6f, "status": %d, "broken": %d}\n',
+    summary.requests, summary.duration / 1e6,
+    latency:percentile(50) / 1e6, latency:percentile(99) / 1e6, latency:percentile(99.9) / 1e6,
     errors.status, errors.connect + errors.read + errors.write + errors.timeout))
 end

@@ -18,6 +18,9 @@ SCRIPT: Final = Path(__file__).with_name("load.lua")
 Draw = Literal["even", "zipf", "one"]
 """How keys are drawn: evenly, by Zipf's law with exponent 0.99, or one and the same again and again."""
 
+KEPT: Final = ("rate", "p50", "p99", "p999", "cpu", "others", "failed")
+"""Of what was measured, what a report tells."""
+
 PATIENCE: Final = 60.0
 """Seconds that a client may take longer than it was asked to."""
 
@@ -52,9 +55,19 @@ class Measured:
     rate: float
     p50: float
     p99: float
+    p999: float
     cpu: float
     others: float
     failed: int
+
+    def __str__(self) -> str:
+        waits = "  ".join(
+            f"{name} {1e3 * seconds:7.3f}"
+            for name, seconds in (("p50", self.p50), ("p99", self.p99), ("p99.9", self.p999))
+        )
+        return f"{self.rate:9,.0f}/s  {waits} ms  {1e6 * self.cpu:6.2f} µs CPU  others {self.others:.2f}" + (
+            f"  FAILED {self.failed}" if self.failed else ""
+        )
 
 
 def installed() -> bool:
@@ -99,6 +112,7 @@ def measure_with(
         rate=told["requests"] / told["seconds"],
         p50=told["p50"],
         p99=told["p99"],
+        p999=told["p999"],
         cpu=server / told["requests"],
         others=max(0.0, machine - server - load) / clock,
         failed=told["status"] + told["broken"],

@@ -11,7 +11,7 @@ import click
 from bench.data import Data
 from bench.errors import BenchmarkFailed
 from bench.figures import Figures
-from bench.load import Measured, measure, measure_with
+from bench.load import KEPT, Measured, measure, measure_with
 from bench.peers.ringkv import Ringkv
 from bench.processes import Processes
 from bench.quiet import Quiet
@@ -54,14 +54,9 @@ def pipeline(data: Data, scale: Scale, folder: Path, quiet: Quiet, figures: Figu
 
 
 def _keep(number: int, subject: str, found: Measured, figures: Figures) -> None:
-    for quantity in ("rate", "p50", "p99", "cpu", "others", "failed"):
+    for quantity in KEPT:
         figures.add(subject, f"port {quantity}", getattr(found, quantity), CONNECTIONS)
-    click.echo(
-        f"round {number}: {subject:30} {found.rate:9,.0f}/s"
-        f"  p50 {1e3 * found.p50:6.2f} ms  p99 {1e3 * found.p99:6.2f} ms"
-        f"  {1e6 * found.cpu:5.1f} us CPU  others {found.others:.2f}"
-        + (f"  FAILED {found.failed}" if found.failed else "")
-    )
+    click.echo(f"round {number}: {subject:30} {found}")
 
 
 def _check(port: int, data: Data) -> None:

@@ -13,7 +13,7 @@ import click
 from bench.data import Data
 from bench.errors import BenchmarkFailed
 from bench.figures import Figures
-from bench.load import Endpoint, Measured, measure
+from bench.load import KEPT, Endpoint, Measured, measure
 from bench.peers.peer import Peer, missing
 from bench.processes import Processes
 from bench.quiet import Quiet
@@ -39,17 +39,9 @@ def serve(  # noqa: PLR0913, PLR0917 - whom, with what, how long, where, when, i
 ) -> None:
     """Start all peers that are installed, and measure them in turn. Raises BenchmarkFailed."""
     with ExitStack() as stack:
-        running: list[tuple[Peer, Endpoint, Processes]] = []
-        for number, peer in enumerate(peers):
-            if packages := missing(peer):
-                figures.missing[peer.name] = packages
-                continue
-            click.echo(f"starting {peer.name}")
-            processes = stack.enter_context(Processes(folder / f"p{number}"))
-            endpoint = peer.start(data, processes)
-            check(peer, endpoint, data)
+        running = start_all(peers, data, folder, stack, figures)
+        for _, endpoint, processes in running:
             measure(endpoint, data.keys, connections=WARM_UP, seconds=min(2, scale.seconds), pids=processes.pids)
-            running.append((peer, endpoint, processes))
         for number in range(scale.rounds if running else 0):
             for connections in scale.connections:
                 # Each round begins with another peer, so that none is always behind the same one.
@@ -71,14 +63,27 @@ def serve(  # noqa: PLR0913, PLR0917 - whom, with what, how long, where, when, i
             figures.add(peer.name, "anonymous", used.anonymous_share)
 
 
+def start_all(
+    peers: tuple[Peer, ...], data: Data, folder: Path, stack: ExitStack, figures: Figures
+) -> list[tuple[Peer, Endpoint, Processes]]:
+    """Start all that are installed, each in a folder of its own, until the stack is left. Raises BenchmarkFailed."""
+    running: list[tuple[Peer, Endpoint, Processes]] = []
+    for number, peer in enumerate(peers):
+        if packages := missing(peer):
+            figures.missing[peer.name] = packages
+            continue
+        click.echo(f"starting {peer.name}")
+        processes = stack.enter_context(Processes(folder / f"p{number}"))
+        endpoint = peer.start(data, processes)
+        check(peer, endpoint, data)
+        running.append((peer, endpoint, processes))
+    return running
+
+
 def _keep(title: str, peer: Peer, found: Measured, figures: Figures) -> None:
-    for quantity in ("rate", "p50", "p99", "cpu", "others", "failed"):
+    for quantity in KEPT:
         figures.add(peer.name, quantity, getattr(found, quantity), found.connections)
-    click.echo(
-        f"{title}, {found.connections:3} connections: {peer.name:26} {found.rate:9,.0f}/s"
-        f"  p50 {1e3 * found.p50:7.2f} ms  p99 {1e3 * found.p99:7.2f} ms  {1e6 * found.cpu:6.1f} µs CPU"
-        f"  others {found.others:.2f}" + (f"  FAILED {found.failed}" if found.failed else "")
-    )
+    click.echo(f"{title}, {found.connections:3} connections: {peer.name:26} {found}")
 
 
 def check(peer: Peer, endpoint: Endpoint, data: Data) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from bench import direct, load
+from bench.client import compiled
 from bench.data import Data
-from bench.direct import COMPILER, QUANTITIES, REDIS_CLUSTER, SHARDS, SOURCE
+from bench.direct import QUANTITIES, REDIS_CLUSTER, SHARDS
 from bench.figures import Figures
-from bench.processes import run
 from bench.quiet import Quiet
 from bench.redis import CONNECTIONS, DEPTH, HTTP
 from bench.report import report
@@ -42,10 +42,8 @@ def test_what_is_no_value_is_counted(spawn: Spawner, tmp_path: Path) -> None:
     port = spawn.up(EXAMPLE, "--shards", "1", "--cluster-port", "0").node_port
     keys = tmp_path / "keys"
     keys.write_bytes(b"f8a24bb8-eff8-41dc-929b-10b4c3e49e05\n00000000-0000-4000-8000-000000000000\n")
-    run(COMPILER, "-O2", "-o", tmp_path / "load", SOURCE)
-    done = subprocess.run(
-        [tmp_path / "load", "2", "4", "0.3", "1", str(port), keys], capture_output=True, check=True, timeout=60
-    )
+    client = compiled("direct", tmp_path)
+    done = subprocess.run([client, "2", "4", "0.3", "1", str(port), keys], capture_output=True, check=True, timeout=60)
     told = json.loads(done.stdout)
     assert told["requests"] / 4 < told["status"] < told["requests"]
     assert told["broken"] == 0

@@ -1,0 +1,19 @@
+"""Clients in C, for what no installed program can ask and Python would cost more to ask than to answer."""
+
+from pathlib import Path
+from typing import Final
+
+from bench.processes import run
+
+SOURCES: Final = Path(__file__).parent
+
+COMPILER: Final = {"cc": "gcc"}
+"""What is needed, with the Debian package that brings it."""
+
+
+def compiled(name: str, folder: Path) -> Path:
+    """The program of bench/NAME.c, made in the folder. Raises BenchmarkFailed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / name
+    run(*COMPILER, "-O2", "-o", program, SOURCES / f"{name}.c")
+    return program
