@@ -44,10 +44,10 @@ class Data:
         return sum(path.stat().st_size for path in self.packed.iterdir())
 
 
-def prepare(folder: Path, pairs: int) -> Data:
-    """Generate and pack, unless that was done before."""
-    text = generate(folder, pairs)
-    data = Data(pairs, text, folder / f"{pairs}.dataset", folder / f"{pairs}.asked")
+def prepare(folder: Path, pairs: int, value_size: int | None = None) -> Data:
+    """Generate and pack, unless that was done before; values are of `value_size` bytes, or 60 on average."""
+    text = generate(folder, pairs, value_size)
+    data = Data(pairs, text, text.with_suffix(".dataset"), text.with_suffix(".asked"))
     if not data.packed.exists():
         run(sys.executable, "-m", "ringkv", "pack", data.text, data.packed)
     if not data.keys.exists():
@@ -55,13 +55,14 @@ def prepare(folder: Path, pairs: int) -> Data:
     return data
 
 
-def generate(folder: Path, pairs: int) -> Path:
+def generate(folder: Path, pairs: int, value_size: int | None = None) -> Path:
     """The text file of so many pairs, made unless it is there."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = folder / f"{pairs}.data"
+    text = folder / (f"{pairs}.data" if value_size is None else f"{pairs}x{value_size}.data")
     if not text.exists():
         building = text.with_suffix(".new")
-        run(sys.executable, "-m", "ringkv.dataset.generate", "--pairs", str(pairs), "--output", building)
+        options = [] if value_size is None else ["--value-size", str(value_size)]
+        run(sys.executable, "-m", "ringkv.dataset.generate", "--pairs", str(pairs), *options, "--output", building)
         building.rename(text)
     return text
 

@@ -1,5 +1,6 @@
-"""Requests for keys that are asked for unevenly, by routers that keep hot values and one that does not, in turn."""
+"""Requests for keys that are asked for unevenly: routers that keep hot values, one that does not, nginx, in turn."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -7,16 +8,19 @@ from typing import Final
 
 import click
 
+from bench.cells import HEADINGS, cells
 from bench.data import Data
 from bench.figures import RINGKV, Figures
-from bench.load import Draw, Measured, measure
+from bench.load import KEPT, Draw, Measured, measure
+from bench.peers.nginx import NginxMemcached
+from bench.peers.peer import Peer
 from bench.peers.ringkv import Ringkv
-from bench.processes import Processes
 from bench.quiet import Quiet
-from bench.serving import Scale, check
+from bench.serving import Scale, start_all
 
 CONNECTIONS: Final = 64
 WITHOUT: Final = "ringkv --hot-memory 0"
+NGINX: Final = NginxMemcached()
 WARM_UP: Final = 8.0
 """Seconds before the first round, at most: a router takes as long to know most of the hot keys."""
 
@@ -28,36 +32,45 @@ DRAWS: Final[dict[Draw, str]] = {
 
 
 def skew(data: Data, scale: Scale, folder: Path, quiet: Quiet, figures: Figures) -> None:
-    """Measure each of the draws with both. Raises BenchmarkFailed."""
+    """Measure each of the draws with all that are installed. Raises BenchmarkFailed."""
     with ExitStack() as stack:
 
-        def start(*options: str) -> partial[Measured]:
-            processes = stack.enter_context(Processes(folder / f"skew{len(started)}"))
-            peer = Ringkv(3, *options)
-            endpoint = peer.start(data, processes)
-            check(peer, endpoint, data)
-            started.append(endpoint.port)
-            return partial(measure, endpoint, data.keys, connections=CONNECTIONS, pids=processes.pids)
+        def start(peers: tuple[Peer, ...], place: str) -> list[partial[Measured]]:
+            return [
+                partial(measure, endpoint, data.keys, connections=CONNECTIONS, pids=processes.pids)
+                for _, endpoint, processes in start_all(peers, data, folder / place, stack, figures)
+            ]
 
-        started: list[int] = []
-        without = start("--hot-memory", "0")
+        unaware = dict(
+            zip((WITHOUT, NGINX.name), start((Ringkv(3, "--hot-memory", "0"), NGINX), "unaware"), strict=False)
+        )
         # A router for each draw, which keeps what is hot in that one.
-        pairs = {draw: ((RINGKV, start()), (WITHOUT, without)) for draw in DRAWS}
-        for draw, pair in pairs.items():
-            for _, once in pair:
-                once(seconds=min(WARM_UP, 2 * scale.seconds), draw=draw)
+        ways = {draw: {RINGKV: start((Ringkv(),), draw)[0], **unaware} for draw in DRAWS}
+        for draw, way in ways.items():
+            way[RINGKV](seconds=min(WARM_UP, 2 * scale.seconds), draw=draw)
+        for once in unaware.values():
+            once(seconds=min(2, scale.seconds))
         for number in range(scale.rounds):
-            for draw, pair in pairs.items():
-                # Each round begins with the other one.
-                for name, once in pair[:: (1, -1)[number % 2]]:
+            for draw, way in ways.items():
+                # Each round begins with another one.
+                turn = number % len(way)
+                for name, once in [*way.items()][turn:] + [*way.items()][:turn]:
                     found = quiet.measured(partial(once, seconds=scale.seconds, seed=number + 1, draw=draw))
                     _keep(f"round {number + 1}, {draw:4}", name, draw, found, figures)
 
 
 def _keep(title: str, name: str, draw: Draw, found: Measured, figures: Figures) -> None:
-    for quantity in ("rate", "p50", "p99", "cpu"):
+    for quantity in KEPT:
         figures.add(name, f"{quantity} {draw}", getattr(found, quantity))
-    click.echo(
-        f"{title}: {name:24} {found.rate:9,.0f}/s  p99 {1e3 * found.p99:7.2f} ms  {1e6 * found.cpu:6.1f} µs CPU"
-        f"  others {found.others:.2f}" + (f"  FAILED {found.failed}" if found.failed else "")
-    )
+    click.echo(f"{title}: {name:24} {found}")
+
+
+def by_draw(figures: Figures) -> list[Sequence[str]]:
+    """What it has measured; the first row is the heading."""
+    rows: list[Sequence[str]] = [("keys", "peer", *HEADINGS, "of even keys")]
+    for draw, text in DRAWS.items():
+        for subject in figures.subjects(f"rate {draw}"):
+            found, even = figures.median(subject, f"rate {draw}"), figures.median(subject, "rate even")
+            multiple = f"{found / even:.2f}x" if found and even else ""
+            rows.append((text, subject, *cells(figures, subject, f"{{}} {draw}"), multiple))
+    return rows

@@ -63,13 +63,16 @@ class NginxMemcached:
     needs: Mapping[str, str] = {"nginx": "nginx-light", "memcached": "memcached"}
     certified = False
 
+    def __init__(self, *directives: str) -> None:
+        self._directives = directives
+
     def start(self, data: Data, processes: Processes) -> Endpoint:
         sockets = start_memcached(processes, SERVERS)
         ring = Ketama(sockets)
         # The key is the URI, so that nginx has nothing to cut off.
         fill(sockets, ((ring.server(b"/" + key), b"/" + key, value) for key, value in data.lines()), data.pairs)
         servers = "\n        ".join(f"server unix:{path};" for path in sockets)
-        location = "set $memcached_key $uri; memcached_pass shards;"
+        location = " ".join([*self._directives, "set $memcached_key $uri; memcached_pass shards;"])
         certificate = certify(processes.folder) if self.certified else None
         return start_nginx(processes, UPSTREAM.format(servers=servers), location, certificate)
 

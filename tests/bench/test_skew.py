@@ -1,4 +1,4 @@
-"""Keys are drawn as they are said to be, and routers with hot values are measured beside one without."""
+"""Keys are drawn as they are said to be, and routers with hot values are measured beside one without, and nginx."""
 
 import json
 import subprocess
@@ -13,9 +13,10 @@ from bench import load
 from bench.data import Data
 from bench.figures import RINGKV, Figures
 from bench.load import SCRIPT, Draw
+from bench.peers.peer import missing
 from bench.quiet import Quiet
 from bench.serving import Scale
-from bench.skew import DRAWS, WITHOUT, skew
+from bench.skew import DRAWS, NGINX, WITHOUT, by_draw, skew
 from tests.support.processes import short_directory
 
 pytestmark = pytest.mark.skipif(not load.installed(), reason="needs wrk")
@@ -63,6 +64,9 @@ def test_each_draw_is_measured_with_hot_values_and_without(tiny: Data) -> None:
     figures = Figures()
     with short_directory() as folder:
         skew(tiny, Scale(rounds=1, seconds=1), folder, Quiet(0), figures)
+    subjects = [RINGKV, WITHOUT, *([] if missing(NGINX) else [NGINX.name])]
     for draw in DRAWS:
-        for subject in (RINGKV, WITHOUT):
+        for subject in subjects:
             assert (figures.median(subject, f"rate {draw}") or 0) > 100
+            assert figures.median(subject, f"failed {draw}") == 0
+    assert [row[:2] for row in by_draw(figures)[1:]] == [(text, who) for text in DRAWS.values() for who in subjects]
