@@ -3,39 +3,38 @@
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import click
 
-from bench import direct, load
+from bench import direct, load, openloop
 from bench.data import prepare
 from bench.disk import Disk, measure_disk
 from bench.figures import Figures
 from bench.large import Large, measure_large
 from bench.lookup import look_up
-from bench.machine import load_average, machine
+from bench.machine import load_average, software
 from bench.memory import hold
 from bench.mget import batches
+from bench.origin import here, minute
 from bench.pack import pack, pack_large
 from bench.peers.all import PEERS
 from bench.quiet import Quiet
 from bench.redis import pipeline
 from bench.remote import Remote, measure_remote
 from bench.report import report
+from bench.results import STEPS, Results
 from bench.sample import Sampler
 from bench.scaling import grow
 from bench.serving import Scale, serve
+from bench.sizes import measure_sizes
 from bench.skew import skew
 from bench.startup import start_up
 from bench.tls import encrypt
 
-NEEDS_WRK: Final = ("serve", "skew", "redis", "mget", "cluster", "scaling", "tls")
-STEPS: Final = ("memory", "lookup", "startup", "pack", "serve", "skew", "redis", "mget", "cluster")
-OPTIONAL_STEPS: Final = ("growth", "scaling", "tls")
-DATASET_STEPS: Final = ("disk", "large", "remote")
-"""Commands of their own: they are about one dataset, which is large."""
+NEEDS_WRK: Final = ("serve", "open", "sizes", "skew", "redis", "mget", "cluster", "scaling", "tls")
 
 UNITS: Final = {"k": 1_000, "M": 1_000_000}
 
@@ -56,6 +55,11 @@ work_option = click.option(
 )
 docs_option = click.option(
     "--docs", type=click.Path(path_type=Path), default=Path("docs"), show_default=True, help="Where the report goes."
+)
+mixed_option = click.option(
+    "--mixed",
+    is_flag=True,
+    help="Let the report have figures of other commits and machines too; each part says its own.",
 )
 
 
@@ -95,9 +99,19 @@ def main() -> None:
 @patience_option
 @work_option
 @docs_option
-def disk_command(dataset: Path, rounds: int, seconds: float, patience: float, work: Path, docs: Path) -> None:  # noqa: PLR0913, PLR0917 - click passes by name
+@mixed_option
+def disk_command(  # noqa: PLR0913, PLR0917 - click passes by name
+    dataset: Path,
+    rounds: int,
+    seconds: float,
+    patience: float,
+    work: Path,
+    docs: Path,
+    mixed: bool,  # noqa: FBT001 - as above
+) -> None:
     """Measure what a shard does when DATASET, a packed one, is on the disk, beside the disk itself and others."""
     quiet, sampler = Quiet(patience), Sampler(dataset.resolve())
+    results = _results(work, "disk", mixed=mixed)
     work.mkdir(parents=True, exist_ok=True)
     # Sockets need short paths; what others store belongs on the disk that is measured.
     with _sockets() as folder, tempfile.TemporaryDirectory(prefix="disk-", dir=work) as store:
@@ -105,8 +119,8 @@ def disk_command(dataset: Path, rounds: int, seconds: float, patience: float, wo
         def run(found: Figures) -> None:
             measure_disk(Disk(sampler, rounds, seconds, folder, Path(store).resolve(), quiet, found))
 
-        _measure("disk", run, quiet, work / "results")
-    _report(work, docs)
+        _measure("disk", run, quiet, results)
+    report(results.figures(), docs)
 
 
 @main.command("large")
@@ -115,20 +129,28 @@ def disk_command(dataset: Path, rounds: int, seconds: float, patience: float, wo
 @patience_option
 @work_option
 @docs_option
-def large_command(pairs: int, rounds: int, patience: float, work: Path, docs: Path) -> None:
+@mixed_option
+def large_command(  # noqa: PLR0913, PLR0917 - click passes by name
+    pairs: int,
+    rounds: int,
+    patience: float,
+    work: Path,
+    docs: Path,
+    mixed: bool,  # noqa: FBT001 - as above
+) -> None:
     """Pack many pairs, start a cluster of them, look some up, and lose a shard.
 
     With 100M pairs this takes half an hour and 30 GB of disk. The dataset stays, for `python -m bench disk`.
     """
     work = work.resolve()
-    quiet = Quiet(patience)
+    quiet, results = Quiet(patience), _results(work, "large", mixed=mixed)
     with _sockets() as folder:
 
         def run(found: Figures) -> None:
             measure_large(Large(pairs, rounds, work, folder, quiet, found))
 
-        _measure("large", run, quiet, work / "results")
-    _report(work, docs)
+        _measure("large", run, quiet, results)
+    report(results.figures(), docs)
 
 
 @main.command("remote")
@@ -138,79 +160,91 @@ def large_command(pairs: int, rounds: int, patience: float, work: Path, docs: Pa
 @patience_option
 @work_option
 @docs_option
-def remote_command(pairs: int, rounds: int, seconds: float, patience: float, work: Path, docs: Path) -> None:  # noqa: PLR0913, PLR0917 - click passes by name
+@mixed_option
+def remote_command(  # noqa: PLR0913, PLR0917 - click passes by name
+    pairs: int,
+    rounds: int,
+    seconds: float,
+    patience: float,
+    work: Path,
+    docs: Path,
+    mixed: bool,  # noqa: FBT001 - as above
+) -> None:
     """Measure shards whose data lie in a store: what they fetch, how fast, and what clients notice of it."""
     work = work.resolve()
-    quiet = Quiet(patience)
+    quiet, results = Quiet(patience), _results(work, "remote", mixed=mixed)
     with _sockets() as folder:
 
         def run(found: Figures) -> None:
             measure_remote(Remote(pairs, rounds, seconds, work, folder, quiet, found))
 
-        _measure("remote", run, quiet, work / "results")
-    _report(work, docs)
+        _measure("remote", run, quiet, results)
+    report(results.figures(), docs)
 
 
 @main.command()
-@click.argument("steps", nargs=-1, type=click.Choice([*STEPS, *OPTIONAL_STEPS, "report"]))
+@click.argument("steps", nargs=-1, type=click.Choice([*STEPS, "report"]))
 @click.option("--pairs", type=click.IntRange(100), default=1_000_000, show_default=True)
 @rounds_option
 @seconds_option
-@click.option("--peer", "chosen", multiple=True, help="Only peers whose name contains this, beside ringkv.")
-@click.option("--large", is_flag=True, help="Also pack ten times the pairs.")
-@click.option("--scaling", is_flag=True, help="Also a hundredth to ten times the pairs, and 1 to 16 shards.")
+@click.option("--peer", "chosen", multiple=True, help="Of the step `serve`, only peers whose name contains this.")
 @patience_option
 @work_option
 @docs_option
+@mixed_option
 def compare(  # noqa: PLR0913, PLR0917 - click passes by name
     steps: tuple[str, ...],
     pairs: int,
     rounds: int,
     seconds: float,
     chosen: tuple[str, ...],
-    large: bool,  # noqa: FBT001 - as above
-    scaling: bool,  # noqa: FBT001 - as above
     patience: float,
     work: Path,
     docs: Path,
+    mixed: bool,  # noqa: FBT001 - as above
 ) -> None:
-    """Measure ringkv and its peers. STEPS are all but the slow ones by default; `report` measures nothing.
+    """Measure ringkv and its peers: all of it, in one go, or the STEPS that are named.
 
-    What each step has measured stays in WORK/results, and the report is always about all that is there.
+    What each step has measured stays in WORK/results, and the report is always about all that is there. Without STEPS
+    it begins anew. `report` measures nothing.
     """
-    wanted = [*(steps or STEPS), *(["growth"] if large else []), *(["scaling"] if scaling else [])]
     work, scale = work.resolve(), Scale(rounds, seconds)
+    wanted = [step for step in steps or STEPS if step != "report"]
+    results = _results(work, *wanted, mixed=mixed, anew=not steps)
     peers = tuple(peer for peer in PEERS if peer.name == "ringkv" or not chosen or any(c in peer.name for c in chosen))
     quiet = Quiet(patience)
-    data = prepare(work, pairs) if wanted != ["report"] else None
+    data = prepare(work, pairs) if wanted else None
     with _sockets() as folder:
         for step in dict.fromkeys(wanted):
-            if data is None or step == "report":
+            if packages := _missing(step):
+                click.echo(f"{step}: not measured, because of what is not installed (Debian packages {packages})")
                 continue
-            if step in NEEDS_WRK and not load.installed():
-                click.echo(f"{step}: not measured, because wrk is not installed (Debian package wrk)")
-                continue
-            if step == "cluster" and (packages := direct.missing()):
-                click.echo(
-                    f"{step}: not measured, because of what is not installed (Debian packages {', '.join(packages)})"
-                )
-                continue
+            assert data is not None
             run: dict[str, Callable[[Figures], None]] = {
                 "memory": lambda found: hold(data, folder, found),
                 "lookup": lambda found: look_up(data, found),
                 "startup": lambda found: start_up(data, rounds, folder, quiet, found),
                 "pack": lambda found: pack(data, rounds, folder, quiet, found),
                 "serve": lambda found: serve(peers, data, scale, folder, quiet, found),
-                "skew": lambda found: skew(data, scale, folder, quiet, found),
+                "open": lambda found: openloop.open_loop(data, scale, folder / "open", quiet, found),
+                "sizes": lambda found: measure_sizes(work, pairs, scale, folder / "sizes", quiet, found),
+                "skew": lambda found: skew(data, scale, folder / "skew", quiet, found),
                 "redis": lambda found: pipeline(data, scale, folder, quiet, found),
                 "mget": lambda found: batches(data, scale, folder, quiet, found),
                 "cluster": lambda found: direct.direct(data, scale, folder / "cluster", quiet, found),
+                "tls": lambda found: encrypt(data, scale, folder, quiet, found),
                 "growth": lambda found: pack_large(data, prepare(work, 10 * pairs), quiet, found),
                 "scaling": lambda found: grow(work, folder, pairs, scale, quiet, found),
-                "tls": lambda found: encrypt(data, scale, folder, quiet, found),
             }
-            _measure(step, run[step], quiet, work / "results")
-    _report(work, docs)
+            _measure(step, run[step], quiet, results)
+    report(results.figures(), docs)
+
+
+def _missing(step: str) -> str:
+    """The Debian packages without which the step cannot be measured."""
+    packages = [] if load.installed() or step not in NEEDS_WRK else ["wrk"]
+    packages += {"cluster": direct.missing, "open": openloop.missing}.get(step, list)()
+    return ", ".join(packages)
 
 
 @contextmanager
@@ -219,23 +253,25 @@ def _sockets() -> Iterator[Path]:
         yield Path(name)
 
 
-def _report(work: Path, docs: Path) -> None:
-    figures = Figures()
-    for step in (*STEPS, *OPTIONAL_STEPS, *DATASET_STEPS):
-        with suppress(FileNotFoundError):
-            figures.read(work / "results" / f"{step}.json")
-    report(figures, docs)
+def _results(work: Path, *steps: str, mixed: bool, anew: bool = False) -> Results:
+    """Where these steps go. What is there stays, if it may, or is removed if all is measured anew."""
+    results = Results(work / "results", mixed=mixed)
+    if anew and not mixed:
+        results.clear()
+    if steps:
+        results.admit(steps, here(minute()).place)
+    return results
 
 
-def _measure(step: str, run: Callable[[Figures], None], quiet: Quiet, results: Path) -> None:
+def _measure(step: str, run: Callable[[Figures], None], quiet: Quiet, results: Results) -> None:
     click.secho(f"{step} (load average {load_average()})", bold=True)
-    figures, before, repeated = Figures(notes=machine()), load_average(), quiet.repeated
-    del figures.notes["load average"]
+    figures, before, repeated, began = Figures(notes=software()), load_average(), quiet.repeated, minute()
     run(figures)
+    figures.origins[step] = here(began)
     figures.notes[f"load average, {step}"] = f"{before} before, {load_average()} after"
     if again := quiet.repeated - repeated:
         figures.notes[f"measured again, {step}"] = f"{again} times, because others used the machine"
-    figures.write(results / f"{step}.json")
+    results.keep(step, figures)
 
 
 if __name__ == "__main__":

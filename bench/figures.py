@@ -6,10 +6,13 @@ shards, or 0. It has one sample for each round.
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Final
+
+from bench.errors import BenchmarkFailed
+from bench.origin import Origin
 
 Place = tuple[str, str, int]
 """Subject, quantity, and the point on the axis."""
@@ -19,11 +22,12 @@ RINGKV: Final = "ringkv"
 
 @dataclass(slots=True)
 class Figures:
-    """All samples of some steps, notes (the machine, its load), and the peers that could not be measured."""
+    """All samples of some steps, each step's origin, notes, and the peers that could not be measured."""
 
     samples: dict[Place, list[float]] = field(default_factory=lambda: defaultdict(list))
     notes: dict[str, str] = field(default_factory=dict)
     missing: dict[str, list[str]] = field(default_factory=dict)
+    origins: dict[str, Origin] = field(default_factory=dict)
 
     def add(self, subject: str, quantity: str, value: float, at: int = 0) -> None:
         self.samples[subject, quantity, at].append(value)
@@ -49,12 +53,16 @@ class Figures:
     def write(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = [[*place, values] for place, values in self.samples.items()]
-        content = {"notes": self.notes, "missing": self.missing, "samples": rows}
+        origins = {step: asdict(origin) for step, origin in self.origins.items()}
+        content = {"origins": origins, "notes": self.notes, "missing": self.missing, "samples": rows}
         path.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     def read(self, path: Path) -> None:
-        """Take over what `write` has written."""
+        """Take over what `write` has written. Raises BenchmarkFailed."""
         content = json.loads(path.read_text(encoding="utf-8"))
+        if "origins" not in content:
+            raise BenchmarkFailed(f"{path}: does not say what it was measured with: remove it")
+        self.origins |= {step: Origin(**told) for step, told in content["origins"].items()}
         self.notes |= content["notes"]
         self.missing |= content["missing"]
         for subject, quantity, at, values in content["samples"]:
