@@ -23,6 +23,12 @@ _MARKS: Final = b"*~>"
 _ARRAY, _SET, _PUSH = _MARKS
 """What the head of an array, a set or a push begins with."""
 
+_HEADS: Final = b"*", b"~", b">"
+_LINE: Final = 16
+_LARGE: Final = 512
+"""Between these bytes no line ends where values are large. There it is cheaper to go from line to line: to look for two
+bytes in all of a value takes 3 ns for each of its own."""
+
 _LARGE_COUNT: Final = rb"[*~>](?:\d{7}|\d*\Z)"
 _AT_FIRST: Final = re.compile(_LARGE_COUNT)
 _BEHIND_A_LINE: Final = re.compile(rb"\n" + _LARGE_COUNT)
@@ -32,7 +38,14 @@ hiredis makes room for as many as are announced. No reply of a shard has more th
 
 def _may_have_heads(data: bytes) -> bool:
     """Whether an array, a set or a push may begin in there."""
-    return data[:1] in _MARKS or b"\n*" in data or b"\n~" in data or b"\n>" in data
+    if data[:1] in _MARKS:
+        return True
+    if len(data) > _LARGE and data.find(b"\n", _LINE, _LARGE) < 0:
+        at = data.find(b"\n") + 1
+        while at and not data.startswith(_HEADS, at):
+            at = data.find(b"\n", at) + 1
+        return at > 0
+    return b"\n*" in data or b"\n~" in data or b"\n>" in data
 
 
 class Waiter(Protocol):

@@ -74,3 +74,21 @@ async def test_a_value_that_looks_like_one_is_a_value_wherever_it_is_cut(value: 
         assert told == expected
         assert not transport.aborted
     assert received([bytes([byte]) for byte in stream])[0] == expected
+
+
+LARGE = [b"x" * 3000, b"*" * 3000, b"x" * 3000 + b"\r\n*99999999\r\n", b"*99999999\r\n" + b"x" * 3000]
+CUTS = (0, 1, 9, 20, 513, 1500, 3008, 3009, 3010, 3020, 3030)
+
+
+@pytest.mark.parametrize("value", LARGE)
+@pytest.mark.parametrize("head", HEADS)
+async def test_among_large_values_it_is_found_and_not_mistaken(value: bytes, head: bytes) -> None:
+    values = codec.bulk(value) * 2
+    for cut in CUTS:
+        told, _, transport = received([values[:cut], values[cut:]])
+        assert told == [value, value]
+        assert not transport.aborted
+        told, link, transport = received([values[:cut], values[cut:] + head])
+        assert told == [value, value]
+        assert transport.aborted
+        assert isinstance(link.problem, PeerError)
