@@ -112,14 +112,18 @@ class Cluster:
         self.processes.start(name, *command, "--cache", self._caches / name)
 
     def metric(self, number: int, name: str) -> float:
+        return self.metrics(number, name)[0]
+
+    def metrics(self, number: int, *names: str) -> list[float]:
+        """What a shard tells of these at one moment: each time that it is asked it fetches nothing meanwhile."""
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(f"{self._sockets[number]}.http")
             client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
             told = b"".join(iter(lambda: client.recv(1 << 16), b"")).decode()
-        found = re.search(rf"^{name}(?:{{.*}})? (\S+)$", told, re.MULTILINE)
-        if found is None:
-            raise BenchmarkFailed(f"a shard tells no {name}")
-        return float(found[1])
+        found = [re.search(rf"^{name}(?:{{.*}})? (\S+)$", told, re.MULTILINE) for name in names]
+        if None in found:
+            raise BenchmarkFailed(f"a shard does not tell all of {', '.join(names)}")
+        return [float(each[1]) for each in found if each]
 
     def fetch_rate(self, rate: str) -> None:
         """Of all shards, from now on."""
@@ -136,10 +140,8 @@ class Cluster:
 
     def is_warm(self, shards: int = SHARDS) -> bool:
         """Whether all that is leased is here and checked."""
-        return all(
-            0 < self.metric(number, "ringkv_leased_bytes") == self.metric(number, "ringkv_checked_bytes")
-            for number in range(shards)
-        )
+        told = (self.metrics(number, "ringkv_leased_bytes", "ringkv_checked_bytes") for number in range(shards))
+        return all(0 < leased == checked for leased, checked in told)
 
     def wait_until_warm(self, shards: int = SHARDS, meanwhile: Callable[[], None] = lambda: time.sleep(POLL)) -> None:
         """Until that is so, doing this again and again."""
