@@ -6,12 +6,13 @@ What is read from a mapping is searched where the key is to be expected (`shard.
 from binascii import hexlify
 from collections.abc import Iterator
 from struct import Struct
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from xxhash import xxh3_64_intdigest
 
-from ringkv.cluster.position import slot
 from ringkv.dataset.format import KEY_BYTES, OFFSET_BYTES, offsets_at, values_at
+
+Buffer = TypeVar("Buffer", bytes, memoryview)
 
 _ROW = Struct("<IIQI")
 _read_row = _ROW.unpack_from
@@ -38,6 +39,12 @@ def rows_of(rows: bytes) -> Iterator[Row]:
     return map(Row._make, _ROW.iter_unpack(rows))
 
 
+def extent_of(rows: bytes) -> tuple[int, int]:
+    """The first byte of a partition in its segment, and the first one behind it, as far as its rows tell the truth."""
+    first, last = read_row(rows, 0), read_row(rows, len(rows) // _ROW.size - 1)
+    return min(first.offset, last.offset), max(first.offset + first.size, last.offset + last.size)
+
+
 def damage(body: bytes | memoryview, row: Row) -> str:
     """Why the body is not the one that the row describes; an empty text if it is."""
     if len(body) != row.size:
@@ -54,7 +61,7 @@ def damage(body: bytes | memoryview, row: Row) -> str:
     return ""
 
 
-def keys_of(body: bytes, count: int) -> bytes:
+def keys_of(body: Buffer, count: int) -> Buffer:
     """The keys of a body, 16 bytes each, one behind the other."""
     return body[: KEY_BYTES * count]
 
@@ -72,11 +79,6 @@ def span_of(body: bytes, count: int, rank: int) -> tuple[int, int]:
     begin, end = _read_ends(body, offsets_at(count) + OFFSET_BYTES * rank)
     base = values_at(count)
     return base + begin, base + end
-
-
-def slot_of(keys: bytes, rank: int) -> int:
-    """The slot of one of the keys of 16 bytes each."""
-    return slot(texts_of(keys[KEY_BYTES * rank : KEY_BYTES * (rank + 1)])[0])
 
 
 def texts_of(keys: bytes) -> list[bytes]:

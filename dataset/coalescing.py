@@ -5,7 +5,7 @@ asked     └───────┘               └──┘
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -67,6 +67,23 @@ def take(requests: deque[Request], most: int, largest: int = MAX_REQUEST) -> lis
     while requests and len(found) < most and (size := size + requests[0].end - requests[0].start) <= largest:
         found.append(requests.popleft())
     return found
+
+
+def runs(wanted: Iterable[Wanted]) -> list[list[Wanted]]:
+    """Blocks that follow each other: between them no other one has its place."""
+    found: list[list[Wanted]] = []
+    for one in wanted:
+        before = found[-1][-1] if found else None
+        if before and one.block == before.block + 1 and one.row.offset >= before.row.offset + before.row.size:
+            found[-1].append(one)
+        else:
+            found.append([one])
+    return found
+
+
+def extent(run: Sequence[Wanted]) -> tuple[int, int]:
+    """The first byte of a run, and the first one behind it."""
+    return run[0].row.offset, _end(run[-1])
 
 
 def _bridged(gaps: list[int], size: int) -> set[int]:

@@ -16,14 +16,13 @@ from typing import cast
 
 from ringkv.cluster.errors import BlockNotFetched, CorruptBlock, DatasetError, PartitionNotLeased
 from ringkv.cluster.position import slot_shift
-from ringkv.dataset.block import Row, read_row, rows_of
+from ringkv.dataset.block import Row, extent_of, keys_of, read_row, rows_of
+from ringkv.dataset.coalescing import Wanted
 from ringkv.dataset.dataset import Dataset
-from ringkv.dataset.format import KEY_BYTES
-from ringkv.dataset.residency import Span
 from ringkv.dataset.segment import Segment
 from ringkv.process.memory import available
 from ringkv.shard.body import Body, NotInMemory, why_wrong
-from ringkv.shard.entries import ENTRY, bounds, entry
+from ringkv.shard.entries import ENTRY, Checked, checked_blocks, entry
 from ringkv.shard.looks import Looks
 
 log = logging.getLogger("ringkv.shard")
@@ -39,8 +38,8 @@ class Blocks:
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
         self.width = dataset.manifest.blocks_per_partition
-        self._slots = 1 << slot_shift(dataset.manifest.partitions)
-        self._nothing = bytearray(ENTRY.size * max(self.width, self._slots))
+        self.slots = 1 << slot_shift(dataset.manifest.partitions)
+        self._nothing = bytearray(ENTRY.size * max(self.width, self.slots))
         self.tables: list[bytearray] = [self._nothing] * dataset.manifest.partitions
         self.rows: dict[int, bytes] = {}  # partition → its rows of blocks.arrow, one behind the other
         self.corrupt: dict[int, str] = {}  # block → reason
@@ -48,6 +47,7 @@ class Blocks:
         self.keys = 0
         self.bytes = 0
         self.checked_bytes = 0
+        self._checked_of: dict[int, int] = {}  # partition → its part of them
         self.mapped = True
         self._doubted: set[int] = set()  # numbers of segments
         self._suspects: set[int] = set()  # blocks that were found wrong when their segment had been touched
@@ -79,7 +79,7 @@ class Blocks:
             self.keys += int(self.dataset.partitions.keys[partition])
             self.bytes += int(self.dataset.partitions.sizes[partition])
         for number, group in self.by_segment(found):
-            spans = {partition: self._span(partition) for partition in group if partition in self.rows}
+            spans = {partition: extent_of(self.rows[partition]) for partition in group if partition in self.rows}
             self.dataset.segments[number].residency.keep(spans)
 
     def release(self, partitions: Iterable[int]) -> None:
@@ -120,12 +120,21 @@ class Blocks:
         keys_at, _, _, _, _, _ = ENTRY.unpack_from(self.tables[partition], number * ENTRY.size)
         return bool(keys_at)
 
+    def is_unchecked(self, block: int) -> bool:
+        """Whether `unchecked` of its partition has the block, if it is not empty."""
+        partition = block // self.width
+        if partition not in self.rows or self.dataset.segment_of(partition) in self._doubted:
+            return False
+        return block not in self.corrupt and not self.checked(block)
+
     def unchecked(self, partition: int) -> list[tuple[int, Row]]:
         """The blocks of a leased partition that are neither checked nor corrupt nor empty, with their rows."""
         if self.dataset.segment_of(partition) in self._doubted or partition not in self.rows:
             return []
-        found = zip(self.of(partition), self._checked_rows(partition), strict=True)
-        return [(block, row) for block, (row, ok) in found if row.keys and not ok and block not in self.corrupt]
+        # Where slots have entries of their own there are more of them than blocks: the first one tells of the block.
+        checked = [keys_at for keys_at, *_ in islice(ENTRY.iter_unpack(self.tables[partition]), self.width)]
+        found = zip(self.of(partition), rows_of(self.rows[partition]), checked, strict=True)
+        return [(block, row) for block, row, ok in found if row.keys and not ok and block not in self.corrupt]
 
     def read(self, block: int) -> tuple[Row, bytes]:
         """The block's row and a copy of its body, checked if that has not been done before; b"" if it has no keys.
@@ -164,36 +173,36 @@ class Blocks:
                 raise NotInMemory(block)
             if not wrong and block in self._held:
                 return  # whether it is in the mirror now is not known: there was no room, or there is a hole
-        self.settle(block, row, wrong)
+        if not wrong:
+            keys = keys_of(cast("bytes", body), row.keys)
+            number = self.dataset.segment_of(block // self.width)
+            self.settle(*checked_blocks([(Wanted(block, row), keys)], self.slots, number))
+            return
+        self.refuse(block, wrong)
         if block in self.corrupt:
             raise CorruptBlock(self.corrupt[block])
-        if wrong:
-            raise PartitionNotLeased(str(segment.changed(wrong)))
+        raise PartitionNotLeased(str(segment.changed(wrong)))
 
-    def settle(self, block: int, row: Row, wrong: str) -> None:
-        """Note that a block was read: it is checked, or corrupt if there is something `wrong` with it.
+    def settle(self, one: Checked) -> None:
+        """Note that a block was read and is right."""
+        partition, number = divmod(one.block, self.width)
+        row, at = one.row, number * ENTRY.size
+        found = one.entries if self.mapped else self.slots * entry(row, 0, row.keys, one.segment, mapped=False)
+        self.tables[partition][at : at + len(found)] = found
+        self.checked_bytes += row.size
+        self._checked_of[partition] = self._checked_of.get(partition, 0) + row.size
+
+    def refuse(self, block: int, wrong: str) -> None:
+        """Note that a block was read, and what is wrong with it: it is corrupt.
 
         Where its segment has been touched, that is for the watch to judge: it may have been overwritten.
         """
-        partition, number = divmod(block, self.width)
-        if wrong and self.dataset.segments[self.dataset.segment_of(partition)].touched():
+        if self.dataset.segments[self.dataset.segment_of(block // self.width)].touched():
             self._suspects.add(block)
             return
-        if wrong:
-            error = self.dataset.corrupt(block, wrong)
-            self.corrupt[block] = str(error)
-            log.error("%s", error)
-            return
-        segment = self.dataset.segment_of(partition)
-        if self._slots == 1 or not self.mapped:
-            found = self._slots * entry(row, 0, row.keys, segment, mapped=self.mapped)
-        else:
-            keys = self.dataset.segments[segment].map[row.offset : row.offset + KEY_BYTES * row.keys]
-            slots = range(partition * self._slots, (partition + 1) * self._slots)
-            found = b"".join(entry(row, *ranks, segment, mapped=True) for ranks in bounds(keys, slots))
-        at = number * ENTRY.size
-        self.tables[partition][at : at + len(found)] = found
-        self.checked_bytes += row.size
+        error = self.dataset.corrupt(block, wrong)
+        self.corrupt[block] = str(error)
+        log.error("%s", error)
 
     @contextmanager
     def holding(self, bodies: Mapping[int, Body]) -> Iterator[None]:
@@ -273,14 +282,8 @@ class Blocks:
 
     def _forget(self, partition: int, table: bytearray) -> None:
         """Forget what of a leased partition was checked."""
-        self.checked_bytes -= sum(row.size for row, ok in self._checked_rows(partition) if ok)
+        self.checked_bytes -= self._checked_of.pop(partition, 0)
         self.tables[partition] = table
-
-    def _checked_rows(self, partition: int) -> Iterator[tuple[Row, bool]]:
-        """The rows of a leased partition, each with whether its block is `checked`."""
-        # Where slots have entries of their own there are more of them than blocks: the first one tells of the block.
-        entries = islice(ENTRY.iter_unpack(self.tables[partition]), self.width)
-        return ((row, bool(keys_at)) for row, (keys_at, *_) in zip(rows_of(self.rows[partition]), entries, strict=True))
 
     def _leased_in(self, segment: int) -> list[int]:
         entry = self.dataset.manifest.segments[segment]
@@ -292,9 +295,3 @@ class Blocks:
         for partition in partitions:
             groups.setdefault(self.dataset.segment_of(partition), []).append(partition)
         yield from groups.items()
-
-    def _span(self, partition: int) -> Span:
-        """The bytes of a leased partition in its segment, as far as its rows say the right places."""
-        blocks = self.of(partition)
-        first, last = self.row(blocks[0]), self.row(blocks[-1])
-        return min(first.offset, last.offset), max(first.offset + first.size, last.offset + last.size)

@@ -18,10 +18,11 @@ from typing import Final, NamedTuple
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from ringkv.cluster.errors import StoreError
-from ringkv.dataset.block import damage
-from ringkv.dataset.coalescing import MAX_REQUEST, TOGETHER, Request, Wanted, coalesce, take
+from ringkv.dataset.block import damage, keys_of
+from ringkv.dataset.coalescing import MAX_REQUEST, TOGETHER, Request, Wanted, coalesce, extent, runs, take
 from ringkv.dataset.segment import Segment
 from ringkv.shard.blocks import Blocks
+from ringkv.shard.entries import Checked, checked_blocks
 from ringkv.shard.fetching import fetch
 from ringkv.shard.restraint import Restraint
 from ringkv.shard.threads import to_end
@@ -44,9 +45,14 @@ MAX_PAUSE: Final = 30.0
 
 
 class _Batch(NamedTuple):
-    """Blocks of one segment, and the tables of their leases: a block is noted in the one that it was read for."""
+    """Blocks of one segment, and the tables of their leases: a block is noted in the one that it was read for.
 
+    `slots` are those of a block; they are `mapped` where they are read.
+    """
+
+    number: int
     segment: Segment
+    slots: int
     wanted: list[Wanted]
     tables: dict[int, bytearray]
 
@@ -77,8 +83,7 @@ class Hydration:
         here = 0
         for batch in await self._batches(partitions):
             found = await to_end(_look, batch, populate=self._blocks.mapped)
-            for one in found:
-                self._settle(batch, one, "")
+            self._settle(batch, found)
             here += sum(one.row.size for one in found)
             blocks = {one.block for one in found}
             missing = [one for one in batch.wanted if one.block not in blocks]
@@ -118,7 +123,7 @@ class Hydration:
         looked = 0
         for partition in partitions:
             number = blocks.dataset.segment_of(partition)
-            batch = batches.setdefault(number, _Batch(blocks.dataset.segments[number], [], {}))
+            batch = batches.setdefault(number, _Batch(number, blocks.dataset.segments[number], blocks.slots, [], {}))
             batch.tables[partition] = blocks.tables[partition]
             batch.wanted.extend(starmap(Wanted, blocks.unchecked(partition)))
             looked += blocks.width
@@ -145,74 +150,61 @@ class Hydration:
 
     def _still(self, batch: _Batch, request: Request) -> list[Request]:
         """What is left of a request: others may have fetched blocks of it, and partitions may be gone."""
-        wanted = [one for one in request.wanted if self._is_wanted(batch, one)]
+        wanted = [one for one in request.wanted if self._is_wanted(batch, one.block)]
         return [request] if len(wanted) == len(request.wanted) else coalesce(wanted)
 
     async def _take(self, batch: _Batch, requests: list[Request], data: list[memoryview]) -> None:
-        kept, wrong = await to_end(_keep, batch.segment, requests, data, populate=self._blocks.mapped)
-        for one in kept:
-            self._settle(batch, one, "")
+        kept, wrong = await to_end(_keep, batch, requests, data, populate=self._blocks.mapped)
+        self._settle(batch, kept)
         for one in wrong:
             body = await fetch(batch.segment, one.row)
             if reason := damage(body, one.row):
-                self._settle(batch, one, reason)
+                if self._is_wanted(batch, one.block):
+                    self._blocks.refuse(one.block, reason)
             elif await to_end(batch.segment.local, one.row) is not None:
-                self._settle(batch, one, "")
+                self._settle(batch, checked_blocks([(one, keys_of(body, one.row.keys))], batch.slots, batch.number))
         self._full = self._full or len(kept) + len(wrong) < sum(len(each.wanted) for each in requests)
 
-    def _is_wanted(self, batch: _Batch, one: Wanted) -> bool:
-        partition = one.block // self._blocks.width
-        return (
-            self._blocks.tables[partition] is batch.tables[partition]
-            and one.block not in self._blocks.corrupt
-            and not self._blocks.checked(one.block)
-        )
+    def _is_wanted(self, batch: _Batch, block: int) -> bool:
+        partition = block // self._blocks.width
+        return self._blocks.tables[partition] is batch.tables[partition] and self._blocks.is_unchecked(block)
 
-    def _settle(self, batch: _Batch, one: Wanted, wrong: str) -> None:
-        """Note that a block is here, or wrong in the store, unless its partition was let go meanwhile."""
-        if self._is_wanted(batch, one):
-            self._blocks.settle(one.block, one.row, wrong)
+    def _settle(self, batch: _Batch, found: list[Checked]) -> None:
+        """Note that blocks are here, unless their partitions were let go meanwhile."""
+        for one in found:
+            if self._is_wanted(batch, one.block):
+                self._blocks.settle(one)
 
 
-def _look(batch: _Batch, *, populate: bool) -> list[Wanted]:
+def _look(batch: _Batch, *, populate: bool) -> list[Checked]:
     """The blocks that are here and right."""
-    found = [one for one in batch.wanted if batch.segment.local(one.row) is not None]
+    found = [
+        (one, keys_of(body, one.row.keys)) for one in batch.wanted if (body := batch.segment.local(one.row)) is not None
+    ]
     if populate:
-        for run in _runs(found):
-            batch.segment.residency.populate(*_extent(run))
-    return found
+        for run in runs(one for one, _ in found):
+            batch.segment.residency.populate(*extent(run))
+    return checked_blocks(found, batch.slots, batch.number)
 
 
 def _keep(
-    segment: Segment, requests: list[Request], parts: list[memoryview], *, populate: bool
-) -> tuple[list[Wanted], list[Wanted]]:
+    batch: _Batch, requests: list[Request], parts: list[memoryview], *, populate: bool
+) -> tuple[list[Checked], list[Wanted]]:
     """Write the blocks of the answers to their places; those that are there now, and those that are wrong."""
-    kept, wrong = list[Wanted](), list[Wanted]()
+    segment = batch.segment
+    kept, wrong = list[tuple[Wanted, bytes | memoryview]](), list[Wanted]()
     for (start, _, wanted), data in zip(requests, parts, strict=True):
-        right = list[Wanted]()
+        right = dict[Wanted, memoryview]()
         for one in wanted:
             body = data[one.row.offset - start : one.row.offset - start + one.row.size]
-            (wrong if damage(body, one.row) else right).append(one)
-        for run in _runs(right):
-            first, last = _extent(run)
+            if damage(body, one.row):
+                wrong.append(one)
+            else:
+                right[one] = body
+        for run in runs(right):
+            first, last = extent(run)
             if segment.keep(first, data[first - start : last - start]):
-                kept += run
+                kept += [(one, keys_of(right[one], one.row.keys)) for one in run]
                 if populate:
                     segment.residency.populate(first, last)
-    return kept, wrong
-
-
-def _runs(wanted: list[Wanted]) -> list[list[Wanted]]:
-    """Blocks that follow each other: between them no other one has its place."""
-    runs: list[list[Wanted]] = []
-    for one in wanted:
-        before = runs[-1][-1] if runs else None
-        if before and one.block == before.block + 1 and one.row.offset >= before.row.offset + before.row.size:
-            runs[-1].append(one)
-        else:
-            runs.append([one])
-    return runs
-
-
-def _extent(run: list[Wanted]) -> tuple[int, int]:
-    return run[0].row.offset, run[-1].row.offset + run[-1].row.size
+    return checked_blocks(kept, batch.slots, batch.number), wrong

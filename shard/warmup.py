@@ -7,20 +7,26 @@ fetched by `shard.hydration`.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from itertools import starmap
+from typing import Final, cast
 
-from ringkv.dataset.block import Row
+from ringkv.dataset.block import Row, keys_of
+from ringkv.dataset.coalescing import Wanted, extent, runs
 from ringkv.dataset.segment import Segment
 from ringkv.shard.blocks import Blocks
-from ringkv.shard.body import why_wrong
+from ringkv.shard.body import Body, why_wrong
+from ringkv.shard.entries import Checked, checked_blocks
 from ringkv.shard.hydration import Hydration
 from ringkv.shard.restraint import Restraint
 from ringkv.shard.threads import to_end
 
 AT_ONCE: Final = 1 << 20
 """Bytes read by one call: some milliseconds' worth of a disk, for which a thread holds them."""
+
+PART: Final = 20
+"""At a low rate what is read by one call is what a part of a second allows."""
 
 CATCH_UP: Final = 0.1
 """Seconds behind its rate that the warm-up may make up for: a group that took long is not followed by a rush."""
@@ -72,15 +78,16 @@ class Warmup:
     async def _advance(self) -> None:
         """Read the next of what is cold."""
         if self._hydration and self._rate:
-            await self._pace(await self._hydration.advance(self._window(self._hydration)))
+            await self._pace(await self._hydration.advance(self._window(self._hydration.window(self._rate))))
             return
-        partition, _ = self._cold.popitem(last=False)
+        size = min(AT_ONCE, max(self._rate // PART, 1))
+        partitions = self._window(size)
         # Where there is no room for all, what is read ahead would push out what is asked for.
         if self._rate and self._blocks.mapped:
-            for group in self._groups(partition):
+            for number, group in self._groups(partitions, size):
                 await self._restraint.wait()
-                await self._warm(partition, group)
-                await self._pace(sum(row.size for _, row in group))
+                await self._warm(number, group)
+                await self._pace(sum(one.row.size for one in group))
 
     async def _pace(self, size: int) -> None:
         """Wait as long as it takes to read so many bytes."""
@@ -88,9 +95,9 @@ class Warmup:
         if (pause := self._free - time.monotonic()) > 0:
             await asyncio.sleep(pause)
 
-    def _window(self, hydration: Hydration) -> list[int]:
-        """The next partitions, so many together as the hydration looks at."""
-        sizes, room = self._blocks.dataset.partitions.sizes, hydration.window(self._rate)
+    def _window(self, room: int) -> list[int]:
+        """The next partitions: so many that they have this many bytes, or a few more."""
+        sizes = self._blocks.dataset.partitions.sizes
         found: list[int] = []
         while self._cold and room > 0:
             partition, _ = self._cold.popitem(last=False)
@@ -98,48 +105,65 @@ class Warmup:
             found.append(partition)
         return found
 
-    def _groups(self, partition: int) -> Iterable[list[tuple[int, Row]]]:
-        """The partition's unchecked blocks, so many together that they have about AT_ONCE bytes."""
-        group: list[tuple[int, Row]] = []
-        held = 0
-        # Their rows are taken now: the partition may be released while the first of them are read.
-        for block, row in self._blocks.unchecked(partition):
-            group.append((block, row))
-            held += row.size
-            if held >= AT_ONCE:
-                yield group
-                group, held = [], 0
-        if group:
-            yield group
+    def _groups(self, partitions: list[int], most: int) -> Iterator[tuple[int, list[Wanted]]]:
+        """Their unchecked blocks, so many of one segment together that they have about `most` bytes, and its number."""
+        for number, some in self._blocks.by_segment(partitions):
+            group: list[Wanted] = []
+            held = 0
+            for partition in some:
+                # The rows are taken now: the partition may be released while the first of them are read.
+                for one in starmap(Wanted, self._blocks.unchecked(partition)):
+                    group.append(one)
+                    held += one.row.size
+                    if held >= most:
+                        yield number, group
+                        group, held = [], 0
+            if group:
+                yield number, group
 
-    async def _warm(self, partition: int, group: list[tuple[int, Row]]) -> None:
-        dataset = self._blocks.dataset
-        segment = dataset.segments[dataset.segment_of(partition)]
-        wrong = await to_end(_read, segment, [row for _, row in group])
-        still = {block for block, _ in self._blocks.unchecked(partition)}
-        for (block, row), reason in zip(group, wrong, strict=True):
-            if block in still:
-                self._blocks.settle(block, row, reason)
+    async def _warm(self, number: int, group: list[Wanted]) -> None:
+        blocks = self._blocks
+        right, wrong = await to_end(_read, blocks.dataset.segments[number], group, blocks.slots, number)
+        for one in right:
+            if blocks.is_unchecked(one.block):
+                blocks.settle(one)
+        for block, reason in wrong:
+            if blocks.is_unchecked(block):
+                blocks.refuse(block, reason)
 
 
-def _read(segment: Segment, rows: list[Row]) -> list[str]:
-    """Read blocks that follow each other, nearly; for each why it is not what its row describes, or ""."""
-    start, end = rows[0].offset, rows[-1].offset + rows[-1].size
+def _read(
+    segment: Segment, group: list[Wanted], slots: int, number: int
+) -> tuple[list[Checked], list[tuple[int, str]]]:
+    """Read blocks of the segment of this number: those that are right, and the numbers of the others with a reason."""
+    right, wrong = list[tuple[Wanted, bytes | memoryview]](), list[tuple[int, str]]()
+    for run in runs(group):
+        start, end = extent(run)
+        data = _read_span(segment, start, end)
+        for one in run:
+            row = one.row
+            body: Body | memoryview = data[row.offset - start : row.offset - start + row.size]
+            if why_wrong(body, row):
+                # A row may say a wrong place: that is its own fault, and not that of the others in the run.
+                body = _read_one(segment, row)
+            if reason := why_wrong(body, row):
+                wrong.append((one.block, reason))
+            else:
+                right.append((one, keys_of(cast("memoryview", body), row.keys)))
+        segment.residency.populate(start, end)
+    return checked_blocks(right, slots, number), wrong
+
+
+def _read_span(segment: Segment, start: int, end: int) -> memoryview:
+    """The bytes of a run; none if they cannot be read together."""
     try:
-        data = memoryview(segment.read(start, end - start))
+        return memoryview(segment.read(start, end - start))
     except OSError:
-        return [_read_one(segment, row) for row in rows]
-    found = [
-        # A row may say a wrong place: that is its own fault, and not that of the others in the group.
-        why_wrong(data[max(0, row.offset - start) : row.offset - start + row.size], row) and _read_one(segment, row)
-        for row in rows
-    ]
-    segment.residency.populate(start, end)
-    return found
+        return memoryview(b"")
 
 
-def _read_one(segment: Segment, row: Row) -> str:
+def _read_one(segment: Segment, row: Row) -> bytes | OSError:
     try:
-        return why_wrong(segment.read(row.offset, row.size), row)
+        return segment.read(row.offset, row.size)
     except OSError as error:
-        return why_wrong(error, row)
+        return error

@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from ringkv.shard import warmup
 from tests.support.damage import flip_value_byte
 from tests.support.data import random_keys
 from tests.support.memory import evict
@@ -30,6 +32,25 @@ async def test_everything_is_read_and_checked_before_anybody_asks(packed: Path) 
         for key, value in list(PAIRS.items())[:500]:
             assert await client("GET", key) == value
         assert served.version.reads.done == 0
+
+
+async def test_small_partitions_are_read_together(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread for each of them would take longer than what it reads, and while somebody asks each waits its turn."""
+    pieces = 0
+
+    def counted(*args: object) -> object:
+        nonlocal pieces
+        pieces += 1
+        return read(*args)
+
+    read: Callable[..., object] = warmup._read  # noqa: SLF001 - its calls are what is counted
+    monkeypatch.setattr(warmup, "_read", counted)
+    async with serving(packed, warm_rate=1 << 30) as served:
+        blocks = served.store.blocks
+        await eventually(lambda: blocks.checked_bytes == blocks.bytes)
+        segments = len(served.version.dataset.segments)
+        assert 1 < segments < blocks.dataset.manifest.partitions // 2
+        assert pieces == segments
 
 
 async def test_damage_is_found_by_it(packed: Path) -> None:
@@ -61,6 +82,7 @@ async def test_no_more_is_read_in_a_second_than_the_rate_allows(packed: Path) ->
 
 async def test_what_was_asked_for_is_read_first(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evict(packed)
+    monkeypatch.setattr("ringkv.shard.warmup.AT_ONCE", 5_000)
     disk = Disk()
     disk.install(monkeypatch.setattr)
     disk.gate.clear()
@@ -73,13 +95,14 @@ async def test_what_was_asked_for_is_read_first(packed: Path, monkeypatch: pytes
         await eventually(lambda: served.version.reads.in_flight == 1)
         asked = len(disk.reads)
         order: list[int] = []
-        groups_of = served.version.warmup._groups  # noqa: SLF001 - its order is what is promised
+        window_of = served.version.warmup._window  # noqa: SLF001 - its order is what is promised
 
-        def noting(partition: int) -> object:
-            order.append(partition)
-            return groups_of(partition)
+        def noting(size: int) -> list[int]:
+            window = window_of(size)
+            order.extend(window)
+            return window
 
-        monkeypatch.setattr(served.version.warmup, "_groups", noting)
+        monkeypatch.setattr(served.version.warmup, "_window", noting)
         disk.gate.set()
         assert await client.read() == PAIRS[groups[late][0]]
         assert asked >= 1
