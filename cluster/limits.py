@@ -48,7 +48,7 @@ KEYS_LIMIT: Final = 100_000
 is SCAN, whose replies are small."""
 
 MAX_SHARDS: Final = 1024
-"""Shards of a ring: with so many it takes three seconds to build, in zones six, which grow with each of them."""
+"""Shards of a ring: with so many it takes three seconds to build, which grow with each of them."""
 
 MAX_REPLICAS: Final = 64
 """Owners of each key, at most. More than there are shards are allowed, since some of these may be lost just now."""
@@ -63,6 +63,3 @@ MAX_WEIGHT: Final = 100.0
 
 LOAD_BOUND: Final = 1.05
 """No shard owns more than this times its share of the partitions."""
-
-ZONE_BOUND: Final = 1.02
-"""The same for a zone: less, so that the shards in it are not all at their bound, and one more moves little."""

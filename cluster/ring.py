@@ -5,15 +5,15 @@ A ring is never changed: a change of the cluster builds the next one, and a refe
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 
 from uhashring import HashRing
 from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 
-from ringkv.cluster.limits import LOAD_BOUND, MAX_SHARDS, VIRTUAL_NODES, ZONE_BOUND
+from ringkv.cluster.limits import LOAD_BOUND, MAX_SHARDS, VIRTUAL_NODES
 from ringkv.cluster.place import ANYWHERE, Place, Places, words
 from ringkv.cluster.position import POSITION_BITS, shift_to
 from ringkv.cluster.shares import by_zone, level, spread
@@ -46,8 +46,7 @@ NO_PLACES: Places = {}
 
 def ring_id(names: Iterable[str], replicas: int, partitions: int, places: Places = NO_PLACES) -> str:
     """The digest, 32 hex digits, by which two processes know that they mean the same ring."""
-    rules = (LOAD_BOUND, VIRTUAL_NODES, ZONE_BOUND)
-    inputs = (*rules, partitions, replicas, *words(names, places))
+    inputs = (LOAD_BOUND, VIRTUAL_NODES, partitions, replicas, *words(names, places))
     return xxh3_128_hexdigest("\n".join(map(str, inputs)).encode())
 
 
@@ -56,10 +55,7 @@ def points(names: Iterable[str], places: Places = NO_PLACES) -> HashRing:
 
     A ring of much weight has as many as MAX_SHARDS shards of weight 1: what counts are the ratios.
     """
-    return _points({name: places.get(name, ANYWHERE).weight for name in names})
-
-
-def _points(weights: Mapping[str, float]) -> HashRing:
+    weights = {name: places.get(name, ANYWHERE).weight for name in names}
     total, each = sum(weights.values()), float(VIRTUAL_NODES)
     while total > MAX_SHARDS:
         total, each = total / 2, each / 2
@@ -69,7 +65,7 @@ def _points(weights: Mapping[str, float]) -> HashRing:
 
 
 def build_ring(names: Iterable[str], replicas: int, partitions: int, places: Places = NO_PLACES) -> Ring:
-    """Place every partition by consistent hashing with bounded loads, on zones first, then on the shards in them.
+    """Place every partition by consistent hashing with bounded loads.
 
     Partition p stands at `p << (64 - log2 partitions)`; its owners are the next shards clockwise, of zones that have
     the fewest owners of it, that hold less than `ceil(LOAD_BOUND · share)` partitions (cluster/shares.py). Raises
@@ -91,13 +87,13 @@ def _build(names: tuple[str, ...], stands: tuple[Place, ...], replicas: int, par
     shift = shift_to(partitions)
     # Equal owners are one tuple: there are far fewer combinations than partitions.
     combinations: dict[tuple[str, ...], tuple[str, ...]] = {}
-    placed = (placing.place(p << shift) for p in range(partitions))
+    placed = (placing.place(p << shift, partitions - p) for p in range(partitions))
     owners = tuple(combinations.setdefault(found, found) for found in placed)
     return Ring(names, replicas, partitions, ring_id(names, replicas, partitions, places), owners, places)
 
 
 class _Placing:
-    """One pass over the partitions: a walk that chooses zones, where that is to be chosen, and one in each zone."""
+    """One pass over the partitions: who holds how many so far, and who is next."""
 
     def __init__(self, names: tuple[str, ...], places: Places, copies: int, partitions: int) -> None:
         zones = by_zone(names, places)
@@ -108,88 +104,108 @@ class _Placing:
         found = spread({zone: len(members) for zone, members in zones.items()}, weights, copies, partitions)
         self._sure = [(zone, count) for zone, count in found.sure.items() if count]
         self._more = found.more
-        self._choosing = _choosing(zones, found.some, found.more, partitions) if found.more else None
-        self._walks = {
-            zone: _Walk(
-                _points(members),
-                {
-                    name: math.ceil(LOAD_BOUND * share)
-                    for name, share in level(members, found.part(zone) * partitions, partitions).items()
-                },
-            )
+        self._zone_of = {name: zone for zone, members in zones.items() for name in members}
+        self._bounds = {
+            name: math.ceil(LOAD_BOUND * share)
             for zone, members in zones.items()
+            for name, share in level(members, found.part(zone) * partitions, partitions).items()
         }
+        self._load = dict.fromkeys(names, 0)
+        # So many partitions may each of these zones hold one more copy of.
+        self._room = {
+            zone: sum(self._bounds[name] for name in zones[zone]) - found.sure[zone] * partitions for zone in found.some
+        }
+        self._spare = sum(self._room.values()) - found.more * partitions
+        self._largest = max(self._room.values(), default=0)
+        stand = dict[str, list[tuple[int, str]]]()
+        every = points(names, places).get_points()
+        for point in every:
+            stand.setdefault(self._zone_of[point[1]], []).append(point)
+        self._walks = {zone: _Walk(found) for zone, found in stand.items()}
+        self._choice = _Walk([point for point in every if self._zone_of[point[1]] in self._room])
 
-    def place(self, position: int) -> tuple[str, ...]:
+    def place(self, position: int, left: int) -> tuple[str, ...]:
+        """The owners of the partition there; with it so many are left."""
         counts = dict(self._sure)
-        if self._choosing is not None:
-            for _, zone in self._choosing.place(position, self._more):
+        if self._more:
+            for zone in self._chosen(position, left):
+                self._room[zone] -= 1
                 counts[zone] = counts.get(zone, 0) + 1
-        found = [owner for zone, count in counts.items() for owner in self._walks[zone].place(position, count)]
+        owners = [owner for zone, count in counts.items() for owner in self._owners(zone, position, count)]
+        for _, name in owners:
+            self._load[name] += 1
         if len(counts) > 1:
-            found.sort()
-        return tuple(name for _, name in found)
+            owners.sort()
+        return tuple(name for _, name in owners)
 
+    def _chosen(self, position: int, left: int) -> list[str]:
+        """The zones that hold one more copy: those that must, and those of the next shards clockwise.
 
-def _choosing(
-    zones: Mapping[str, Mapping[str, float]], parts: Mapping[str, float], more: int, partitions: int
-) -> "_Walk":
-    """The walk that finds `more` of some zones for each partition, and each zone for such a part of them.
+        Of a zone that holds some anyway these shards come behind those which do.
+        """
+        chosen, sure = self._due(left), dict(self._sure)
+        for _, name in self._clockwise(self._choice, position):
+            if len(chosen) == self._more:
+                return chosen
+            zone = self._zone_of[name]
+            if sure.get(zone):
+                sure[zone] -= 1
+            elif zone not in chosen:
+                chosen.append(zone)
+        rest = sorted((-room, zone) for zone, room in self._room.items() if zone not in chosen)
+        return chosen + [zone for _, zone in rest[: self._more - len(chosen)]]
 
-    A zone is found where one of its shards has a point, so that the partitions of a shard that comes or goes are those
-    for which its zone does. What is found as the second of several is more often a small zone than its points say: with
-    points by -ln(1 - part) each is found as often as it should, as if it was looked for by itself.
-    """
-    weights = {zone: sum(zones[zone].values()) for zone in parts}
-    scale = sum(weights.values()) / more
-    each = {zone: scale * -math.log1p(-part) / weights[zone] for zone, part in parts.items()}
-    found = _points({name: weight * each[zone] for zone in parts for name, weight in zones[zone].items()})
-    zone_of = {name: zone for zone in parts for name in zones[zone]}
-    return _Walk(found, {zone: math.ceil(ZONE_BOUND * part * partitions) for zone, part in parts.items()}, zone_of)
+    def _due(self, left: int) -> list[str]:
+        """The zones that must hold one more copy, so that all partitions that are left find different zones with room.
+
+        What a zone has room for beyond the number of these is of no use to them, and so much of it can be spared.
+        """
+        if self._more == 1 or left > self._largest:
+            return []
+        due = [zone for zone, room in self._room.items() if room >= left]
+        unused = sum(self._room[zone] - left for zone in due)
+        return due[: self._more] if self._spare - unused < len(due) else []
+
+    def _owners(self, zone: str, position: int, copies: int) -> list[tuple[int, str]]:
+        """So many shards of the zone, each with how far behind the position it is."""
+        found = list(islice(self._clockwise(self._walks[zone], position), copies))
+        if len(found) < copies:
+            found.extend(self._overflow(zone, {name for _, name in found}, copies - len(found)))
+        return found
+
+    def _clockwise(self, walk: "_Walk", position: int) -> Iterator[tuple[int, str]]:
+        """Shards with room, in the order in which the walk meets them."""
+        load, bounds = self._load, self._bounds
+        return (met for met in walk.clockwise(position) if load[met[1]] < bounds[met[1]])
+
+    def _overflow(self, zone: str, found: set[str], copies: int) -> Iterator[tuple[int, str]]:
+        """Owners beyond the bound, the least loaded first.
+
+        With several replicas in a zone the last partitions may find too few distinct shards with room, though the
+        sum of all room is enough. A copy too many on one shard is better than a copy too few.
+        """
+        names = [name for name, stands in self._zone_of.items() if stands == zone and name not in found]
+        rest = sorted((self._load[name] / self._bounds[name], name) for name in names)
+        return ((1 << POSITION_BITS, name) for _, name in rest[:copies])
 
 
 class _Walk:
-    """The state of one pass over the partitions on these points: who holds how many so far, `bounds` at most."""
+    """The points of some shards."""
 
-    def __init__(self, points: HashRing, bounds: Mapping[str, int], called: Mapping[str, str] | None = None) -> None:
-        """With `called` what is found are the names that it has for those of the points."""
+    def __init__(self, points: Sequence[tuple[int, str]]) -> None:
         # One copy of the points: uhashring's own range() copies the list at every call.
-        positions, names = zip(*points.get_points(), strict=True)
-        self._positions: tuple[int, ...] = positions
-        self._names: tuple[str, ...] = names if called is None else tuple(map(called.__getitem__, names))
-        self._load = dict.fromkeys(bounds, 0)
-        self._bounds = bounds
+        self._positions = [position for position, _ in points]
+        self._names = [name for _, name in points]
 
-    def place(self, position: int, copies: int) -> list[tuple[int, str]]:
-        """So many names that stand on the points, each with how far behind the position it is."""
-        found = list(islice(self._clockwise(position), copies))
-        for _, name in found:
-            self._load[name] += 1
-        if len(found) < copies:
-            found.extend(self._overflow({name for _, name in found}, copies - len(found)))
-        return found
-
-    def _clockwise(self, position: int) -> Iterator[tuple[int, str]]:
-        """Distinct names with room, in the order in which the ring meets them."""
+    def clockwise(self, position: int) -> Iterator[tuple[int, str]]:
+        """Distinct shards as they are met, each with how far behind the position it is."""
         start = bisect_right(self._positions, position)
         seen = set[str]()
-        for at in range(start, start + len(self._names)):
-            name = self._names[at % len(self._names)]
-            if name not in seen and self._load[name] < self._bounds[name]:
+        for at in chain(range(start, len(self._names)), range(start)):
+            name = self._names[at]
+            if name not in seen:
                 seen.add(name)
-                yield (self._positions[at % len(self._names)] - position) % (1 << POSITION_BITS), name
-
-    def _overflow(self, found: set[str], copies: int) -> list[tuple[int, str]]:
-        """Owners beyond the bound, the least loaded first.
-
-        With several replicas the last partitions may find too few distinct shards with room, though the
-        sum of all room is enough. A copy too many on one shard is better than a copy too few.
-        """
-        rest = sorted((load / self._bounds[name], name) for name, load in self._load.items() if name not in found)
-        extra = [name for _, name in rest[:copies]]
-        for name in extra:
-            self._load[name] += 1
-        return [(1 << POSITION_BITS, name) for name in extra]
+                yield (self._positions[at] - position) % (1 << POSITION_BITS), name
 
 
 def moved_partitions(before: Ring, after: Ring) -> tuple[int, int]:

@@ -110,7 +110,14 @@ def test_without_places_shards_own_what_they_always_did() -> None:
 
 @pytest.mark.parametrize(
     ("zones", "replicas", "bound"),
-    [("aabbcc", 2, 1.5), ("aaabbc", 2, 1.6), ("abcdabcd", 2, 1.6), ("aabbcc", 3, 1.02), ("aaabbc", 3, 1.02)],
+    [
+        ("aabbcc", 2, 1.2),
+        ("aaabbc", 2, 1.45),
+        ("abcdabcd", 2, 1.1),
+        ("aaaabbbccc", 2, 1.35),
+        ("aabbcc", 3, 1.02),
+        ("aaabbc", 3, 1.03),
+    ],
 )
 def test_a_shard_more_or_less_moves_little_more_than_it_must(zones: str, replicas: int, bound: float) -> None:
     """Of fewer copies than zones another weight moves which zones have them, beside what moves within these."""
@@ -121,6 +128,15 @@ def test_a_shard_more_or_less_moves_little_more_than_it_must(zones: str, replica
         for before, after in ((few, many), (many, few)):
             moved, least = moved_partitions(before, after)
             assert 0 < least <= moved <= bound * least
+
+
+@pytest.mark.parametrize(("count", "bound"), [(9, 1.1), (12, 1.1), (30, 1.1), (42, 1.15), (99, 1.15)])
+def test_a_shard_more_in_zones_of_many_moves_little_more_than_it_must(count: int, bound: float) -> None:
+    few, many = (in_zones(*(ZONES[number % 3] for number in range(shards))) for shards in (count, count + 1))
+    before, after = made(few, 2, 16_384), made(many, 2, 16_384)
+    for ring, later in ((before, after), (after, before)):
+        moved, least = moved_partitions(ring, later)
+        assert 0 < least <= moved <= bound * least
 
 
 def test_first_owners_are_in_all_zones() -> None:
