@@ -36,6 +36,7 @@ def at_size(figures: Figures) -> list[Sequence[str]]:
         ("large bytes a key", "bytes a key beside its value", "{:.1f}", 1.0),
         ("large start warm", "`ringkv up` until the first answer, in memory", "{:.2f} s", 1.0),
         ("large start cold", "`ringkv up` until the first answer, from disk", "{:.2f} s", 1.0),
+        ("large read", "`ringkv up` until all is read and checked, in memory", "{:.2f} s", 1.0),
         ("hot hits", "`Store.get`, a hot key that is there", "{:,.0f} ns", 1e9),
         ("hot misses", "`Store.get`, a key that is not there", "{:,.0f} ns", 1e9),
         ("large anonymous", "anonymous memory of the largest of 3 shards", "{:,.0f} MB", 1e-6),

@@ -21,7 +21,7 @@ from bench.pack import peak_of_this_process
 from bench.processes import run
 from bench.quiet import Quiet
 from bench.sample import Pair, Sampler
-from bench.startup import first_answer
+from bench.startup import all_read, first_answer
 from bench.trouble import Trouble, hang, kill, suffer
 from bench.usage import PeakResident
 
@@ -109,6 +109,10 @@ def _start(large: Large, pair: Pair) -> None:
         warm(files(large.dataset))
         _first_answer(large, number, pair, "large start warm", "all files were read before")
         _first_answer(large, number, pair, "large start cold", drop(files(large.dataset)))
+        warm(files(large.dataset))
+        seconds = all_read(large.dataset, large.folder)
+        large.add(RINGKV, "large read", seconds)
+        click.echo(f"round {number}: all read: {seconds:.2f} s; all files were read before")
 
 
 def _first_answer(large: Large, number: int, pair: Pair, quantity: str, before: str) -> None:

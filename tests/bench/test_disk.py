@@ -68,6 +68,7 @@ def test_what_a_large_dataset_costs_is_measured(spawn: Spawner, tmp_path: Path) 
         "large bytes a key": (20, 23),
         "large start warm": (0.1, 60),
         "large start cold": (0.1, 60),
+        "large read": (0.1, 60),
         "large anonymous": (10e6, 200e6),
         "hot hits": (100e-9, 1e-3),
         "hot misses": (100e-9, 1e-3),
