@@ -19,6 +19,7 @@ RingkvError
 │   ├── CatalogError        not a catalog, or nothing was published to it yet
 │   │   └── VersionConflict somebody else has published meanwhile
 │   ├── PublishRefused      the gate: too many of the keys that are served are gone in the new dataset
+│   ├── LargeValue          a value is not handed out whole: its size comes first
 │   ├── CorruptBlock        one block's bytes do not match its checksum, or cannot be read; the others can be served
 │   └── PartitionNotLeased  the key's partition is not leased here: whether the key exists is for an owner to say
 │       └── BlockNotFetched it is, but its block is in a store that cannot be reached now
@@ -100,6 +101,14 @@ class VersionConflict(CatalogError):
 
 class PublishRefused(DatasetError):
     pass
+
+
+class LargeValue(DatasetError):
+    """`size` are its bytes."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the value has {size} bytes: ask for pieces of it")
+        self.size = size
 
 
 class CorruptBlock(DatasetError):

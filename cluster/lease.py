@@ -3,6 +3,8 @@
     HEARTBEAT [<dataset id>]                             → +SERVING <checked bytes> <revision> <direct>, or +DRAINING …
     INFO versions                                        → version_0:serial=…,dataset=…, the newest first; served:…
     LEASE <dataset id> <ring id> <replicas> <shard> …    → +OK <keys> <bytes>
+    GET <key>                                            → the value, or -LARGE <bytes> where it has more than 256 KiB
+    PIECE <key> <start> <stop>                           → these bytes of it
 
 A heartbeat names the dataset that its router serves, if it serves one: so a shard knows what must stay offered, and
 tells it to routers that have just started. The revision is another number whenever other versions are offered: then
@@ -21,8 +23,8 @@ from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from ringkv.cluster import told
-from ringkv.cluster.errors import CorruptBlock, NotOffered, PartitionNotLeased, PeerError, RingkvError
-from ringkv.cluster.limits import MAX_REPLICAS, MAX_SHARDS
+from ringkv.cluster.errors import CorruptBlock, LargeValue, NotOffered, PartitionNotLeased, PeerError, RingkvError
+from ringkv.cluster.limits import LARGE_VALUE, MAX_REPLICAS, MAX_SHARDS, MAX_VALUE
 from ringkv.cluster.place import Place, Places, placed, words
 from ringkv.cluster.position import SLOTS
 
@@ -31,6 +33,9 @@ NOT_LEASED = "NOTLEASED"
 
 CORRUPT = "CORRUPT"
 """The key's block does not match its checksum on this shard's disk, or cannot be read from it."""
+
+LARGE = "LARGE"
+"""A router has asked for a value of more than LARGE_VALUE: the bytes that it has."""
 
 TOO_LARGE = "TOOLARGE"
 """The values of this MGET are together larger than one reply may be (MAX_BATCH): ask for fewer keys at once."""
@@ -73,6 +78,8 @@ _TYPES: Final[dict[str, type[RingkvError]]] = {
 def refusal(reply: str) -> RingkvError:
     """The error that the text of a shard's error reply stands for, told by its first word: PeerError for any other."""
     code, _, reason = told.line(reply).partition(" ")
+    if code == LARGE and _is_count(reason) and LARGE_VALUE < int(reason) <= MAX_VALUE:
+        return LargeValue(int(reason))
     kind = _TYPES.get(code)
     return kind(reason) if kind is not None else PeerError(told.line(reply))
 

@@ -36,6 +36,10 @@ the most that a partition may have: datasets of up to 64 TiB."""
 MAX_VALUE: Final = 64 << 20
 """A value is one reply held in memory whole, at both ends of a link."""
 
+LARGE_VALUE: Final = 256 << 10
+"""Bytes of a value beyond which a router is told its size instead, and asks for pieces of as much once it has memory
+for all of it. A link takes half a millisecond for so many, for which the small values behind them wait."""
+
 MAX_BATCH: Final = 4 << 20
 """Bytes of all values in a reply to MGET that has more than one. A router holds a whole reply of each shard, and
 cannot know its size when it asks: without this limit 512 values of MAX_VALUE would be 32 GiB."""

@@ -31,8 +31,8 @@ log = logging.getLogger("ringkv.shard")
 class Blocks:
     """`tables[p]` has an ENTRY for each block of partition p, or for each slot where several are one block.
 
-    Where the partition is not leased they are zeros that are shared.
-    All methods are for the event loop's thread, but `leasing`.
+    Where the partition is not leased they are zeros that are shared. `largest` are the bytes of the largest block that
+    was leased so far. All methods are for the event loop's thread, but `leasing`.
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -46,6 +46,7 @@ class Blocks:
         self.refused: dict[int, str] = {}  # partition → why its rows cannot be trusted
         self.keys = 0
         self.bytes = 0
+        self.largest = 0
         self.checked_bytes = 0
         self._checked_of: dict[int, int] = {}  # partition → its part of them
         self.mapped = True
@@ -61,7 +62,9 @@ class Blocks:
         found: dict[int, bytes | CorruptBlock] = {}
         for partition in partitions:
             try:
-                found[partition] = self.dataset.blocks_of(partition).tobytes()
+                rows = self.dataset.blocks_of(partition)
+                self.largest = max(self.largest, int(rows["bytes"].max()))
+                found[partition] = rows.tobytes()
             except CorruptBlock as error:
                 found[partition] = error
         return found
@@ -107,18 +110,15 @@ class Blocks:
 
     def row(self, block: int) -> Row:
         """The row of a block whose partition is leased."""
-        partition, number = divmod(block, self.width)
-        return read_row(self.rows[partition], number)
+        return read_row(self.rows[block // self.width], block % self.width)
 
     def of(self, partition: int) -> range:
-        """The blocks of a partition."""
         return range(partition * self.width, (partition + 1) * self.width)
 
     def checked(self, block: int) -> bool:
         """Whether the block was read and found right, and its segment is not in doubt since."""
         partition, number = divmod(block, self.width)
-        keys_at, _, _, _, _, _ = ENTRY.unpack_from(self.tables[partition], number * ENTRY.size)
-        return bool(keys_at)
+        return bool(ENTRY.unpack_from(self.tables[partition], number * ENTRY.size)[0])
 
     def is_unchecked(self, block: int) -> bool:
         """Whether `unchecked` of its partition has the block, if it is not empty."""

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
-from ringkv.cluster.errors import DatasetError, InvalidKey
+from ringkv.cluster.errors import DatasetError, InvalidKey, LargeValue
 from ringkv.cluster.lease import TOO_LARGE, Heartbeat, LeaseRequest
-from ringkv.cluster.limits import MAX_BATCH
+from ringkv.cluster.limits import LARGE_VALUE, MAX_BATCH
 from ringkv.cluster.nodes import NodeTable, key_slot
 from ringkv.cluster.position import are_canonical, canonical, is_canonical
 from ringkv.cluster.told import is_id
 from ringkv.resp import codec, config, protocol, strings
+from ringkv.resp.codec import parse_integer
 from ringkv.resp.command import Args, Command
 from ringkv.resp.pending import Pending
 from ringkv.shard import scan
@@ -120,7 +121,19 @@ def _bounded(values: Iterator[bytes | None], null: bytes) -> bytes:
 def exists(client: ShardConnection, args: Args) -> bytes | Pending:
     if client.direct and _crosses(args):
         return CROSS_SLOT
-    return _values(client, args[1:], lambda values: codec.integer(sum(value is not None for value in values)))
+    return _values(client, args[1:], lambda values: codec.integer(_present(values)))
+
+
+def _present(values: Iterator[bytes | None]) -> int:
+    """How many of the values there are, those with them that are too large to be sent whole."""
+    count = 0
+    while True:
+        try:
+            count += next(values) is not None
+        except LargeValue:
+            count += 1
+        except StopIteration:
+            return count
 
 
 def _read_one(client: ShardConnection, key: bytes, encode: Callable[[bytes | None], bytes]) -> bytes | Pending:
@@ -135,7 +148,7 @@ def explain(client: ShardConnection, args: Args) -> bytes | Pending:
         return codec.error("ERR", str(error))
     dataset = client.store.dataset
     try:
-        explanation = client.store.explain(key)
+        explanation = client.version.store.explain(key)
     except NotInMemory as missing:
         return client.read(client.version, {missing.block}, partial(explain, client, args))
     about = {
@@ -144,6 +157,23 @@ def explain(client: ShardConnection, args: Args) -> bytes | Pending:
         "file": str(dataset.segments[dataset.segment_of(explanation.partition)].path),
     }
     return codec.bulk(json.dumps(about | explanation._asdict() | {"position": str(explanation.position)}))
+
+
+def piece(client: ShardConnection, args: Args) -> bytes | Pending:
+    """`PIECE key start stop`: bytes of a value, for routers, which have been told that it is large."""
+    try:
+        start, stop = parse_integer(args[2]), parse_integer(args[3])
+    except ValueError as error:
+        return codec.error("ERR", str(error))
+    if not (is_canonical(args[1]) and 0 <= start <= stop <= start + LARGE_VALUE):
+        return codec.error("ERR", f"want PIECE <key> <start> <stop>, of at most {LARGE_VALUE} bytes")
+    try:
+        found = client.version.bounded.piece(args[1], start, stop)
+    except NotInMemory as missing:
+        return client.read(client.version, {missing.block}, partial(piece, client, args))
+    except DatasetError as error:
+        return client.refusal(error, args[1])
+    return client.null if found is None else codec.bulk(found)
 
 
 def dbsize(client: ShardConnection, _args: Args) -> bytes:
@@ -201,6 +231,7 @@ COMMANDS: dict[bytes, Command[ShardConnection]] = {
     b"EXISTS": Command(exists, -2, 1, -1),
     b"TOUCH": Command(exists, -2, 1, -1),
     b"EXPLAIN": Command(explain, 2, 1, 1),
+    b"PIECE": Command(piece, 4),
     b"DBSIZE": Command(dbsize, 1),
     b"HEARTBEAT": Command(heartbeat, -1),
     b"LEASE": Command(lease, -1, queues=False),

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from ringkv.cluster.errors import BlockNotFetched, DatasetError, InvalidKey, PartitionNotLeased, RingkvError
 from ringkv.cluster.lease import WRONG_DATASET, WRONG_RING, LeaseRequest
+from ringkv.cluster.limits import LARGE_VALUE
 from ringkv.cluster.position import are_canonical, canonical, slot, slot_shift
 from ringkv.cluster.ring import build_ring, ring_id
 from ringkv.resp import codec
@@ -25,6 +26,7 @@ from ringkv.shard.leases import Lease
 from ringkv.shard.reading import Reading
 from ringkv.shard.refusal import refusal
 from ringkv.shard.state import ShardState
+from ringkv.shard.store import Store
 from ringkv.shard.version import Version
 
 log = logging.getLogger("ringkv.shard")
@@ -47,6 +49,7 @@ class ShardConnection(Connection):
         self.lease: Lease | None = None
         self.direct = state.cluster is not None
         self._granting: asyncio.Task[None] | None = None
+        self.store: Store
         self.go_over(state.versions.current)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -75,7 +78,9 @@ class ShardConnection(Connection):
     def go_over(self, version: Version) -> None:
         """Read this version from now on."""
         self.version = version
-        self.store = version.store
+        # Where no value can be large, a router's requests cost no more than anybody's.
+        large = self.lease is not None and version.store.blocks.largest > LARGE_VALUE
+        self.store = version.bounded if large else version.store
 
     def reading(self) -> Unchanged:
         version = self.version

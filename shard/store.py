@@ -32,10 +32,11 @@ _read_entry = ENTRY.unpack_from
 class Store:
     """The values of the leased partitions of one dataset. All methods are for the event loop's thread."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, blocks: Blocks | None = None) -> None:
+        """Stores that share `blocks` read the same leases."""
         manifest = dataset.manifest
         self.dataset = dataset
-        self.blocks = Blocks(dataset)
+        self.blocks = Blocks(dataset) if blocks is None else blocks
         self._tables = self.blocks.tables
         self._segments = [(segment.map, segment.int32) for segment in dataset.segments]
         self._slot_shift = slot_shift(manifest.partitions)

@@ -8,6 +8,7 @@ from typing import Final
 from ringkv.cluster.errors import PackedFileChanged
 from ringkv.cluster.lease import Offered
 from ringkv.dataset.dataset import Dataset
+from ringkv.shard.large import BoundedStore
 from ringkv.shard.leases import Lease, Leases
 from ringkv.shard.reads import Reads
 from ringkv.shard.store import Store
@@ -22,9 +23,10 @@ CLOSE_SECONDS: Final = 2.0
 
 
 class Version:
-    """`about` is how its catalog names it. `everything` is a lease of all of it, where no router has one.
+    """`about` is how its catalog names it, `bounded` is what routers read.
 
-    `lost`: a segment of it was overwritten, so that nothing is read from it any more.
+    `everything` is a lease of all of it, where no router has one. `lost`: a segment of it was overwritten, so that
+    nothing is read from it any more.
     """
 
     def __init__(self, dataset: Dataset, about: Offered, pace: Pace) -> None:
@@ -32,6 +34,7 @@ class Version:
         self.dataset = dataset
         self.about = about
         self.store = Store(dataset)
+        self.bounded = BoundedStore(dataset, self.store.blocks)
         self.reads = Reads(self.store.blocks)
         self.warmup = Warmup(self.store.blocks, pace)
         self.leases = Leases(self.store, self.warmup)
