@@ -3,10 +3,9 @@
     bytes ──► requests ──► command ──┬─► reply ───────────────────────────────┬─► one write
                                      └─► Pending ──► … ──► its turn has come ─┘
 
-All requests that arrive in one read and are answered at once leave in one write, and so do all replies that become
-known in one turn of the event loop. What waits for a client stays bounded: of one that does not read its replies
-no more than MAX_REQUEST is read. That much is, because a client may write all of a pipeline before it reads its
-first reply.
+Hundreds of requests that arrive in one read and are answered at once leave in one write, and so do all replies that
+become known in one turn of the event loop. Of a client that does not read its replies no more than MAX_REQUEST is
+read: that much is, because it may write all of a pipeline before it reads the first of them.
 """
 
 import asyncio
@@ -16,7 +15,7 @@ from typing import Any, Literal, cast
 
 from ringkv.resp import codec
 from ringkv.resp.command import Command
-from ringkv.resp.limits import FIRST_WINDOW, FLUSH_BYTES, MAX_UNSENT, MAX_WINDOW, UNNOTED
+from ringkv.resp.limits import FIRST_WINDOW, FLUSH_BYTES, LEAST_BYTES, MAX_UNSENT, MAX_WINDOW, UNNOTED
 from ringkv.resp.pending import Pending
 from ringkv.resp.requests import MAX_REQUEST, RequestError, Requests
 from ringkv.resp.server import Server
@@ -56,7 +55,7 @@ class Connection(Session, asyncio.Protocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         del self.server.clients[self.id]
-        self._free = False
+        self.leave()
         pending, self._pending = self._pending, deque()
         for reply in pending:
             reply.abandon()
@@ -83,7 +82,7 @@ class Connection(Session, asyncio.Protocol):
     def resume_writing(self) -> None:
         self._writable = True
         self._note()
-        self._resume()
+        self.notify()
 
     def hold(self, size: int) -> None:
         """Told how many bytes are held for the client: of what is not begun yet, and of what it does not read."""
@@ -168,9 +167,10 @@ class Connection(Session, asyncio.Protocol):
         """Called when the requests that had arrived together have been begun, or as many as may be at once."""
 
     def _go_on(self) -> None:
-        """Answer the requests that have arrived, until one has to wait or the client does not read."""
-        while self._answer():
-            pass
+        """Answer requests that have arrived, until one has to wait, the client does not read, or others have a turn."""
+        if self._answer():
+            self._free = False
+            self.server.turns.take(self._resume)
         if self._finishing or (self._ended and self._free):
             self.finish()
         elif not self._free and self._requests.held > MAX_REQUEST:
@@ -204,7 +204,7 @@ class Connection(Session, asyncio.Protocol):
                 if isinstance(reply, bytes):
                     if not pending:
                         replies.append(reply)
-                        size += len(reply)
+                        size += len(reply) + LEAST_BYTES
                         if size >= FLUSH_BYTES or not self._free:
                             return self._free
                         continue
@@ -225,8 +225,9 @@ class Connection(Session, asyncio.Protocol):
         """Answer GETs that came together as far as that is possible at once: how many bytes. The others are ready."""
         requests, before = self._requests, len(replies)
         size = self.gets(requests.keys, replies) if self._usual and not self._pending else 0
-        requests.separate(len(replies) - before)
-        return size
+        answered = len(replies) - before
+        requests.separate(answered)
+        return size + answered * LEAST_BYTES
 
     def _known(self, reply: bytes) -> Pending:
         """A reply that is known, and waits only for those before it."""
@@ -237,9 +238,7 @@ class Connection(Session, asyncio.Protocol):
     def _write(self, replies: list[bytes], answered: int) -> None:
         self.server.commands += answered
         self.answered += answered
-        if len(replies) == 1:
-            self._transport.write(replies[0])
-        elif replies:
+        if replies:
             self._transport.write(b"".join(replies))
 
     def _note(self) -> None:
@@ -274,14 +273,18 @@ class Connection(Session, asyncio.Protocol):
             answered += count
             if count:
                 largest = max(largest, len(reply) // count)
-        if not replies:
-            return
-        if not pending:
-            self.last = None
-        self._in_flight -= answered
-        self._window = max(1, min(MAX_UNSENT // largest, 2 * self._window, self.widest))
-        self._write(replies, answered)
-        self._resume()
+        if replies:
+            if not pending:
+                self.last = None
+            self._in_flight -= answered
+            self._window = max(1, min(MAX_UNSENT // largest, 2 * self._window, self.widest))
+            self._write(replies, answered)
+        if pending and self._writable:
+            pending[0].turn()
+        if self._free or self._requests.idle:
+            self._resume()
+        else:
+            self.server.turns.take(self._resume)
 
     def _resume(self) -> None:
         """Begin requests again, if that had stopped and its reason is gone."""

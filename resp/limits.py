@@ -3,7 +3,9 @@
 from typing import Final
 
 FLUSH_BYTES: Final = 1 << 18
-"""Replies collected before they are written although more requests wait: a pipeline of large values."""
+LEAST_BYTES: Final = 512
+"""Replies collected before they are written although more requests wait, and at least so many bytes for each: then the
+client waits for its next turn."""
 
 FIRST_WINDOW: Final = 32
 MAX_WINDOW: Final = 256

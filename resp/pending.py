@@ -30,6 +30,9 @@ class Pending:
         self.reply = reply
         self.notify()
 
+    def turn(self) -> None:
+        """All before it is sent, and the client reads. Told again and again, until the reply is there."""
+
     def abandon(self) -> None:
         """The client has gone: the reply is not needed any more."""
 

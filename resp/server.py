@@ -12,6 +12,7 @@ from uuid import uuid4
 from ringkv import __version__
 from ringkv.process.tokens import TokenFile
 from ringkv.resp.memory import memory
+from ringkv.resp.turns import Turns
 from ringkv.resp.view import ClusterView
 
 Info = dict[str, dict[str, str | int | float]]
@@ -63,6 +64,7 @@ class Server:
     started: float = field(default_factory=time.monotonic)
     ids: Iterator[int] = field(default_factory=lambda: count(1))
     accepted: int = 0
+    turns: Turns = field(default_factory=Turns)
 
     @property
     def connections(self) -> int:

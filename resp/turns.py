@@ -1,0 +1,41 @@
+"""Whoever has much to ask takes turns with others: a pipeline answered in one go would hold up the whole process.
+
+requests ──► the first ones ─────────────────► answered at once
+             those that wait behind them ──► in line ──► TURN_SECONDS of such work ──► all who are new ──► in line …
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+TURN_SECONDS: Final = 0.001
+"""Of such work between two looks at what else has arrived: a client with a single request waits little longer."""
+
+
+class Turns:
+    """The line of one process."""
+
+    def __init__(self) -> None:
+        self._line: deque[Callable[[], None]] = deque()
+        self._going = False
+
+    def take(self, work: Callable[[], None]) -> None:
+        """Have this done when those who came before have had their turn."""
+        self._line.append(work)
+        if not self._going:
+            self._going = True
+            asyncio.get_running_loop().call_soon(self._go)
+
+    def _go(self) -> None:
+        line, until = self._line, time.monotonic() + TURN_SECONDS
+        try:
+            while line:
+                line.popleft()()
+                if time.monotonic() >= until:
+                    break
+        finally:
+            self._going = bool(line)
+            if line:
+                asyncio.get_running_loop().call_soon(self._go)
