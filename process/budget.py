@@ -3,9 +3,14 @@
 --memory ─┬─ OWN     the process itself: interpreter, libraries, what it knows of the cluster
           └─ rest ─┬─ CLIENTS   what clients have sent without an end, or do not read: where that is too much,
                    │            the connection goes of which it is held for longest
+                   ├─ CLAIMS    with that, large values on their way: claimed before they are asked for
                    └─ slack     what comes in one turn of the event loop, before anybody can be let go
+
+Small values are not claimed: so many are never on their way at once that it would matter.
 """
 
+import asyncio
+from collections import deque
 from typing import Final
 
 from ringkv.process.memory import available
@@ -15,6 +20,9 @@ OWN: Final = 80 << 20
 
 CLIENTS: Final = 0.4
 """Of what is left, the part that is held for clients. Python needs as much again where that is in small pieces."""
+
+CLAIMS: Final = 0.8
+"""Of what is left, the part in which large values have a place, beside all that is held for clients."""
 
 LEAST: Final = 128 << 20
 """Bytes with which a process can serve: OWN, and half as much for its clients."""
@@ -29,11 +37,15 @@ def memory_of(given: int | None, processes: int = 1) -> int:
 
 
 class Budget:
-    """`held` is what is held for clients now, of at most `clients`: bytes."""
+    """`held` is what is held for clients now, of at most `clients`, and `claimed` for large values: bytes."""
 
     def __init__(self, memory: int) -> None:
-        self.clients = int((max(memory, LEAST) - OWN) * CLIENTS)
+        rest = max(memory, LEAST) - OWN
+        self.clients = int(rest * CLIENTS)
         self.held = 0
+        self.claimed = 0
+        self._claims = int(rest * CLAIMS)
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @property
     def pressed(self) -> bool:
@@ -43,3 +55,60 @@ class Budget:
     @property
     def exceeded(self) -> bool:
         return self.held > self.clients
+
+    @property
+    def waited_for(self) -> bool:
+        """Whether somebody waits for memory."""
+        return bool(self._waiting)
+
+    async def claim(self, size: int) -> "Claim":
+        """Wait until there is memory for so many bytes, in the order of asking.
+
+        What has no place beside anything waits until nothing else is claimed, and little is held.
+        """
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, granted))
+        self.grant()
+        try:
+            await granted
+        except asyncio.CancelledError:
+            if granted.done() and not granted.cancelled():
+                self.claimed -= size
+                self.grant()
+            raise
+        return Claim(self, size)
+
+    def grant(self) -> None:
+        """Let those go on who wait, as far as there is memory now."""
+        while self._waiting:
+            size, granted = self._waiting[0]
+            if not granted.cancelled():
+                if self.claimed + self.held + size > self._claims and (self.claimed or self.pressed):
+                    return
+                self.claimed += size
+                granted.set_result(None)
+            self._waiting.popleft()
+
+
+class Claim:
+    """Memory for `size` bytes, until it is released, or forgotten with what it was claimed for."""
+
+    __slots__ = ("_budget", "size")
+
+    def __init__(self, budget: Budget, size: int) -> None:
+        self._budget = budget
+        self.size = size
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_error: object) -> None:
+        self.release()
+
+    def __del__(self) -> None:
+        self._budget.claimed -= self.size  # whoever waits is looked at ten times a second, and this may be any thread
+
+    def release(self) -> None:
+        self._budget.claimed -= self.size
+        self.size = 0
+        self._budget.grant()

@@ -156,14 +156,17 @@ class ConnectionGuard:
         """Whether there is a client that has connected and not said anything so far."""
         return any(client.waiting() == _NEW for client in self._records)
 
-    def hold(self, client: Guarded, size: int) -> None:
-        """Note how many bytes are held for a client now: of what it has sent without an end, or does not read."""
+    def hold(self, client: Guarded, size: int, claimed: int = 0) -> None:
+        """Note how many bytes are held for a client now: of what it has sent without an end, or does not read.
+
+        It does not read so many more, for which there are claims.
+        """
         record, budget = self._records.get(client), self.budget
         if record is None:
             return
         budget.held += size - record.held
         record.held = size
-        if not size:
+        if not size and not claimed:
             self._holding.pop(client, None)
             self._resume(client)
             return
@@ -172,7 +175,7 @@ class ConnectionGuard:
             self._stalled[client] = None
             client.stall(stalled=True)
         while budget.exceeded:
-            self._drop_for_memory(next(iter(self._holding)))
+            self._drop_for_memory(next(each for each in self._holding if self._records[each].held))
 
     def _resume(self, client: Guarded) -> None:
         if client in self._stalled:
@@ -184,12 +187,13 @@ class ConnectionGuard:
         self._drop(client, "memory")
 
     def _ease(self, now: float) -> None:
-        """Let those go on that are not read from, as far as there is memory now, or make some."""
+        """Let those go on that are not read from, or wait for memory, as far as there is some now, or make some."""
         while self._stalled and not self.budget.pressed:
             self._resume(next(iter(self._stalled)))
-        if self._stalled:
+        self.budget.grant()
+        if self._stalled or self.budget.waited_for:
             for client in [each for each in self._holding if now - self._records[each].since >= PRESSED_SECONDS]:
-                if not self.budget.pressed:
+                if not self.budget.pressed and not self.budget.waited_for:
                     break
                 self._drop_for_memory(client)
 

@@ -15,6 +15,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
+from ringkv.process.budget import Claim
 from ringkv.process.connections import ConnectionGuard, Reason, Waiting
 
 Handler = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
@@ -38,6 +39,10 @@ TOO_MUCH: Final = (
 )
 """What is said to a client that has sent a part of a request when there is too much of such parts."""
 
+TOGETHER: Final = 8
+"""Requests with others of the same connection behind them that are answered at once: so a turn of the event loop takes
+some two milliseconds of such work, for however many clients that send much, and a client with one request no longer."""
+
 NEVER: Final = 10 * 365 * 86_400.0
 """Seconds after which aiohttp itself would close an idle connection: its timer knows no limits but its own."""
 
@@ -49,7 +54,7 @@ class NoText(Exception):
 class GuardedConnection(RequestHandler):
     """One connection, guarded by `guard`."""
 
-    __slots__ = ("_begun", "_body", "_carried", "_guard", "_noted", "_opened", "_partial")
+    __slots__ = ("_begun", "_body", "_carried", "_claims", "_guard", "_noted", "_opened", "_partial")
 
     def __init__(self, manager: web.Server, guard: ConnectionGuard, **kwargs: Any) -> None:
         super().__init__(manager, keepalive_timeout=NEVER, read_bufsize=BODY_BYTES, **kwargs)
@@ -59,7 +64,8 @@ class GuardedConnection(RequestHandler):
         self._partial = False  # whether a part of a request's head has come
         self._begun = 0  # bytes of that
         self._carried = 0  # bytes that a handler has made of what it has read
-        self._noted = 0  # bytes that are held for the client
+        self._claims: list[Claim] = []  # for what is being sent
+        self._noted = (0, 0)  # bytes that are held for the client, and those that it does not read of what was claimed
         self._max_msg_queue_size, self._msg_queue_resume_size = MAX_WAITING, MAX_WAITING // 2
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -69,6 +75,7 @@ class GuardedConnection(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._guard.leave(self)
+        self.give_back()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -77,7 +84,19 @@ class GuardedConnection(RequestHandler):
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self.give_back()
         self.note()
+
+    def keep(self, *claims: Claim) -> None:
+        """What is to be written now is claimed until the client has read it."""
+        self._claims += claims
+        self.note()
+
+    def give_back(self) -> None:
+        """All that was kept has been read."""
+        for claim in self._claims:
+            claim.release()
+        self._claims.clear()
 
     def carry(self, size: int) -> None:
         """So many bytes of memory are taken by what a handler has read of its request, until it is answered."""
@@ -89,13 +108,20 @@ class GuardedConnection(RequestHandler):
         transport = self.transport
         if transport is None:
             return
-        size = self._begun + self._carried + self._waiting_bytes()
+        size, claimed = self._begun + self._carried + self._waiting_bytes(), 0
         if self._paused:
-            size += transport.get_write_buffer_size()
-        size = size if size > UNNOTED else 0
-        if size != self._noted:
-            self._noted = size
-            self._guard.hold(self, size)
+            unread = transport.get_write_buffer_size()
+            claimed = min(unread, sum(claim.size for claim in self._claims))
+            size += unread - claimed
+        noted = (size if size > UNNOTED else 0), claimed
+        if noted != self._noted:
+            self._noted = noted
+            self._guard.hold(self, *noted)
+
+    @property
+    def asks_on(self) -> bool:
+        """Whether other requests wait behind the one that is being answered."""
+        return bool(self._messages)
 
     def _waiting_bytes(self) -> int:
         """About the bytes of what has come and waits to be answered, or read."""
@@ -113,7 +139,7 @@ class GuardedConnection(RequestHandler):
         self._partial = self._request_count == before and (self._partial or bool(data)) and not self._answering()
         self._begun = self._begun + len(data) if self._partial else 0
         self._note_body()
-        if self._partial or self._noted or self._messages or self._body is not None:
+        if self._partial or any(self._noted) or self._messages or self._body is not None:
             self.note()
 
     async def finish_response(
@@ -122,7 +148,8 @@ class GuardedConnection(RequestHandler):
         finished = await super().finish_response(request, resp, start_time)
         self._note_body()  # what stood behind a request with `Upgrade` is read now
         self._carried = 0
-        if self._noted:
+        self.give_back()
+        if any(self._noted):
             self.note()
         return finished
 
@@ -175,13 +202,13 @@ class GuardedConnection(RequestHandler):
             self._body.set_exception(TimeoutError("nothing more of the body has come in time"))
         elif self.transport is not None and (reason == "send" or self._paused):
             reset(self.transport)
-        elif self.transport is not None and reason == "memory" and self._asks_on():
+        elif self.transport is not None and reason == "memory" and self._is_late():
             self.transport.write(TOO_MUCH)
             self.transport.close()
         elif self.transport is not None:
             self.transport.abort()
 
-    def _asks_on(self) -> bool:
+    def _is_late(self) -> bool:
         """Whether a part of a request has come, and nothing of its answer can be on its way."""
         body = self._body
         return self._partial or (body is not None and _is_open(body) and self._current_request is not None)
@@ -228,7 +255,7 @@ class _Server(web.Server):
 
     def __init__(self, general: web.Server, connection: Callable[..., asyncio.Protocol]) -> None:
         super().__init__(
-            partial(_handle, general.request_handler),
+            partial(_handle, general.request_handler, asyncio.Semaphore(TOGETHER)),
             request_factory=general.request_factory,
             handler_cancellation=general.handler_cancellation,
             loop=general._loop,  # noqa: SLF001 - aiohttp has no other way to bring one's own protocol
@@ -240,9 +267,14 @@ class _Server(web.Server):
         return self._make_connection(self, loop=self._loop, **self._kwargs)
 
 
-async def _handle(handler: Handler, request: BaseRequest) -> web.StreamResponse:
+async def _handle(handler: Handler, together: asyncio.Semaphore, request: BaseRequest) -> web.StreamResponse:
     """Have aiohttp handle a request that is fit for it: it would answer an expectation with its text."""
     expected = request.headers.get(hdrs.EXPECT, "")
     if not expected.isascii():
         raise NoText(f"no expectation: {expected[:60]!a}")
-    return await handler(request)
+    connection = request.protocol
+    if not isinstance(connection, GuardedConnection) or not connection.asks_on:
+        return await handler(request)
+    async with together:
+        await asyncio.sleep(0)  # what needs nobody else would never let others have their turn
+        return await handler(request)

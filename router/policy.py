@@ -57,6 +57,13 @@ FEW_KEYS: Final = 16
 MGET_REPLY: Final = 128 << 20
 """Bytes of the values of one MGET of the Redis port, which are held whole: two of the largest values."""
 
+LARGE_READS: Final = 4
+LARGE_PIECES: Final = 4
+"""Large values that are read at once, and pieces of each: so a small value waits behind 4 MiB of them, at most."""
+
+PIECE_PATIENCE: Final = 1.0
+"""Seconds that an owner has for a piece of a large value, before another one is asked."""
+
 CORS_MAX_AGE: Final = "86400"
 """Seconds for which a browser may remember what a page of another origin may ask: the longest that any of them does."""
 

@@ -69,6 +69,7 @@ async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -
     events.note(Kind.START, f"the router has started, ringkv {__version__}")
     controller = Controller(settings.cluster, lookups, events)
     guard = ConnectionGuard(settings.limits, reserved=hot_memory)
+    lookups.budget = guard.budget
     files = (worker.figures, *worker.others) if worker.figures else ()
     reporter = Reporter(lookups, controller, guard, files, access.tokens)
     redis = RedisPort(lookups, guard, lambda: controller.teller.view, access.tokens)

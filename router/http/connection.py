@@ -54,6 +54,10 @@ class HttpConnection(GuardedConnection):
                 self.note()
                 return
 
+    @property
+    def asks_on(self) -> bool:
+        return super().asks_on or bool(self._rest)
+
     def _waiting_bytes(self) -> int:
         return super()._waiting_bytes() + len(self._rest)
 

@@ -25,8 +25,9 @@ from ringkv.process.tokens import TokenFile
 from ringkv.router.http.answers import CONTENT_TYPE, Answer, answer
 from ringkv.router.http.connection import HttpConnection
 from ringkv.router.http.host import HOST
+from ringkv.router.lookup.large import Large, LargeLookup
 from ringkv.router.lookup.ledger import too_many
-from ringkv.router.lookup.lookup import Lookup, Lookups, Reply
+from ringkv.router.lookup.lookup import Found, Lookup, Lookups
 from ringkv.router.policy import DIRECT_BYTES, MAX_TAILS
 
 KEY: Final = slice(5, 41)
@@ -137,7 +138,7 @@ class ExpressConnection(HttpConnection):
         super().__init__(manager, guard, common, **kwargs)
         self._lane = lane
         self._lane_idle: asyncio.Future[None] | None = None
-        self._lookup: Lookup | None = None
+        self._lookup: Lookup | LargeLookup | None = None
         self._tail: bytes | None = None  # of the latest request in the lane: nearly always of the next one too
         self._kept: list[bytes] = []
         self._between_requests = True  # aiohttp's parser has seen whole requests and nothing of the next
@@ -218,20 +219,27 @@ class ExpressConnection(HttpConnection):
             if self._close:
                 transport.close()
 
-    def _answer(self, outcome: Reply) -> None:
+    def _answer(self, outcome: Found) -> None:
         lookup, self._lookup = self._lookup, None
-        if self._lane_idle is not None:
-            self._tell_idle(self._lane_idle)
         transport, lane = self.transport, self._lane
         if transport is None or lane is None:
             return
+        if isinstance(outcome, Large):
+            self._lookup = LargeLookup(lane.lookups, outcome, self._answer)
+            return
+        if self._lane_idle is not None:
+            self._tell_idle(self._lane_idle)
         if type(outcome) is not bytes or lookup is None:
             transport.write(lane.response(answer(outcome)))
         elif len(outcome) < DIRECT_BYTES:
             transport.write(lane.head_of_value(len(outcome), lookup.dataset_id) + outcome)
         else:
+            if isinstance(lookup, LargeLookup):
+                self.keep(lookup.claim)
             transport.write(lane.head_of_value(len(outcome), lookup.dataset_id))
             transport.write(outcome)
+            if not self._paused:
+                self.give_back()
         if self._close:
             transport.close()
         elif self._kept:
@@ -255,5 +263,5 @@ class ExpressConnection(HttpConnection):
         self._resume_reading_for_buffer()
         for data in kept:
             self.data_received(data)
-        if self._noted:
+        if any(self._noted):
             self.note()

@@ -94,6 +94,9 @@ class Mget:
         chunked = request.version == HttpVersion11  # aiohttp has no other version with chunks
         if not chunked and len(batch.values) == len(keys):
             body = form.begin(batch.dataset_id) + form.piece(keys, batch.values) + form.end()
+            connection = request.protocol
+            assert isinstance(connection, GuardedConnection)
+            connection.keep(*batch.claims)
             return web.Response(body=body, headers={**headers, MISSING: str(form.missing)})
         stream = web.StreamResponse(headers=headers)
         if chunked:
@@ -106,8 +109,10 @@ class Mget:
         # It cannot send a trailer, so from here on the chunks are framed here and it sends them as they are.
         writer.chunked = False
         sending = Sending(self._lookups, writer, keys, form, chunked=chunked)
+        first = [batch]
+        del batch  # it may have megabytes, and this goes on until all of the answer is sent
         try:
-            await sending.send(batch)
+            await sending.send(first.pop())
         except ConnectionError:
             log.debug("the client of a POST /mget has gone")
         except ShardUnavailable as error:

@@ -8,6 +8,7 @@ import asyncio
 
 from aiohttp.http import StreamWriter
 
+from ringkv.process.http import GuardedConnection
 from ringkv.router.http.answers import MISSING
 from ringkv.router.http.formats import Format
 from ringkv.router.lookup.batch import Batch, fetch
@@ -35,6 +36,11 @@ class Sending:
         await self._write(form.begin(dataset_id))
         while self.sent + len(batch.values) < len(self._keys):
             piece = self._piece(batch)
+            if batch.claims:
+                await self._write_large(piece, batch)
+                del piece
+                batch = await self._fetch(dataset_id)
+                continue
             following = asyncio.create_task(self._fetch(dataset_id))
             del batch  # all that is held of a window while the client reads is its piece
             try:
@@ -44,7 +50,7 @@ class Sending:
             finally:
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
-        await self._write(self._piece(batch) + form.end())
+        await self._write_large(self._piece(batch) + form.end(), batch)
         if self._chunked:
             await self._writer.write(b"0\r\n%b: %d\r\n\r\n" % (MISSING.encode(), form.missing), drain=False)
             await self._writer.drain()
@@ -63,8 +69,23 @@ class Sending:
         keys = self._keys[self.sent : self.sent + self._window]
         return await fetch(self._lookups, keys, WINDOW_BYTES, dataset_id)
 
+    async def _write_large(self, piece: bytes, batch: Batch) -> None:
+        """Write the piece of a batch with claims, which its memory is a part of until the client has read it."""
+        connection = self._writer.protocol
+        assert isinstance(connection, GuardedConnection)
+        connection.keep(*batch.claims)
+        await self._put(piece)
+        del piece
+        await self._writer.drain()
+        connection.give_back()
+
     async def _write(self, piece: bytes) -> None:
         """Write one piece, and wait until the client has read nearly all of it."""
+        if piece:
+            await self._put(piece)
+            await self._writer.drain()
+
+    async def _put(self, piece: bytes) -> None:
         write = self._writer.write
         if not piece:
             return
@@ -76,4 +97,3 @@ class Sending:
             await write(b"\r\n", drain=False)
         else:
             await write(b"%x\r\n%b\r\n" % (len(piece), piece), drain=False)
-        await self._writer.drain()

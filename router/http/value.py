@@ -7,9 +7,11 @@ from aiohttp import web
 
 from ringkv.cluster.errors import ShardUnavailable
 from ringkv.cluster.position import canonical
+from ringkv.process.http import GuardedConnection
 from ringkv.router.http.answers import Refusal, answer, response
 from ringkv.router.http.conditional import holds, holds_any, not_modified
 from ringkv.router.http.ranges import part
+from ringkv.router.lookup.large import Large, claim, read
 from ringkv.router.lookup.lookup import UNREACHABLE, Lookups
 
 DATASET: Final = re.compile("[0-9a-f]{32}")
@@ -31,6 +33,15 @@ class Values:
         if known is not None and holds(request, known):
             return not_modified(known)
         outcome, dataset_id = await lookups.find(key, wanted)
+        if isinstance(outcome, Large):
+            if holds_any(request):
+                return not_modified(outcome.dataset_id)
+            claimed = await claim(lookups, outcome.size)
+            answered = response(part(request, await read(lookups, outcome), outcome.dataset_id))
+            connection = request.protocol
+            assert isinstance(connection, GuardedConnection)
+            connection.keep(claimed)
+            return answered
         if dataset_id is None or type(outcome) is not bytes:
             return response(answer(outcome))
         return not_modified(dataset_id) if holds_any(request) else response(part(request, outcome, dataset_id))

@@ -21,7 +21,9 @@ from typing import Any
 from ringkv.cluster.errors import ShardUnavailable
 from ringkv.cluster.position import slot
 from ringkv.cluster.told import are_values
+from ringkv.process.budget import Claim
 from ringkv.router.lookup.counters import Counters
+from ringkv.router.lookup.large import Large, claim, read
 from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.lookup.topology import Topology
@@ -32,10 +34,14 @@ Values = list[bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The values of the first `len(values)` of the keys asked for, None for those that the dataset does not hold."""
+    """The values of the first `len(values)` of the keys asked for, None for those that the dataset does not hold.
+
+    `claims` are the memory of large ones, and of what is made of them.
+    """
 
     dataset_id: str
     values: Values
+    claims: tuple[Claim, ...] = ()
 
 
 async def get_many(lookups: Lookups, keys: Sequence[bytes]) -> Values:
@@ -65,7 +71,8 @@ async def fetch(
         answered = await looking.up(failed, room, dataset_id) if failed else len(keys)
         if not looking.replaced:
             lookups.sample.take_some(keys)
-            return Batch(topology.dataset_id, values[:answered] if answered < len(values) else values)
+            found = values[:answered] if answered < len(values) else values
+            return Batch(topology.dataset_id, found, tuple(looking.claims))
         if clock() > until:
             raise ShardUnavailable("the dataset was replaced again and again; try again later")
 
@@ -215,6 +222,7 @@ class _LookingUp:
         self._values = values
         self._dataset_id = dataset_id
         self.replaced = False
+        self.claims: list[Claim] = []
 
     async def up(self, places: list[int], room: float, asked: str | None) -> int:
         """Look the keys at `places` up until their values have more than `room` bytes together.
@@ -235,6 +243,14 @@ class _LookingUp:
                 if dataset_id != self._dataset_id:
                     self.replaced = True
                     return 0
-                self._values[place] = outcome
-                room -= len(outcome or b"")
+                if isinstance(outcome, Large) and room < 0:
+                    return place
+                value = await self._read(outcome) if isinstance(outcome, Large) else outcome
+                self._values[place] = value
+                room -= len(value or b"")
         return len(keys)
+
+    async def _read(self, large: Large) -> bytes:
+        """The value; twice its bytes are claimed, for itself and for what is made of it."""
+        self.claims.append(await claim(self._lookups, 2 * large.size))
+        return await read(self._lookups, large)

@@ -78,7 +78,7 @@ class HotValues:
             self.top.count(key, HOT_MARKS)
         return value
 
-    def look(self, key: bytes, value: bytes | None, dataset_id: str) -> None:
+    def look(self, key: bytes, value: object, dataset_id: str) -> None:
         """Look closely at an answer of a shard, None where its dataset does not hold the key."""
         fingerprint = hash(key)  # salted by Python: nobody outside can make two keys alike
         place = fingerprint & _PLACES
@@ -90,7 +90,12 @@ class HotValues:
         self.top.count(key, round(self._one_of))
         self._one_of = max(HOT_SAMPLE, self._one_of / 2)
         self.skip = _pause(self._one_of)
-        if value is not None and len(value) <= HOT_VALUE and dataset_id == self.dataset_id and key not in self._values:
+        if (
+            isinstance(value, bytes)
+            and len(value) <= HOT_VALUE
+            and dataset_id == self.dataset_id
+            and key not in self._values
+        ):
             self._keep(key, value)
 
     def look_at_some(

@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from ringkv.cluster.errors import TooManyRequests
+from ringkv.process.budget import Budget, memory_of
 from ringkv.router.lookup.counters import Counters
 from ringkv.router.lookup.durations import Durations, total
-from ringkv.router.policy import BATCHES, MAX_IN_FLIGHT
+from ringkv.router.policy import BATCHES, LARGE_READS, MAX_IN_FLIGHT
 
 
 def too_many() -> TooManyRequests:
@@ -22,10 +23,13 @@ def too_many() -> TooManyRequests:
 class Ledger:
     """`in_flight` is how many requests were begun and have not ended.
 
-    `near` tells of each shard that has served whether it is in the router's zone.
+    `near` tells of each shard that has served whether it is in the router's zone. `budget` is the process's, of which
+    memory for large values is claimed; `large_reads` bounds how many of them are on their way at once.
     """
 
     def __init__(self) -> None:
+        self.budget = Budget(memory_of(None))
+        self.large_reads = asyncio.Semaphore(LARGE_READS)
         self.counters = Counters()
         self.in_flight = 0
         self.near: dict[str, bool] = {}

@@ -20,13 +20,14 @@ from typing import Any, Final
 
 import hiredis
 
-from ringkv.cluster.errors import CorruptBlock, RingkvError, ShardUnavailable
+from ringkv.cluster.errors import CorruptBlock, LargeValue, RingkvError, ShardUnavailable
 from ringkv.cluster.lease import refusal
 from ringkv.cluster.position import slot
 from ringkv.router.lookup.durations import total
 from ringkv.router.lookup.hedging import HedgeBudget, HedgeDelay
 from ringkv.router.lookup.hot import HotValues
 from ringkv.router.lookup.kept import Kept
+from ringkv.router.lookup.large import Large
 from ringkv.router.lookup.ledger import Ledger, too_many
 from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.sample import Sample
@@ -35,6 +36,9 @@ from ringkv.router.policy import DEADLINE, HEDGE_LOOK_INTERVAL, MAX_IN_FLIGHT, T
 
 Reply = bytes | None | ShardUnavailable
 """A value, None for a key that is not in the dataset, or why neither can be told."""
+
+Found = Reply | Large
+"""The same, or a large value that is still to be read."""
 
 UNREACHABLE: Final = "no shard that owns this key could be reached"
 
@@ -48,17 +52,12 @@ class Lookup:
     __slots__ = ("_lookups", "asked", "copies", "dataset_id", "key", "on_reply", "problem", "sent", "slot", "started")
 
     def __init__(
-        self,
-        lookups: "Lookups",
-        key: bytes,
-        on_reply: Callable[[Reply], None],
-        started: float,
-        dataset_id: str | None,
+        self, lookups: "Lookups", key: bytes, on_reply: Callable[[Found], None], started: float, dataset_id: str | None
     ) -> None:
         self._lookups = lookups
         self.key = key
         self.slot = slot(key)
-        self.on_reply: Callable[[Reply], None] | None = on_reply
+        self.on_reply: Callable[[Found], None] | None = on_reply
         self.started = started
         self.dataset_id = dataset_id
         self.asked: tuple[Link, ...] = ()
@@ -79,8 +78,10 @@ class Lookup:
             return
         if type(reply) is not bytes and reply is not None:
             self.problem = refusal(str(reply)) if isinstance(reply, hiredis.ReplyError) else link.distrust(reply)
-            self._lookups.ask_again(self)
-            return
+            if not isinstance(self.problem, LargeValue):
+                self._lookups.ask_again(self)
+                return
+            reply = Large(self.key, link.dataset_id, self.problem.size)
         self.on_reply = None
         self.dataset_id = link.dataset_id
         self._lookups.answered(self, reply, link)
@@ -118,7 +119,7 @@ class Lookups(Ledger):
         self._hedges = HedgeBudget()
         self._ticking = False
 
-    def start(self, key: bytes, on_reply: Callable[[Reply], None], dataset_id: str | None = None) -> Lookup | None:
+    def start(self, key: bytes, on_reply: Callable[[Found], None], dataset_id: str | None = None) -> Lookup | None:
         """Look a canonical key up; None when there are too many already, and nothing will be called.
 
         With `dataset_id` it is looked up there, though another one be served.
@@ -136,18 +137,17 @@ class Lookups(Ledger):
         self._ask(lookup)
         return lookup
 
-    async def get(self, key: bytes) -> Reply:
-        """What `start` calls back with, awaited."""
+    async def get(self, key: bytes) -> Found:
         return (await self.find(key))[0]
 
-    async def find(self, key: bytes, dataset_id: str | None = None) -> tuple[Reply, str | None]:
+    async def find(self, key: bytes, dataset_id: str | None = None) -> tuple[Found, str | None]:
         """The same with the dataset that has answered, as `Lookup.dataset_id` is."""
         hot = self.hot
         if dataset_id in {None, hot.dataset_id} and (value := hot.find(key)) is not None:
             return value, hot.dataset_id
-        done: asyncio.Future[Reply] = self._loop.create_future()
+        done: asyncio.Future[Found] = self._loop.create_future()
 
-        def reply(outcome: Reply) -> None:
+        def reply(outcome: Found) -> None:
             # The awaiting task may have been cancelled a moment ago, and not yet had the chance to abandon the lookup.
             if not done.done():
                 done.set_result(outcome)
@@ -206,7 +206,7 @@ class Lookups(Ledger):
             self.in_flight -= 1
             self._waiting.pop(lookup, None)
 
-    def answered(self, lookup: Lookup, reply: bytes | None, link: Link) -> None:
+    def answered(self, lookup: Lookup, reply: bytes | Large | None, link: Link) -> None:
         """Count an answer. The lookup is not among those that wait: it had been sent."""
         self.in_flight -= 1
         # Of a lookup that was sent twice it is not known which copy was answered.

@@ -7,37 +7,55 @@
 
 Like a batch (router/lookup/batch.py) it leaves retries, hedges and deadlines to lookups. Unlike one it has few keys,
 and so needs no task and does not wait for a turn. It costs router and shard less than a lookup for each key; a GET
-that arrives alone is a lookup.
+that arrives alone is a lookup. A large value among them is read when all before it is sent, and sent by itself.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
+from ringkv.cluster.errors import ShardUnavailable
 from ringkv.cluster.position import are_canonical
 from ringkv.cluster.told import are_values
+from ringkv.resp import codec
 from ringkv.resp.pending import Pending
 from ringkv.router.lookup.batch import places_by_link
+from ringkv.router.lookup.large import Large, LargeLookup
 from ringkv.router.lookup.ledger import too_many
 from ringkv.router.lookup.link import Link
-from ringkv.router.lookup.lookup import Lookup, Lookups, Reply
+from ringkv.router.lookup.lookup import Found, Lookup
 from ringkv.router.policy import BATCH_PATIENCE
-from ringkv.router.redis.replies import key_of, unavailable
+from ringkv.router.redis.replies import key_of
+from ringkv.router.redis.unavailable import unavailable
+from ringkv.router.redis.whole import Client, Whole, larges_of
 
 
 class Pipeline(Pending):
     """The replies to GETs, whose `keys`, as they came, may be added to until it is sent."""
 
-    __slots__ = ("_left", "_lookups", "_null", "_parts", "_patience", "_replies", "_started", "keys")
+    __slots__ = (
+        "_client",
+        "_left",
+        "_lookups",
+        "_null",
+        "_parts",
+        "_patience",
+        "_reading",
+        "_replies",
+        "_started",
+        "keys",
+    )
 
-    def __init__(self, notify: Callable[[], None], lookups: Lookups, null: bytes, key: bytes) -> None:
-        super().__init__(notify)
-        self._lookups = lookups
-        self._null = null
+    def __init__(self, client: Client, key: bytes) -> None:
+        super().__init__(client.notify)
+        self._client = client
+        self._lookups = client.lookups
+        self._null = client.null
         self.keys = [key]
-        self._replies: list[bytes] = []
+        self._replies: list[bytes | Large] = []
+        self._reading: LargeLookup | Whole | None = None
         self._left = 0  # replies that are not known yet
         self._parts: list[_Part] = []
         self._started: list[Lookup] = []
@@ -80,7 +98,22 @@ class Pipeline(Pending):
         if self._parts:
             self._patience = asyncio.get_running_loop().call_later(BATCH_PATIENCE, self._hurry)
 
+    def turn(self) -> None:
+        """Send what is known up to the next large value, then that: no other one is held for this client meanwhile."""
+        if self._left or self._reading is not None or self.reply is not None:
+            return
+        replies = self._replies
+        at = next((at for at, reply in enumerate(replies) if isinstance(reply, Large)), None)
+        if at is None:
+            self._end_with(b"".join(cast("list[bytes]", replies)))
+            return
+        self._client.send(b"".join(cast("list[bytes]", replies[:at])))
+        del replies[:at]
+        self._reading = LargeLookup(self._lookups, cast("Large", replies[0]), self._send_large)
+
     def abandon(self) -> None:
+        if self._reading is not None:
+            self._reading.abandon()
         for lookup in self._started:
             lookup.abandon()
         for part in self._parts:
@@ -141,9 +174,11 @@ class Pipeline(Pending):
             else:
                 self._started.append(lookup)
 
-    def _take(self, place: int, outcome: Reply) -> None:
+    def _take(self, place: int, outcome: Found) -> None:
         if isinstance(outcome, bytes):
             self._replies[place] = b"$%d\r\n%b\r\n" % (len(outcome), outcome)
+        elif isinstance(outcome, Large):
+            self._replies[place] = outcome
         else:
             self._replies[place] = self._null if outcome is None else unavailable(outcome)
         self._known(1)
@@ -151,9 +186,44 @@ class Pipeline(Pending):
     def _known(self, count: int) -> None:
         self._left -= count
         if not self._left:
-            reply = b"".join(self._replies)
-            self._end()
-            self.answer(reply)
+            try:
+                reply = b"".join(cast("list[bytes]", self._replies))
+            except TypeError:  # a large value is among them
+                self._read_large()
+            else:
+                self._end_with(reply)
+
+    def _end_with(self, reply: bytes) -> None:
+        self._end()
+        self.answer(reply)
+
+    def _read_large(self) -> None:
+        """Have large values read: when it is their turn, or whole as a part of another reply."""
+        if self._client.has(self):
+            self.notify()
+        else:
+            self._reading = Whole(self._client, larges_of(self._replies), self._take_whole, keep=True)
+
+    def _send_large(self, outcome: bytes | ShardUnavailable) -> None:
+        """Send the reply that is the first of those left: not in one piece, which would be another copy."""
+        reading, self._reading = self._reading, None
+        del self._replies[0]
+        if isinstance(outcome, bytes):
+            self._client.about_to_send([cast("LargeLookup", reading).claim])
+            self._client.send(b"$%d\r\n" % len(outcome))
+            self._client.send(outcome)
+            self._client.send(b"\r\n")
+        else:
+            self._client.send(unavailable(outcome))
+        self.notify()
+
+    def _take_whole(self, found: dict[int, bytes] | bytes) -> None:
+        if isinstance(found, bytes):
+            self._end_with(self.count * found)
+            return
+        for place, value in found.items():
+            self._replies[place] = codec.bulk(value)
+        self._end_with(b"".join(cast("list[bytes]", self._replies)))
 
     def _hurry(self) -> None:
         """Some shard does not answer in time: go on with lookups, which hedge and retry."""

@@ -6,11 +6,12 @@ many keys ───────────────► batches (router/looku
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from functools import partial
 
 from ringkv.cluster.errors import ShardUnavailable
+from ringkv.process.budget import Claim
 from ringkv.process.connections import ConnectionGuard
 from ringkv.process.tokens import TokenFile
 from ringkv.resp import codec, config, protocol, strings, tracking
@@ -26,7 +27,8 @@ from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.policy import CROWD, CROWDED_WINDOW, FEW_KEYS
 from ringkv.router.redis import scan
 from ringkv.router.redis.pipeline import Pipeline
-from ringkv.router.redis.replies import Encode, FewKeys, key_of, many_keys, unavailable
+from ringkv.router.redis.replies import Encode, FewKeys, key_of, many_keys
+from ringkv.router.redis.unavailable import unavailable
 
 View = Callable[[], ClusterView | None]
 """Tells the shards as nodes of a Redis Cluster, if they are."""
@@ -67,6 +69,8 @@ class RedisConnection(Connection):
         self.lookups = server.lookups
         self._guard = server.guard
         self._pipeline: Pipeline | None = None  # the latest pending one, if GETs can still join it
+        self._kept: list[Claim] = []  # for replies of a transaction
+        self._unread: list[Claim] = []  # for what was sent, and is not read yet
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -75,9 +79,16 @@ class RedisConnection(Connection):
     def connection_lost(self, exc: Exception | None) -> None:
         self._guard.leave(self)
         super().connection_lost(exc)
+        self._give_back(self._kept)
+        self._give_back(self._unread)
 
     def hold(self, size: int) -> None:
-        self._guard.hold(self, size)
+        claimed = min(size, sum(claim.size for claim in (*self._kept, *self._unread)))
+        self._guard.hold(self, size - claimed, claimed)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._give_back(self._unread)
 
     def get(self, args: Args) -> Pending | None:
         """Ask for a key together with those of the GETs right before and behind it."""
@@ -87,7 +98,7 @@ class RedisConnection(Connection):
                 pipeline.keys.append(args[1])
                 return None
             pipeline.send()
-        self._pipeline = pipeline = Pipeline(self.notify, self.lookups, self.null, args[1])
+        self._pipeline = pipeline = Pipeline(self, args[1])
         return pipeline
 
     @property
@@ -110,6 +121,37 @@ class RedisConnection(Connection):
         if self._pipeline is not None:
             self._pipeline.send()
             self._pipeline = None
+        if self._kept and not self._pending:
+            self._unread += self._kept
+            self._kept.clear()
+            self._settle()
+
+    def has(self, reply: Pending) -> bool:
+        """Whether it is sent by itself, and not as a part of another reply."""
+        return reply in self._pending
+
+    def send(self, part: bytes) -> None:
+        """Send a part of the reply whose turn it is."""
+        self._transport.write(part)
+
+    def keep(self, claimed: Claim) -> None:
+        """Hold on to memory until all that was begun is answered, and read."""
+        self._kept.append(claimed)
+
+    def about_to_send(self, claims: Iterable[Claim]) -> None:
+        """What is sent in this turn of the event loop is claimed until the client has read it."""
+        self._unread += claims
+        self._call_soon(self._call_soon, self._settle)
+
+    def _settle(self) -> None:
+        if self._writable:
+            self._give_back(self._unread)
+
+    @staticmethod
+    def _give_back(claims: list[Claim]) -> None:
+        for claim in claims:
+            claim.release()
+        claims.clear()
 
 
 class RedisPort:
@@ -155,12 +197,12 @@ def exists(client: RedisConnection, args: Args) -> bytes | Pending:
 def _read(client: RedisConnection, args: Args, encode: Encode) -> bytes | Pending:
     keys = [key_of(arg) for arg in args[1:]]
     if len(keys) > FEW_KEYS:
-        return Awaited(client.notify, many_keys(client.lookups, keys, encode))
-    return FewKeys(client.notify, client.lookups, encode).start(keys)
+        return Awaited(client.notify, many_keys(client, keys, encode))
+    return FewKeys(client, encode).start(keys)
 
 
 def _read_one(client: RedisConnection, key: bytes, encode: Callable[[bytes | None], bytes]) -> bytes | Pending:
-    return FewKeys(client.notify, client.lookups, lambda values: encode(values[0])).start([key_of(key)])
+    return FewKeys(client, lambda values: encode(values[0])).start([key_of(key)])
 
 
 def dbsize(client: RedisConnection, _args: Args) -> bytes:

@@ -2,28 +2,24 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import cast
 
-from ringkv.cluster.errors import InvalidKey, RingkvError, ShardUnavailable, TooManyRequests
+from ringkv.cluster.errors import InvalidKey, ShardUnavailable
 from ringkv.cluster.position import canonical, is_canonical
+from ringkv.process.budget import Claim
 from ringkv.resp import codec
 from ringkv.resp.pending import Pending
 from ringkv.resp.session import ATTEMPTS
 from ringkv.router.lookup.batch import Values, fetch
+from ringkv.router.lookup.large import Large
 from ringkv.router.lookup.ledger import too_many
-from ringkv.router.lookup.lookup import Lookup, Lookups, Reply
+from ringkv.router.lookup.lookup import Found, Lookup, Lookups
 from ringkv.router.policy import FEW_KEYS, MGET_REPLY, WINDOW_BYTES, WINDOW_KEYS
+from ringkv.router.redis.unavailable import unavailable
+from ringkv.router.redis.whole import Client, Whole, larges_of
 
 Encode = Callable[[Values], bytes]
 """From the values of the keys, in their order, to the bytes of the reply."""
-
-
-def unavailable(outcome: RingkvError) -> bytes:
-    """The error reply whose first word makes a client wait and try again by itself.
-
-    Clients of Redis Cluster do that on either word (redis-py, ioredis), and go-redis does in any mode. On LOADING
-    redis-py would close the connection, and lose the other replies that are on their way there.
-    """
-    return codec.error("TRYAGAIN" if isinstance(outcome, TooManyRequests) else "CLUSTERDOWN", str(outcome))
 
 
 def key_of(arg: bytes) -> bytes | None:
@@ -39,17 +35,31 @@ def key_of(arg: bytes) -> bytes | None:
 class FewKeys(Pending):
     """The reply to a command about at most FEW_KEYS keys, each looked up by itself, all answered of one dataset.
 
-    `_of_hot` is the dataset of those that need no lookup, if there are any.
+    `_of_hot` is the dataset of those that need no lookup, if there are any. Large values are read when all before the
+    reply is sent.
     """
 
-    __slots__ = ("_attempts", "_encode", "_keys", "_left", "_lookups", "_of_hot", "_started", "_values")
+    __slots__ = (
+        "_attempts",
+        "_client",
+        "_encode",
+        "_keys",
+        "_left",
+        "_lookups",
+        "_of_hot",
+        "_reading",
+        "_started",
+        "_values",
+    )
 
-    def __init__(self, notify: Callable[[], None], lookups: Lookups, encode: Encode) -> None:
-        super().__init__(notify)
-        self._lookups = lookups
+    def __init__(self, client: Client, encode: Encode) -> None:
+        super().__init__(client.notify)
+        self._client = client
+        self._lookups = client.lookups
         self._encode = encode
+        self._reading: Whole | None = None
         self._keys: Sequence[bytes | None] = []
-        self._values: Values = []
+        self._values: list[bytes | Large | None] = []
         self._started: list[Lookup] = []
         self._of_hot: str | None = None
         self._attempts = 0
@@ -75,13 +85,20 @@ class FewKeys(Pending):
                     return unavailable(too_many())
                 self._started.append(lookup)
         self._left = len(self._started)
-        return self if self._left else self._encode(self._values)
+        return self if self._left else self._encode(cast("Values", self._values))
+
+    def turn(self) -> None:
+        """Read what is large."""
+        if not self._left and self._reading is None and self.reply is None:
+            self._read(keep=False)
 
     def abandon(self) -> None:
+        if self._reading is not None:
+            self._reading.abandon()
         for lookup in self._started:
             lookup.abandon()
 
-    def _take(self, place: int, outcome: Reply) -> None:
+    def _take(self, place: int, outcome: Found) -> None:
         if isinstance(outcome, ShardUnavailable):
             self.abandon()
             self.answer(unavailable(outcome))
@@ -93,8 +110,10 @@ class FewKeys(Pending):
         datasets = {lookup.dataset_id for lookup in self._started}
         if self._of_hot is not None:
             datasets.add(self._of_hot)
-        if len(datasets) == 1:
-            self.answer(self._encode(self._values))
+        if len(datasets) == 1 and Large in map(type, self._values):
+            self._read_large()
+        elif len(datasets) == 1:
+            self.answer(self._encode(cast("Values", self._values)))
         elif self._attempts == ATTEMPTS:
             self.answer(unavailable(ShardUnavailable("the dataset was replaced again and again; try again later")))
         else:
@@ -102,32 +121,49 @@ class FewKeys(Pending):
             if isinstance(reply, bytes):
                 self.answer(reply)
 
+    def _read_large(self) -> None:
+        if self._client.has(self):
+            self.notify()
+        else:
+            self._read(keep=True)
 
-async def many_keys(lookups: Lookups, keys: Sequence[bytes | None], encode: Encode) -> bytes:
-    """The reply to a command about more than FEW_KEYS keys, read in batches."""
-    try:
-        return await _read_all(lookups, keys, encode)
-    except ShardUnavailable as error:
-        return unavailable(error)
+    def _read(self, *, keep: bool) -> None:
+        self._reading = Whole(self._client, larges_of(self._values), self._take_whole, keep=keep)
+
+    def _take_whole(self, found: dict[int, bytes] | bytes) -> None:
+        if isinstance(found, bytes):
+            self.answer(found)
+            return
+        for place, value in found.items():
+            self._values[place] = value
+        self.answer(self._encode(cast("Values", self._values)))
 
 
-async def _read_all(lookups: Lookups, keys: Sequence[bytes | None], encode: Encode) -> bytes:
-    """The reply made of all values, which are of one dataset. Raises ShardUnavailable."""
+async def many_keys(client: Client, keys: Sequence[bytes | None], encode: Encode) -> bytes:
+    """The reply to a command about more than FEW_KEYS keys, read in batches, which are of one dataset."""
+    lookups = client.lookups
     wanted = [key for key in keys if key is not None]
     values: Values = []
     dataset_id = None
     size, window = 0, _first_window(lookups)
-    while len(values) < len(wanted):
-        batch = await fetch(lookups, wanted[len(values) : len(values) + window], WINDOW_BYTES, dataset_id)
-        dataset_id = batch.dataset_id
-        values += batch.values
-        got = sum(len(value) for value in batch.values if value is not None)
-        size += got
-        if size > MGET_REPLY:
-            return codec.error("ERR", f"these values have more than {MGET_REPLY} bytes: ask for fewer keys at once")
-        window = max(1, min(WINDOW_BYTES * len(batch.values) // (got + 1), 2 * window, WINDOW_KEYS))
-    found = iter(values)
-    return encode([None if key is None else next(found) for key in keys])
+    claims: list[Claim] = []
+    try:
+        while len(values) < len(wanted):
+            batch = await fetch(lookups, wanted[len(values) : len(values) + window], WINDOW_BYTES, dataset_id)
+            dataset_id = batch.dataset_id
+            claims += batch.claims
+            values += batch.values
+            got = sum(len(value) for value in batch.values if value is not None)
+            size += got
+            if size > MGET_REPLY:
+                return codec.error("ERR", f"these values have more than {MGET_REPLY} bytes: ask for fewer keys at once")
+            window = max(1, min(WINDOW_BYTES * len(batch.values) // (got + 1), 2 * window, WINDOW_KEYS))
+        found = iter(values)
+        return encode([None if key is None else next(found) for key in keys])
+    except ShardUnavailable as error:
+        return unavailable(error)
+    finally:
+        client.about_to_send(claims)
 
 
 def _first_window(lookups: Lookups) -> int:

@@ -1,0 +1,87 @@
+"""Large values that are a part of one reply, which is held whole: all of their memory is claimed before one is read."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from ringkv.cluster.errors import ShardUnavailable
+from ringkv.process.budget import Claim
+from ringkv.resp import codec
+from ringkv.resp.pending import Pending
+from ringkv.router.lookup.large import Large, claim, read
+from ringkv.router.lookup.lookup import Lookups
+from ringkv.router.policy import MGET_REPLY
+from ringkv.router.redis.unavailable import unavailable
+
+COPIES = 2
+"""Of each value: itself, and the reply that is made of it."""
+
+
+class Client(Protocol):
+    """A connection, as far as large values have to know it."""
+
+    lookups: Lookups
+    null: bytes
+
+    def notify(self) -> None: ...
+
+    def has(self, reply: Pending) -> bool:
+        """Whether it is sent by itself, and not as a part of another reply."""
+
+    def send(self, part: bytes) -> None:
+        """Send a part of the reply whose turn it is."""
+
+    def keep(self, claimed: Claim) -> None:
+        """Hold on to memory until all that was begun is answered."""
+
+    def about_to_send(self, claims: Iterable[Claim]) -> None:
+        """What is sent in this turn of the event loop is claimed until the client has read it."""
+
+
+class Whole:
+    """The reading; `done` is called once with the values, by their places, or with an error reply.
+
+    With `keep` the reply is a part of one that is sent later.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        larges: Mapping[int, Large],
+        done: Callable[[dict[int, bytes] | bytes], None],
+        *,
+        keep: bool,
+    ) -> None:
+        self._client = client
+        self._larges = larges
+        self._done = done
+        self._keep = keep
+        self._task = asyncio.create_task(self._read())
+
+    def abandon(self) -> None:
+        self._task.cancel()
+
+    async def _read(self) -> None:
+        lookups = self._client.lookups
+        size = sum(large.size for large in self._larges.values())
+        if size > MGET_REPLY:
+            self._done(
+                codec.error("ERR", f"these values have more than {MGET_REPLY} bytes: ask for fewer keys at once")
+            )
+            return
+        try:
+            claimed = await claim(lookups, COPIES * size)
+            found = {place: await read(lookups, large) for place, large in self._larges.items()}
+        except ShardUnavailable as error:
+            self._done(unavailable(error))
+            return
+        if self._keep:
+            self._client.keep(claimed)
+        else:
+            self._client.about_to_send([claimed])
+        self._done(found)
+
+
+def larges_of(found: Sequence[bytes | Large | None]) -> dict[int, Large]:
+    """Those that are still to be read, by their places."""
+    return {place: value for place, value in enumerate(found) if isinstance(value, Large)}
