@@ -1,56 +1,41 @@
 """All attacks, each by itself and all at once, as rows of Markdown.
 
-python -m tests.attacks SECONDS         for so long each; minutes
+python -m tests.attacks 4               for so many seconds each; minutes
+python -m tests.attacks 4 --peers       also on nginx + memcached and on Redis, with their defaults
 """
 
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
 
 from tests.attacks.attacks import ATTACKS
-from tests.attacks.beside import KEYS, Attacked, Outcome, anonymous, beside, value_of
-from tests.support.processes import Spawner
-
-MEMORY: Final = "256M"
+from tests.attacks.beside import Outcome, anonymous, beside
+from tests.attacks.peers import NOT_FOR, PEERS
 
 
-def ringkv(spawn: Spawner) -> Attacked:
-    data = spawn.directory() / "pairs.data"
-    data.write_text("".join(f"{key} {value_of(key)}\n" for key in KEYS))
-    shard = spawn.shard(data, "--leased", "--name", "a", "--memory", MEMORY)
-    ports = ("--listen", "127.0.0.1:0", "--redis-listen", "127.0.0.1:0")
-    router = spawn("router", "--shards", str(shard.address), *ports, "--memory", MEMORY)
-    http = int(router.wait_for_line(r"listens on 127\.0\.0\.1:(\d+)")[1])
-    redis = int(router.wait_for_line(r"speaks Redis on 127\.0\.0\.1:(\d+)")[1])
-    router.wait_for_line(r"topology \d+ in .* 1 shard")
-    return Attacked(http, redis, "http", {"router": [router.pid], "shard": [shard.spawned.pid]})
-
-
-def row(attacks: list[str], outcome: Outcome, start: dict[str, int]) -> str:
-    name = attacks[0] if len(attacks) == 1 else "all at once"
+def row(peer: str, attack: str, outcome: Outcome, start: dict[str, int]) -> str:
     memory = ", ".join(f"{process} {start[process] >> 20} → {most >> 20}" for process, most in outcome.memory.items())
-    return f"| {name} | {outcome.failures} of {outcome.requests} | {outcome.p50:.1f} | {outcome.p99:.1f} | {memory} |"
+    failures = f"{outcome.failures} of {outcome.requests}"
+    return f"| {attack} | {peer} | {failures} | {outcome.p50:.1f} | {outcome.p99:.1f} | {memory} |"
 
 
-@contextmanager
-def started() -> Iterator[Attacked]:
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        spawner = Spawner(Path(folder))
-        stack.callback(spawner.close)
-        yield ringkv(spawner)
+def attacked(peer: str, attacks: list[str], seconds: float) -> tuple[Outcome, dict[str, int]]:
+    """The outcome, and what the peer's processes had taken before."""
+    with tempfile.TemporaryDirectory() as folder, PEERS[peer](Path(folder)) as target:
+        before = {name: anonymous(pids) for name, pids in target.processes.items()}
+        return beside(target, attacks, seconds), before
 
 
-def main(seconds: float) -> None:
-    sys.stdout.write("| attack | failures | p50 ms | p99 ms | memory, MiB |\n|---|---|---|---|---|\n")
-    for attacks in [*([name] for name in ATTACKS), list(ATTACKS)]:
-        with started() as attacked:
-            before = {name: anonymous(pids) for name, pids in attacked.processes.items()}
-            sys.stdout.write(row(attacks, beside(attacked, attacks, seconds), before) + "\n")
-            sys.stdout.flush()
+def main(seconds: float, peers: list[str]) -> None:
+    sys.stdout.write("| attack | on | failures | p50 ms | p99 ms | memory, MiB |\n|---|---|---|---|---|---|\n")
+    for name in [*ATTACKS, "all at once"]:
+        for peer in peers:
+            attacks = [attack for attack in ATTACKS if name in {attack, "all at once"}]
+            attacks = [attack for attack in attacks if attack not in NOT_FOR.get(peer, ())]
+            if attacks:
+                sys.stdout.write(row(peer, name, *attacked(peer, attacks, seconds)) + "\n")
+                sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]))
+    main(float(sys.argv[1]), list(PEERS) if "--peers" in sys.argv else ["ringkv"])

@@ -1,6 +1,6 @@
 """What strangers do: each attack is a process of its own, which goes on until it is killed.
 
-python -m tests.attacks.attacks unread 8000 6380 KEY LARGE …       the keys of a small value and of large ones
+python -m tests.attacks.attacks unread 8000 6380 KEY HUGE LARGE …  keys: of a small value, of the largest, of large ones
 """
 
 import asyncio
@@ -21,8 +21,9 @@ class Target:
     host: str
     http: int
     redis: int
-    large: list[str]
     small: str
+    huge: str
+    large: list[str]
 
 
 def get(key: str) -> bytes:
@@ -79,19 +80,38 @@ async def pipelined(target: Target) -> None:
     await many(40, both)
 
 
+async def huge(target: Target) -> None:
+    """Pipelines of 32 GETs of a value of 64 MiB, 1.8 KB that ask for 2 GiB: eight clients read them, eight do not."""
+
+    async def one(number: int) -> None:
+        port = (target.redis, target.http)[number % 2]
+        data = (redis("GET", target.huge), get(target.huge))[number % 2] * 32
+        await (drain(port, target, data) if number % 4 < 2 else open_and(port, target, data, pause=10))
+
+    await many(16, one)
+
+
+async def drain(port: int, target: Target, data: bytes) -> None:
+    """Send it, and read what comes for ten seconds at most."""
+    if not port:
+        return
+    with suppress(OSError, TimeoutError):
+        reader, writer = await asyncio.open_connection(target.host, port)
+        try:
+            writer.write(data)
+            async with asyncio.timeout(10):
+                while await reader.read(1 << 20):
+                    pass
+        finally:
+            writer.transport.abort()
+
+
 async def read(target: Target) -> None:
     """The same pipelines, read by their clients as quickly as they come."""
 
     async def one(number: int) -> None:
         port, data = ((target.redis, redis("GET", target.large[0])), (target.http, get(target.large[0])))[number % 2]
-        if port:
-            with suppress(OSError, TimeoutError):
-                reader, writer = await asyncio.open_connection(target.host, port)
-                writer.write(data * 32)
-                async with asyncio.timeout(10):
-                    while await reader.read(1 << 20):
-                        pass
-                writer.transport.abort()
+        await drain(port, target, data * 32)
 
     await many(8, one)
 
@@ -180,10 +200,10 @@ async def nonsense(target: Target) -> None:
 
 ATTACKS: Final[dict[str, Callable[[Target], Coroutine[Any, Any, None]]]] = {
     attack.__name__: attack
-    for attack in (unread, pipelined, read, batches, small, halves, slow, idle, bombs, counts, nonsense)
+    for attack in (unread, pipelined, read, huge, batches, small, halves, slow, idle, bombs, counts, nonsense)
 }
 
 
 if __name__ == "__main__":
-    name, http_port, redis_port, small_key, *large_keys = sys.argv[1:]
-    uvloop.run(ATTACKS[name](Target("127.0.0.1", int(http_port), int(redis_port), large_keys, small_key)))
+    name, http_port, redis_port, small_key, huge_key, *large_keys = sys.argv[1:]
+    uvloop.run(ATTACKS[name](Target("127.0.0.1", int(http_port), int(redis_port), small_key, huge_key, large_keys)))

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ringkv.cluster.limits import MAX_VALUE
 from tests.support.data import random_keys
 
-KEYS: Final = [key.decode() for key in random_keys(25, seed=91)]
-"""The first has a small value, the others have large ones."""
+KEYS: Final = [key.decode() for key in random_keys(26, seed=91)]
+"""The first has a small value, the second the largest, the others have large ones."""
 
 SMALL: Final = "v" * 5
 LARGE: Final = "v" * 1_000_000
 """About the largest value that memcached takes by default."""
+
+HUGE: Final = "v" * MAX_VALUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class Outcome:
 
 
 def value_of(key: str) -> str:
-    return SMALL if key == KEYS[0] else LARGE
+    return {KEYS[0]: SMALL, KEYS[1]: HUGE}.get(key, LARGE)
 
 
 def anonymous(pids: Sequence[int]) -> int:
@@ -62,16 +65,18 @@ def beside(attacked: Attacked, attacks: Sequence[str], seconds: float) -> Outcom
     most = dict.fromkeys(attacked.processes, 0)
     with ExitStack() as running:
         for name in attacks:
-            _run(running, "tests.attacks.attacks", name, attacked.http, attacked.redis, *KEYS)
-        polite = _run(running, "tests.attacks.polite", attacked.polite, port, KEYS[0], SMALL, seconds)
+            # They share the machine with whom they attack: of its processors they get what that leaves.
+            _run(running, ["nice", "-n", "19"], "tests.attacks.attacks", name, attacked.http, attacked.redis, *KEYS)
+        polite = _run(running, [], "tests.attacks.polite", attacked.polite, port, KEYS[0], SMALL, seconds)
         while polite.poll() is None:
             most = {name: max(most[name], anonymous(pids)) for name, pids in attacked.processes.items()}
             time.sleep(0.03)
         return Outcome(**json.loads(polite.communicate()[0]), memory=most)
 
 
-def _run(running: ExitStack, module: str, *args: str | float) -> subprocess.Popen[str]:
-    process = subprocess.Popen([sys.executable, "-m", module, *map(str, args)], stdout=subprocess.PIPE, text=True)
+def _run(running: ExitStack, before: list[str], module: str, *args: str | float) -> subprocess.Popen[str]:
+    command = [*before, sys.executable, "-m", module, *map(str, args)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     running.enter_context(process)
     running.callback(process.kill)
     return process
