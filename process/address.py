@@ -83,8 +83,13 @@ class Address:
             Path(self.host).unlink(missing_ok=True)
 
 
-BACKLOG = 1024
-"""Connections that wait to be accepted: a load balancer that reconnects brings hundreds in one moment."""
+BACKLOG = 4096
+"""Connections that wait to be accepted: a load balancer that reconnects brings hundreds in one moment, an attacker
+thousands, and who finds no place tries again after a second."""
+
+RECEIVED = 64 << 10
+"""Bytes that the kernel takes of a client before they are read, or twice as many: a request has less. By default it
+takes megabytes, all of which are read in one turn of the event loop."""
 
 
 async def listen(bound: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
@@ -141,6 +146,7 @@ def _bind(address: Address, *, shared: bool) -> socket.socket:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shared))
             _keep_alive(bound)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED)  # connections inherit it
         bound.bind(target)
         bound.listen(BACKLOG)
     except OSError as error:

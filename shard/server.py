@@ -17,7 +17,7 @@ from ringkv.dataset.fetches import Fetches
 from ringkv.dataset.mirror import MIRRORS, Mirror
 from ringkv.dataset.remembered import Remembered
 from ringkv.process.access import EVERYBODY, AccessFiles
-from ringkv.process.address import Address, bind
+from ringkv.process.address import BACKLOG, Address, bind
 from ringkv.process.connections import DEFAULT_LIMITS, ConnectionGuard, ConnectionLimits
 from ringkv.process.words import counted
 from ringkv.resp.server import Client
@@ -163,7 +163,7 @@ class Shard:
             self._http = runner(state, self._access)
             await self._http.setup()
             listening = bind(settings.http)
-            await web.SockSite(self._http, listening).start()
+            await web.SockSite(self._http, listening, backlog=BACKLOG).start()
             log.info("shard %s answers HTTP on %s", settings.name, Address.of(listening))
         await self._open()
         if settings.secret is None and not settings.listen.is_local:

@@ -1,6 +1,7 @@
 """All attacks, each by itself and all at once, as rows of Markdown.
 
 python -m tests.attacks 4               for so many seconds each; minutes
+python -m tests.attacks 4 small idle    only these attacks
 python -m tests.attacks 4 --peers       also on nginx + memcached and on Redis, with their defaults
 """
 
@@ -26,9 +27,9 @@ def attacked(peer: str, attacks: list[str], seconds: float) -> tuple[Outcome, di
         return beside(target, attacks, seconds), before
 
 
-def main(seconds: float, peers: list[str]) -> None:
+def main(seconds: float, names: list[str], peers: list[str]) -> None:
     sys.stdout.write("| attack | on | failures | p50 ms | p99 ms | memory, MiB |\n|---|---|---|---|---|---|\n")
-    for name in [*ATTACKS, "all at once"]:
+    for name in names:
         for peer in peers:
             attacks = [attack for attack in ATTACKS if name in {attack, "all at once"}]
             attacks = [attack for attack in attacks if attack not in NOT_FOR.get(peer, ())]
@@ -38,4 +39,5 @@ def main(seconds: float, peers: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]), list(PEERS) if "--peers" in sys.argv else ["ringkv"])
+    named = [name for name in sys.argv[2:] if name != "--peers"]
+    main(float(sys.argv[1]), named or [*ATTACKS, "all at once"], list(PEERS) if "--peers" in sys.argv else ["ringkv"])
