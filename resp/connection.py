@@ -157,10 +157,7 @@ class Connection(Session, asyncio.Protocol):
         self._requests = Requests()  # megabytes, which would go at the end of this turn of the loop
 
     def gets(self, _keys: list[bytes], _replies: list[bytes]) -> int:
-        """Add the replies to the first of these GETs, as many as are known at once, or FLUSH_BYTES: their bytes.
-
-        All others are begun one by one.
-        """
+        """Add the replies to the first of these GETs, as far as they are known at once, or FLUSH_BYTES: their bytes."""
         return 0
 
     def begun(self) -> None:

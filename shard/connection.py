@@ -19,10 +19,11 @@ from ringkv.resp import codec
 from ringkv.resp.command import Command
 from ringkv.resp.connection import Connection
 from ringkv.resp.limits import FLUSH_BYTES
-from ringkv.resp.pending import Pending
+from ringkv.resp.pending import Awaited, Pending
 from ringkv.resp.session import Unchanged
 from ringkv.shard.body import NotInMemory
 from ringkv.shard.leases import Lease
+from ringkv.shard.node import ClusterNode
 from ringkv.shard.reading import Reading
 from ringkv.shard.refusal import refusal
 from ringkv.shard.state import ShardState
@@ -126,10 +127,14 @@ class ShardConnection(Connection):
             return None
         return self.state.versions.other(self.version, lambda version: place >> slot_shift(version.about.partitions))
 
-    def refusal(self, error: RingkvError, key: bytes) -> bytes:
-        """The reply where a key cannot be read here."""
+    def refusal(self, error: RingkvError, key: bytes) -> bytes | Pending:
+        """The reply where a key cannot be read here. Where a direct client is to go may be known in a moment."""
         cluster = self.state.cluster
-        return cluster.redirect(error, key) if self.direct and cluster is not None else refusal(error)
+        if not self.direct or cluster is None:
+            return refusal(error)
+        if cluster.learns:
+            return Awaited(self.notify, _redirected(cluster, error, key))
+        return cluster.redirect(error, key)
 
     def grant(self, request: LeaseRequest) -> Pending:
         """Begin to grant a lease. The connection must not hold one yet."""
@@ -201,3 +206,8 @@ class ShardConnection(Connection):
     def _wrong_dataset(self) -> bytes:
         offered = " and ".join(version.about.dataset_id for version in self.state.versions.offered)
         return codec.error(WRONG_DATASET, f"{self.state.name} serves dataset {offered}")
+
+
+async def _redirected(cluster: ClusterNode, error: RingkvError, key: bytes) -> bytes:
+    await cluster.settled()
+    return cluster.redirect(error, key)

@@ -29,8 +29,6 @@ log = logging.getLogger("ringkv.shard")
 GRACE: Final = 60.0
 """Seconds for which direct clients are served without any router: longer than to start one again."""
 
-_LOADING: Final = codec.error("TRYAGAIN", "this shard is about to learn who owns which slots")
-
 
 class ClusterNode:
     """`view` is the topology in force, None before the first and when no router has been there for `grace` seconds.
@@ -52,6 +50,11 @@ class ClusterNode:
         self._routers: set[object] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._going_over: asyncio.Task[None] | None = None
+
+    @property
+    def learns(self) -> bool:
+        """Whether the first topology was heard, and is not in force yet."""
+        return self.view is None and self._heard is not None
 
     @property
     def replaced(self) -> bool:
@@ -85,7 +88,7 @@ class ClusterNode:
         if isinstance(error, CorruptBlock):
             return refusal(error)
         if self.view is None:
-            return DOWN if self._heard is None else _LOADING
+            return DOWN
         if isinstance(error, BlockNotFetched):
             return codec.error("CLUSTERDOWN", str(error))
         try:

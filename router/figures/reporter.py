@@ -70,6 +70,11 @@ class Reporter:
         own.counters["unauthorized"] = self._tokens.refused if self._tokens is not None else 0
         return own if self._past is None else add(own, self._past)
 
+    @property
+    def begins(self) -> bool:
+        """Whether shards are still being told the first topology, so that they can tell clients."""
+        return self._controller.teller.begins
+
     def versions(self) -> VersionsSeen:
         """Which versions of the data this worker serves and sees."""
         return versions_seen(self._lookups, self._controller)

@@ -26,10 +26,12 @@ class Health:
         return plain("ok")
 
     async def ready(self, _request: web.Request) -> web.Response:
-        """There is a topology, and at least a part of it can be reached. Raises ShardUnavailable."""
+        """There is a topology, a part of it can be reached, and shards know it. Raises ShardUnavailable."""
         topology = self._lookups.topology
         if topology is None or not any(link.open for link in topology.links.values()):
             raise ShardUnavailable("no shard can be reached")
+        if self._reporter.begins:
+            raise ShardUnavailable("the shards are being told who owns what")
         return plain("ready")
 
     async def ring(self, _request: web.Request) -> web.Response:

@@ -28,10 +28,14 @@ _stale_epoch = re.compile(rf"{STALE} ([0-9]{{1,16}})\b").match
 
 
 class Teller:
-    """`view` is what clients of the router's own Redis port are told, None where no shard announces an address."""
+    """`view` is what clients of the router's own Redis port are told, None where no shard announces an address.
+
+    `begins` until the shards have been told the first topology: before that they could send nobody to the right one.
+    """
 
     def __init__(self) -> None:
         self.view: ClusterView | None = None
+        self.begins = False
         self._table: NodeTable | None = None  # the latest
         self._task: asyncio.Task[None] | None = None
 
@@ -45,6 +49,7 @@ class Teller:
         table = NodeTable(epoch, topology.dataset_id, ring.partitions, ring.replicas, tuple(sorted(nodes)))
         if not any(node.host for node in table.nodes) and self.view is None:
             return
+        self.begins = self.begins or self._table is None
         self._table = table
         if self._task is not None:
             self._task.cancel()
@@ -62,9 +67,10 @@ class Teller:
                 if isinstance(reply, PeerError) and not _stale_epoch(str(reply)):
                     log.warning("a shard was not told the topology: %s", reply)
             if not epochs or max(epochs) >= MAX_EPOCH:
-                return
+                break
             table = self._table = replace(table, epoch=max(epochs) + 1)
             asked = _ask(table, [link for link in topology.links.values() if link.open])
+        self.begins = False
 
 
 def _ask(table: NodeTable, links: Iterable[Link]) -> asyncio.Future[list[Any]]:

@@ -56,6 +56,11 @@ async def tell(served: Served, router: Asker, dataset: str, epoch: int, *nodes: 
     return reply
 
 
+async def client_of(served: Served, *request: str) -> Any:
+    """The reply to a client of its own."""
+    return await (await served.connect())(*request)
+
+
 def owned(name: str, *nodes: Node) -> list[bytes]:
     ring = build_ring([each.name for each in nodes], 1, 256)
     return [key for key in KEYS if ring.owners[slot(key) >> 6] == (name,)]
@@ -87,6 +92,25 @@ async def test_a_node_answers_what_it_owns_and_sends_clients_to_the_owner_of_the
         assert (info["announce"], info["redis_mode"], info["cluster_enabled"]) == ("10.0.0.1", "cluster", "1")
         assert int(info["redirects"]) == 3
         assert int(info["direct_requests"]) > 11
+
+
+async def test_who_asks_while_a_shard_learns_who_owns_what_waits_for_it(published: Published) -> None:
+    async with node(published) as served:
+        dataset = published.datasets[1]
+        router, client = await leased(served, dataset, ONE, TWO), await served.connect()
+        cluster, building = served.state.cluster, served.state.building
+        assert cluster is not None
+        other = owned("two", ONE, TWO)[0]
+        async with building:
+            assert await router(*NodeTable(1, dataset, 256, 1, (ONE, TWO)).command()) == b"OK 1"
+            client.send(("GET", other), ("GET", "no key at all"))
+            reading = asyncio.create_task(client.read())
+            assert await client_of(served, "PING") == b"PONG"
+            assert cluster.learns
+            assert not reading.done()
+        assert told(await reading) == f"MOVED {slot(other)} 10.0.0.2:7001"
+        assert await client.read() is None
+        assert not cluster.learns
 
 
 async def test_a_key_in_upper_case_is_asked_for_elsewhere_by_a_map_that_stays(published: Published) -> None:

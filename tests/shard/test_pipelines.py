@@ -1,6 +1,6 @@
 """GETs that come together are answered as if they had come one by one, whatever stands among them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,12 +28,12 @@ async def served(packed: Path) -> AsyncIterator[Served]:
         yield served
 
 
-async def together(client: Asker, requests: list[tuple[bytes, ...]]) -> list[object]:
+async def together(client: Asker, requests: Sequence[tuple[bytes, ...]]) -> list[object]:
     client.send(*requests)
     return [await client.read() for _ in requests]
 
 
-async def one_by_one(client: Asker, requests: list[tuple[bytes, ...]]) -> list[object]:
+async def one_by_one(client: Asker, requests: Sequence[tuple[bytes, ...]]) -> list[object]:
     return [await client(*request) for request in requests]
 
 
