@@ -15,7 +15,7 @@ from bench.load import measure
 from bench.peers.ringkv import Ringkv
 from bench.processes import Processes
 from bench.serving import CONNECTIONS
-from bench.usage import cpu_seconds, maps_file
+from bench.usage import maps_file, user_and_system_seconds
 
 COUNTED: Final = {
     "reads": ("io", "syscr"),
@@ -27,9 +27,10 @@ COUNTED: Final = {
 
 
 def counts(pids: list[int]) -> dict[str, float]:
-    """What the processes together have done so far, and their seconds of processor time."""
+    """What the processes together have done so far, and the processor time that they have used, in microseconds."""
     found = {heading: sum(_field(pid, *place) for pid in pids) for heading, place in COUNTED.items()}
-    return {**found, "CPU µs": 1e6 * cpu_seconds(pids)}
+    user, system = user_and_system_seconds(pids)
+    return {**found, "user µs": 1e6 * user, "system µs": 1e6 * system}
 
 
 def _field(pid: int, file: str, field: str) -> int:
@@ -44,7 +45,7 @@ def _field(pid: int, file: str, field: str) -> int:
 def main(pairs: int, seconds: float, work: Path) -> None:
     """Count what a request costs in calls, at 1 to 256 connections."""
     data = prepare(work.resolve(), pairs)
-    headings = [*COUNTED, "CPU µs"]
+    headings = list(counts([]))
     click.echo(f"| {' | '.join(['', 'connections', 'requests/s', *headings])} |")
     click.echo(f"| --- |{' ---: |' * (len(headings) + 2)}")
     with tempfile.TemporaryDirectory(prefix="rkv-bench-") as folder, Processes(Path(folder)) as processes:

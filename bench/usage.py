@@ -58,7 +58,13 @@ def descendants(roots: Iterable[int]) -> list[int]:
 
 def cpu_seconds(pids: Iterable[int]) -> float:
     """User and system time that the processes have used so far."""
-    return sum(int(stat[11]) + int(stat[12]) for pid in pids if (stat := _stat(pid))) / TICKS
+    return sum(user_and_system_seconds(pids))
+
+
+def user_and_system_seconds(pids: Iterable[int]) -> tuple[float, float]:
+    """The same apart."""
+    stats = [stat for pid in pids if (stat := _stat(pid))]
+    return sum(int(stat[11]) for stat in stats) / TICKS, sum(int(stat[12]) for stat in stats) / TICKS
 
 
 def busy_seconds() -> float:
