@@ -87,6 +87,29 @@ def _latency(figures: Figures) -> Figure:
     return figure
 
 
+def _open(figures: Figures) -> Figure:
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    shares = figures.points(RINGKV, "open rate")
+    names = {"p50": "p50", "p99": "p99", "p999": "p99.9"}
+    subjects = figures.subjects("open rate")
+    width = 0.8 / len(subjects)
+    for axes, share in zip(figure.subplots(1, len(shares), sharey=True, squeeze=False)[0], shares, strict=True):
+        for number, subject in enumerate(subjects):
+            values = [1e3 * _value(figures, subject, f"open {name}", share) for name in names]
+            places = [place - 0.4 + (number + 0.5) * width for place in range(len(names))]
+            bars = axes.bar(places, values, 0.9 * width, color=OURS if subject == RINGKV else THEIRS[0], label=subject)
+            axes.bar_label(bars, fmt="%.2f", padding=2, fontsize="small")
+        axes.set_yscale("log")
+        axes.margins(y=0.15)
+        axes.set_xticks(range(len(names)), list(names.values()))
+        asked = _value(figures, RINGKV, "open asked", share)
+        axes.set_title(f"{asked:,.0f} requests/s, {share} % of the most", fontsize="medium", loc="left")
+    figure.axes[0].set_ylabel("ms")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    figure.suptitle("Latency at a fixed rate: less is better", x=0.01, ha="left", fontsize="medium")
+    return figure
+
+
 def _cost(figures: Figures) -> Figure:
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -142,6 +165,7 @@ PICTURES: Final[tuple[tuple[str, str, Callable[[Figures], Figure]], ...]] = (
     ("throughput", "rate", _throughput),
     ("direct", "direct rate", _direct),
     ("latency", "p50", _latency),
+    ("open", "open rate", _open),
     ("cost", "cpu", _cost),
     ("packing", "pack", _packing),
     ("growth", "cpu by pairs", _growth),

@@ -39,6 +39,7 @@ CAPTIONS: Final = {
     "throughput": "Requests a second",
     "direct": "Shards asked directly",
     "latency": "Latency",
+    "open": "Latency at a fixed rate",
     "cost": "What a request and the data cost",
     "packing": "Packing",
     "growth": "Growth",

@@ -19,6 +19,7 @@ from bench.data import Data
 from bench.figures import RINGKV, Figures
 from bench.openloop import PEERS, SHARES, at_fixed_rates, open_loop
 from bench.peers.peer import missing
+from bench.pictures import write_pictures
 from bench.quiet import Quiet
 from bench.serving import Scale
 from tests.support.processes import short_directory
@@ -113,7 +114,7 @@ def test_what_has_no_answer_is_counted(tmp_path: Path) -> None:
     assert found["broken"] > 0
 
 
-def test_peers_are_measured_at_the_same_rates(tiny: Data) -> None:
+def test_peers_are_measured_at_the_same_rates(tiny: Data, tmp_path: Path) -> None:
     figures = Figures()
     with short_directory() as folder:
         open_loop(tiny, Scale(rounds=1, seconds=1), folder, Quiet(0), figures)
@@ -126,3 +127,4 @@ def test_peers_are_measured_at_the_same_rates(tiny: Data) -> None:
             asked = figures.median(RINGKV, "open asked", share) or 0
             assert 10 < (figures.median(subject, "open rate", share) or 0) < 1.05 * asked
     assert [row[0] for row in at_fixed_rates(figures)[1:]] == subjects * len(SHARES)
+    assert "open" in write_pictures(figures, tmp_path)
