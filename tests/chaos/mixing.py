@@ -3,7 +3,8 @@
     python -m tests.chaos.mixing example.data --http HOST:PORT --redis HOST:PORT --versions v.json --output out.json
 
 Each value begins with the number of its version, as `v3 …`, and v.json tells the numbers of datasets: so an answer
-shows whether all of it is of one version, and whether that is the one which it names.
+shows whether all of it is of one version, and whether that is the one which it names. How long an answer takes is
+measured by the load beside it: these readers take what processors that and the cluster leave.
 """
 
 import asyncio
@@ -19,6 +20,8 @@ import aiohttp
 import click
 import redis.asyncio
 import uvloop
+
+from ringkv.process.priority import step_aside
 
 BATCH: Final = 20
 """Keys that are read together: with several shards some of each."""
@@ -139,6 +142,7 @@ async def _until_told(keys: list[str], versions: dict[str, str], http: str, port
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 def main(data: Path, http: str, port: str, versions: Path, output: Path) -> None:
     """Read until SIGTERM, then write what was seen."""
+    step_aside()
     keys = [line[:36].decode() for line in data.read_bytes().split(b"\n")[:-1]]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         readers = runner.run(_until_told(keys, json.loads(versions.read_text()), http, port))
