@@ -22,6 +22,7 @@ from ringkv.dataset.manifest import Manifest, parse_manifest
 from ringkv.dataset.objects import Objects
 from ringkv.dataset.packing.inflight import in_order
 from ringkv.dataset.packing.workspace import workspace
+from ringkv.process.priority import Stretches
 
 RANGE: Final = 4 << 20
 """Bytes that are read at once: a request to a store takes as long as so many bytes do, and READERS of them fit any
@@ -72,12 +73,14 @@ class Content:
         with ExitStack() as stack:
             pool = stack.enter_context(ThreadPoolExecutor(READERS))
             reads = in_order(lambda: pool, self._fetched, self._spans(numbers), READERS)
+            stretches = Stretches()
             for span, data in stack.enter_context(closing(reads)):
                 for number, row in span.blocks:
                     body = data[row.offset - span.start : row.offset - span.start + row.size]
                     if wrong := damage(body, row):
                         raise self._corrupt(number, wrong)
                     yield Block(number, row, body)
+                    stretches.give_way()
 
     def _fetched(self, span: Span) -> tuple[Span, bytes]:
         try:

@@ -6,8 +6,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from ringkv.process.priority import Stretches
+
 PART: Final = ".ringkv-part"
 """How the names of files end that are being written; one that stays was a killed process's."""
+
+PIECE: Final = 1 << 20
+"""Bytes that are copied by one call, which takes half a millisecond."""
 
 
 def sync(path: Path) -> None:
@@ -49,9 +54,10 @@ def _written(path: Path, data: bytes | Path) -> Path:
             if isinstance(data, bytes):
                 sink.write(data)
             else:
+                stretches = Stretches()
                 with data.open("rb") as source:
-                    while os.sendfile(sink.fileno(), source.fileno(), None, 1 << 30):
-                        pass
+                    while os.sendfile(sink.fileno(), source.fileno(), None, PIECE):
+                        stretches.give_way()
             sink.flush()
             os.fchmod(sink.fileno(), 0o666 & ~_umask())
             os.fsync(sink.fileno())

@@ -1,11 +1,17 @@
 """Work that can wait steps aside for whatever answers somebody on the same machine."""
 
 import os
+import time
 from contextlib import suppress
 from typing import Final
 
 NICENESS: Final = 10
 """Of what packs and uploads: where processors are short it gets a tenth of what a server gets, and all that is left."""
+
+STRETCH: Final = 0.0005
+"""Seconds of work between two moments at which somebody else may go first. The kernel looks only with each tick, up to
+4 ms, and a request waits for several processes. Much shorter, and the kernel takes it for a waiver: beside somebody who
+always has something to do nothing would be left of that tenth."""
 
 
 def step_aside() -> None:
@@ -14,3 +20,16 @@ def step_aside() -> None:
         os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
         if os.sched_getscheduler(0) == os.SCHED_OTHER:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+class Stretches:
+    """Cuts work that can wait into short stretches; each thread has one of its own."""
+
+    def __init__(self) -> None:
+        self._until = time.perf_counter() + STRETCH
+
+    def give_way(self) -> None:
+        """Let who waits for the processor go first, if this stretch is over: for every few microseconds of the work."""
+        if time.perf_counter() >= self._until:
+            os.sched_yield()
+            self._until = time.perf_counter() + STRETCH

@@ -15,6 +15,7 @@ from ringkv.dataset.format import BLOCK_ROW, SEGMENT_SCHEMA, footer
 from ringkv.dataset.packing.blocks import blocks_of
 from ringkv.dataset.packing.merge import Duplicate, DuplicatePolicy, Slice, merge
 from ringkv.dataset.packing.runs import Run
+from ringkv.process.priority import Stretches
 
 BUFFER: Final = 1 << 20
 """Bytes that are written to the file at once: Arrow writes a batch as a dozen small pieces."""
@@ -50,6 +51,7 @@ def write_segment(task: SegmentTask) -> Segment | Duplicate:
     places = [run.places(task.cuts, task.blocks) for run in task.runs]
     table: list[tuple[int, int, int, int]] = []
     values = 0
+    stretches = Stretches()
     with pa.output_stream(str(task.path), compression=None, buffer_size=BUFFER) as sink:
         with pa.ipc.new_file(sink, SEGMENT_SCHEMA, metadata=footer(task.first, task.last)) as writer:
             for number, (first, last) in enumerate(pairwise(task.cuts)):
@@ -61,6 +63,7 @@ def write_segment(task: SegmentTask) -> Segment | Duplicate:
                 for block in blocks_of(rows, first, last, task.blocks):
                     writer.write_batch(block.batch)
                     table.append((block.keys, block.bytes, block.checksum, sink.tell() - block.bytes))
+                    stretches.give_way()
                 _check_size(task, sink.tell())
         size: int = sink.tell()
     return Segment(size, values, np.array(table, BLOCK_ROW))
