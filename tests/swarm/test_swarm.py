@@ -55,15 +55,20 @@ def test_another_version_fails_no_request(stack: Stack, publish: Publish, unharm
     assert {stack.value(node, key) for node in stack.swarm.nodes} == {b"v%d %b" % (number, value)}
 
 
-def test_a_lost_node_fails_no_request(stack: Stack, unharmed: Unharmed) -> None:
+@pytest.mark.parametrize("shards", [3, 6])
+def test_a_lost_node_fails_no_request(stack: Stack, unharmed: Unharmed, shards: int) -> None:
+    """With six shards each node is a zone of two."""
     swarm = stack.swarm
+    stack.scale(shards)
+    stack.wait_until_serving(shards)
+    assert set(stack.shards().values()) == {node.name for node in swarm.nodes}
     lost = swarm.nodes[-1]
     try:
-        with unharmed("a node lost", LONGEST) as run:
+        with unharmed(f"a node of three lost, {shards} shards", LONGEST) as run:
             lost.lose()
             run.pause(SCALE.hold)
             swarm.wait_until_ready(*swarm.living)
-            stack.wait_until_serving(len(swarm.nodes))
+            stack.wait_until_serving(shards)
             assert set(stack.shards().values()) == {node.name for node in swarm.living}
     finally:
         lost.come_back()
