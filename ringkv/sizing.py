@@ -13,7 +13,7 @@ from ringkv.change import Shards, Weights
 from ringkv.cluster.errors import StartupError
 from ringkv.cluster.limits import LOAD_BOUND, MAX_SHARDS
 from ringkv.cluster.place import Places
-from ringkv.cluster.position import block_count, partition_count
+from ringkv.cluster.position import SLOTS, block_count, partition_count
 from ringkv.cluster.shares import shares
 
 KEY_BYTES: Final = 16 + 4
@@ -49,6 +49,18 @@ PARTITION_SECONDS: Final = 17e-6
 
 TABLE_RATE: Final = 1e9
 """Bytes a second of a table that is read and checked."""
+
+READ_RATE: Final = 1.6e9
+"""Bytes a second and core that a shard reads ahead, checks and maps, without what follows."""
+
+READ_PARTITION: Final = 130e-6
+"""Seconds of a core for each partition that is read ahead, in a thread that is asked for each, and for each block."""
+
+READ_BLOCK: Final = 20e-6
+
+READ_SLOT: Final = 50e-6
+"""The same for each slot where a partition has several, as it has up to a million pairs (shard/entries.py). All four
+are fitted to what one and ten million pairs took beside other work (docs/operations.md)."""
 
 PACKING_RATE: Final = 79e6
 """Bytes of text a second and core: ten million pairs of 98 bytes in 6.21 s on two cores (docs/bench.md)."""
@@ -94,7 +106,8 @@ class Sizing:
     """What data take on so many shards: bytes and seconds, where nothing else is said.
 
     `part` is the most that a shard holds, `part_lost` the same while one of `zones` is lost; they are equal where there
-    is only one zone. `memory` is of the largest shard, also then, and `cache` on its disk, of two versions.
+    is only one zone. `memory` is of the largest shard, also then, and `cache` on its disk, of two versions. `warm` is
+    until a shard has read its part, on a core of its own, of which that takes `warm_core_seconds`.
     """
 
     pairs: int
@@ -112,6 +125,7 @@ class Sizing:
     cache: int
     start: float
     warm: float
+    warm_core_seconds: float
     packing_core_seconds: float
     packing_disk: int
 
@@ -125,6 +139,7 @@ def sized(  # noqa: PLR0913, PLR0917 - as the plan has options
     part_lost = _part(data, _left(places), replicas)
     tables = data.blocks * BLOCK_ROW + data.partitions * PARTITION_BYTES
     start = START_SECONDS + data.partitions * PARTITION_SECONDS + tables / TABLE_RATE
+    reading = part / data.dataset * _reading(data)
     return Sizing(
         pairs=data.pairs,
         values=data.values,
@@ -140,7 +155,8 @@ def sized(  # noqa: PLR0913, PLR0917 - as the plan has options
         memory=_memory(data, part_lost),
         cache=2 * part_lost,
         start=start,
-        warm=start + part / warm_rate,
+        warm=start + max(part / warm_rate, reading),
+        warm_core_seconds=reading,
         packing_core_seconds=data.text / PACKING_RATE,
         packing_disk=data.text + PASSES * data.dataset,
     )
@@ -187,6 +203,13 @@ def _part(data: Data, places: Places, replicas: int) -> int:
     owned = shares(tuple(sorted(places)), places, min(replicas, len(places)), data.partitions)
     most = ceil(LOAD_BOUND * max(owned.values()))
     return ceil(data.dataset * min(1, most / data.partitions))
+
+
+def _reading(data: Data) -> float:
+    """Seconds of a core that reading and checking all of it takes."""
+    slots = SLOTS if data.partitions < SLOTS else 0
+    pieces = data.partitions * READ_PARTITION + data.blocks * READ_BLOCK + slots * READ_SLOT
+    return pieces + data.dataset / READ_RATE
 
 
 def _memory(data: Data, part: int) -> int:
