@@ -56,7 +56,7 @@ def anonymous(pids: Sequence[int]) -> int:
 
 def _anonymous(pid: int) -> int:
     fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return int(fields["RssAnon"].split()[0]) << 10
+    return int(fields.get("RssAnon", "0").split()[0]) << 10  # one that has ended has no memory
 
 
 def beside(attacked: Attacked, attacks: Sequence[str], seconds: float) -> Outcome:

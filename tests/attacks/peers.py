@@ -17,6 +17,9 @@ from tests.support.processes import Spawner
 MEMORY: Final = "256M"
 """Of the router, and of the shard."""
 
+LIMIT: Final = 3 << 30
+"""Bytes of memory that Redis gets, which by default has no bound: it ends there."""
+
 NGINX: Final = """\
 user root;
 daemon off;
@@ -77,10 +80,20 @@ def nginx(folder: Path) -> Iterator[Attacked]:
 
 @contextmanager
 def redis(folder: Path) -> Iterator[Attacked]:
-    """Redis, which writes nothing to disk."""
+    """Redis, which writes nothing to disk, and may not take all of the machine's memory."""
     with Processes(folder) as processes:
         port = free_port()
-        command = [program("redis-server"), "--port", str(port), "--save", "", "--dir", str(folder.resolve())]
+        command = [
+            "prlimit",
+            f"--as={LIMIT}",
+            program("redis-server"),
+            "--port",
+            str(port),
+            "--save",
+            "",
+            "--dir",
+            str(folder.resolve()),
+        ]
         server = processes.start("redis", *command)
         processes.wait_for_port(port)
         load(port)
