@@ -74,6 +74,9 @@ class Unheard(Pending):
         else:
             self.reply = b""
 
+    def turn(self) -> None:
+        self._pending.turn()
+
     def abandon(self) -> None:
         self._pending.abandon()
 

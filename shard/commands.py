@@ -18,6 +18,7 @@ from ringkv.resp.pending import Pending
 from ringkv.shard import scan
 from ringkv.shard.body import NotInMemory
 from ringkv.shard.connection import ShardConnection
+from ringkv.shard.replies import LargeReply
 from ringkv.shard.slots import cluster_
 from ringkv.shard.store import Store
 from ringkv.shard.version import Version
@@ -45,6 +46,8 @@ def get(client: ShardConnection, args: Args) -> bytes | Pending:
         value = client.store.get(key) if is_canonical(key) else value_of(client.store, key)
     except NotInMemory as missing:
         return client.read(client.version, {missing.block}, partial(get, client, args))
+    except LargeValue as large:
+        return client.refusal(large, key) if client.lease else LargeReply(client, canonical(key), large.size).start()
     except DatasetError as error:
         return _elsewhere(client, [key], partial(_one, client.null), error)
     return client.null if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
@@ -62,7 +65,7 @@ def _values(
 
     They are read in the connection's version, unless another one is given.
     """
-    store = client.store if version is None else version.store
+    store = client.whole if version is None else version.store
     get = store.get if are_canonical(keys) else partial(value_of, store)
     try:
         return reply(map(get, keys))

@@ -16,8 +16,8 @@ from ringkv.cluster.limits import LARGE_VALUE
 from ringkv.cluster.position import are_canonical, canonical, slot, slot_shift
 from ringkv.cluster.ring import build_ring, ring_id
 from ringkv.resp import codec
+from ringkv.resp.claiming import ClaimingConnection
 from ringkv.resp.command import Command
-from ringkv.resp.connection import Connection
 from ringkv.resp.limits import FLUSH_BYTES
 from ringkv.resp.pending import Awaited, Pending
 from ringkv.resp.session import Unchanged
@@ -41,28 +41,31 @@ class Granting(Pending):
     blocks = True
 
 
-class ShardConnection(Connection):
-    """`direct`: of a client of a Redis Cluster, as far as is known: routers show that they are none."""
+class ShardConnection(ClaimingConnection):
+    """`store` is what GET reads, `whole` what all else does.
+
+    `direct`: of a client of a Redis Cluster, as far as is known: routers show that they are none.
+    """
 
     def __init__(self, state: ShardState, commands: Mapping[bytes, Command[Any]]) -> None:
-        super().__init__(state, commands)
+        super().__init__(state, commands, state.guard)
         self.state = state
         self.lease: Lease | None = None
         self.direct = state.cluster is not None
         self._granting: asyncio.Task[None] | None = None
         self.store: Store
+        self.whole: Store
         self.go_over(state.versions.current)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.state.guard.admit(self, transport.get_extra_info("peername"))
         self.go_over(self.state.versions.current)
         self.state.versions.readers.add(self)
 
     def hold(self, size: int) -> None:
         """Not of a router with a lease: what it holds is others' requests, and bounded by itself."""
         if self.lease is None:
-            self.state.guard.hold(self, size)
+            super().hold(size)
 
     def waiting(self) -> tuple[Literal["header", "idle", "send", "nothing"], float]:
         """As any connection; but a router may keep its lease for as long as it likes, without a request."""
@@ -70,7 +73,6 @@ class ShardConnection(Connection):
         return ("nothing", 0) if waiting[0] == "idle" and self.lease is not None else waiting
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.state.guard.leave(self)
         super().connection_lost(exc)
         self.state.versions.readers.discard(self)
         self.state.gone(self)
@@ -79,9 +81,9 @@ class ShardConnection(Connection):
     def go_over(self, version: Version) -> None:
         """Read this version from now on."""
         self.version = version
-        # Where no value can be large, a router's requests cost no more than anybody's.
-        large = self.lease is not None and version.store.blocks.largest > LARGE_VALUE
-        self.store = version.bounded if large else version.store
+        # Where no value can be large, nothing costs more.
+        self.store = version.bounded if version.store.blocks.largest > LARGE_VALUE else version.store
+        self.whole = version.store if self.lease is None else self.store
 
     def reading(self) -> Unchanged:
         version = self.version

@@ -1,4 +1,4 @@
-"""Lookup for routers, of whom many ask over one link: a value that is large is not copied, its size is told instead.
+"""Lookup where values may be large: such a one is not copied at once, its size is told instead.
 
 GET ──► block of at most LARGE_VALUE ──► as any lookup
   └───► larger block ──► where is the value? ──► small: the value │ large: LargeValue, and then pieces of it

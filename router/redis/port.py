@@ -6,17 +6,16 @@ many keys ───────────────► batches (router/looku
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
 
 from ringkv.cluster.errors import ShardUnavailable
-from ringkv.process.budget import Claim
 from ringkv.process.connections import ConnectionGuard
 from ringkv.process.tokens import TokenFile
 from ringkv.resp import codec, config, protocol, strings, tracking
+from ringkv.resp.claiming import ClaimingConnection
 from ringkv.resp.command import Args, Command
-from ringkv.resp.connection import Connection
 from ringkv.resp.limits import MAX_WINDOW
 from ringkv.resp.pending import Awaited, Pending
 from ringkv.resp.scan import Keys, Page
@@ -63,32 +62,11 @@ class RedisServer(Server):
         return info
 
 
-class RedisConnection(Connection):
+class RedisConnection(ClaimingConnection):
     def __init__(self, server: RedisServer) -> None:
-        super().__init__(server, COMMANDS)
+        super().__init__(server, COMMANDS, server.guard)
         self.lookups = server.lookups
-        self._guard = server.guard
         self._pipeline: Pipeline | None = None  # the latest pending one, if GETs can still join it
-        self._kept: list[Claim] = []  # for replies of a transaction
-        self._unread: list[Claim] = []  # for what was sent, and is not read yet
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._guard.admit(self, transport.get_extra_info("peername"))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._guard.leave(self)
-        super().connection_lost(exc)
-        self._give_back(self._kept)
-        self._give_back(self._unread)
-
-    def hold(self, size: int) -> None:
-        claimed = min(size, sum(claim.size for claim in (*self._kept, *self._unread)))
-        self._guard.hold(self, size - claimed, claimed)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._give_back(self._unread)
 
     def get(self, args: Args) -> Pending | None:
         """Ask for a key together with those of the GETs right before and behind it."""
@@ -121,37 +99,7 @@ class RedisConnection(Connection):
         if self._pipeline is not None:
             self._pipeline.send()
             self._pipeline = None
-        if self._kept and not self._pending:
-            self._unread += self._kept
-            self._kept.clear()
-            self._settle()
-
-    def has(self, reply: Pending) -> bool:
-        """Whether it is sent by itself, and not as a part of another reply."""
-        return reply in self._pending
-
-    def send(self, part: bytes) -> None:
-        """Send a part of the reply whose turn it is."""
-        self._transport.write(part)
-
-    def keep(self, claimed: Claim) -> None:
-        """Hold on to memory until all that was begun is answered, and read."""
-        self._kept.append(claimed)
-
-    def about_to_send(self, claims: Iterable[Claim]) -> None:
-        """What is sent in this turn of the event loop is claimed until the client has read it."""
-        self._unread += claims
-        self._call_soon(self._call_soon, self._settle)
-
-    def _settle(self) -> None:
-        if self._writable:
-            self._give_back(self._unread)
-
-    @staticmethod
-    def _give_back(claims: list[Claim]) -> None:
-        for claim in claims:
-            claim.release()
-        claims.clear()
+        super().begun()
 
 
 class RedisPort:

@@ -9,9 +9,10 @@ import pytest
 
 from ringkv.cluster.limits import LARGE_VALUE
 from ringkv.cluster.ring import build_ring
+from tests.attacks.beside import anonymous
 from tests.support.data import random_keys, write_pairs
-from tests.support.processes import SpawnedShard, Spawner
-from tests.support.resp import Client
+from tests.support.processes import SpawnedShard, Spawner, wait_for
+from tests.support.resp import Client, command
 
 KEYS = random_keys(300, seed=41)
 ABSENT = random_keys(1, seed=42)[0]
@@ -70,4 +71,26 @@ def test_others_have_large_values_whole_also_while_a_router_has_a_lease(
     shard: SpawnedShard, router: Client, connect: Connect
 ) -> None:
     assert str(router("GET", KEYS[2])).startswith("LARGE")
-    assert connect(shard)("GET", KEYS[2]) == LARGE
+    client = connect(shard)
+    client.send(b"".join(command("GET", key) for key in (*KEYS[:5], KEYS[2].upper(), ABSENT)) + command("PING"))
+    assert [client.read() for _ in range(8)] == [*(VALUES[key] for key in KEYS[:5]), LARGE, None, b"PONG"]
+    assert client("MGET", *KEYS[:5]) == [VALUES[key] for key in KEYS[:5]]
+    assert (client("STRLEN", KEYS[2]), client("GETRANGE", KEYS[2], 7, 8)) == (len(LARGE), LARGE[7:9])
+    client.send(command("MULTI") + command("GET", KEYS[2]) + command("GET", KEYS[4]) + command("EXEC"))
+    assert [client.read() for _ in range(4)][-1] == [LARGE, VALUES[KEYS[4]]]
+    client.send(command("CLIENT", "REPLY", "SKIP") + command("GET", KEYS[2]) + command("PING"))
+    assert client.read() == b"PONG"
+
+
+def test_clients_who_do_not_read_large_values_hold_no_more_than_there_is_memory_for(
+    spawn: Spawner, tmp_path: Path, connect: Connect
+) -> None:
+    memory, value = 256 << 20, b"v" * (48 << 20)
+    shard = spawn.shard(write_pairs(tmp_path / "huge.data", {KEYS[0]: value}), "--memory", str(memory))
+    unread = [connect(shard) for _ in range(8)]
+    for client in unread:
+        client.send(command("GET", KEYS[0]) * 32)
+    reading = connect(shard)
+    # Who does not read is let go after two seconds, one after the other; until then there is no memory for others.
+    assert wait_for(lambda: reading("GET", KEYS[0]) == value, pause=0)
+    assert anonymous([shard.spawned.pid]) <= 1.1 * memory
