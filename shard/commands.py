@@ -79,7 +79,7 @@ def _values(
 def _elsewhere(client: ShardConnection, keys: list[bytes], reply: Reply, error: DatasetError) -> bytes | Pending:
     """The reply to keys that cannot be read in the connection's version, for this reason."""
     other = client.other_version(error, keys[0])
-    return client.refusal(error, keys[0]) if other is None else _values(client, keys, reply, other)
+    return client.redirection(error, keys[0]) if other is None else _values(client, keys, reply, other)
 
 
 def _missing(keys: list[bytes], get: Callable[[bytes], bytes | None]) -> set[int]:

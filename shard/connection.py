@@ -129,14 +129,17 @@ class ShardConnection(ClaimingConnection):
             return None
         return self.state.versions.other(self.version, lambda version: place >> slot_shift(version.about.partitions))
 
-    def refusal(self, error: RingkvError, key: bytes) -> bytes | Pending:
-        """The reply where a key cannot be read here. Where a direct client is to go may be known in a moment."""
+    def refusal(self, error: RingkvError, key: bytes) -> bytes:
+        """The reply where a key cannot be read here."""
         cluster = self.state.cluster
-        if not self.direct or cluster is None:
-            return refusal(error)
-        if cluster.learns:
+        return cluster.redirect(error, key) if self.direct and cluster is not None else refusal(error)
+
+    def redirection(self, error: RingkvError, key: bytes) -> bytes | Pending:
+        """The same, but while it is not known yet where a direct client is to go, the reply waits for that."""
+        cluster = self.state.cluster
+        if self.direct and cluster is not None and cluster.learns:
             return Awaited(self.notify, _redirected(cluster, error, key))
-        return cluster.redirect(error, key)
+        return self.refusal(error, key)
 
     def grant(self, request: LeaseRequest) -> Pending:
         """Begin to grant a lease. The connection must not hold one yet."""
