@@ -84,8 +84,8 @@ def observed(spawn: Spawner, tmp_path: Path) -> Observed:
 
 
 def test_the_project_is_valid_with_and_without_the_profile() -> None:
-    assert set(project()) == {"publish", "router", "shard"}
-    assert set(project("observe")) == {"publish", "router", "shard", "prometheus", "grafana"}
+    assert set(project()) == {"publish", "router", "secret", "shard"}
+    assert set(project("observe")) == {"publish", "router", "secret", "shard", "prometheus", "grafana"}
 
 
 @pytest.mark.parametrize("name", ["prometheus", "grafana"])
