@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import ringkv.cluster.position
 import ringkv.dataset.text
+import ringkv.shard.entries
 import ringkv.shard.store
 from ringkv.cluster.errors import CorruptBlock, PartitionNotLeased
 from ringkv.cluster.lease import Leased
@@ -104,7 +105,8 @@ def test_keys_with_equal_positions_are_all_found(
         monkeypatch.setattr(module, "digest", poor)
     for module in (ringkv.cluster.position, ringkv.shard.store):
         monkeypatch.setattr(module, "crc_hqx", always_one_slot)
-    monkeypatch.setattr(ringkv.dataset.text, "slots", lambda keys: np.full(len(keys), 7, np.uint16))
+    for module, name in ((ringkv.dataset.text, "slots"), (ringkv.shard.entries, "slots_of")):
+        monkeypatch.setattr(module, name, lambda keys: np.full(len(keys), 7, np.uint16))
     keys = random_keys(3_000, seed=bits)
     pairs = {key: key[::-1] for key in keys[:2_000]}
     with opened(tmp_path, pairs) as store:
