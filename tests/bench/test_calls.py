@@ -18,4 +18,4 @@ def test_one_request_at_a_time_is_read_and_written_once_by_the_router(tiny: Data
     reads, writes, sleeps = map(float, rows[0][3:6])
     # From its client, which is all that a key in the router's memory needs, and from a shard.
     assert 0.9 < writes <= reads < 3
-    assert 0.5 < sleeps < 3
+    assert 0 < sleeps < 3  # where others use the processors, the next request is there before the router sleeps

@@ -63,7 +63,8 @@ class Visit:
         hosts = {urlsplit(request.url).netloc for request in self.requests}
         drawn = self.page.content()
         self.context.close()
-        assert [problem for problem in self.problems if not re.search(but, problem)] == []
+        problems = [problem for problem in self.problems if not re.search(but, problem)]
+        assert not problems, problems
         assert hosts == {urlsplit(self.url).netloc}
         assert not re.search(r"\b(NaN|undefined|Infinity|\[object)", drawn)
 
