@@ -17,6 +17,7 @@ from ringkv.resp import codec
 from ringkv.resp.command import Command
 from ringkv.resp.limits import FIRST_WINDOW, FLUSH_BYTES, LEAST_BYTES, MAX_UNSENT, MAX_WINDOW, UNNOTED
 from ringkv.resp.pending import Pending
+from ringkv.resp.reads import GET_BYTES, lone_gets
 from ringkv.resp.requests import MAX_REQUEST, RequestError, Requests
 from ringkv.resp.server import Server
 from ringkv.resp.session import Session
@@ -63,6 +64,11 @@ class Connection(Session, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self._finishing:
+            # Nearly all that comes are GETs beside which nothing is under way: they take a short way of their own.
+            if self._requests.idle and self._free and self._usual and not self._pending and (keys := lone_gets(data)):
+                data = data[self.gets(keys) * GET_BYTES :]
+                if not data:
+                    return
             self._requests.feed(data)
             self._go_on()
             if not self._requests.idle or self._noted or self.queue is not None:
@@ -156,8 +162,8 @@ class Connection(Session, asyncio.Protocol):
         self.abort()
         self._requests = Requests()  # megabytes, which would go at the end of this turn of the loop
 
-    def gets(self, _keys: list[bytes], _replies: list[bytes]) -> int:
-        """Add the replies to the first of these GETs, as far as they are known at once, or FLUSH_BYTES: their bytes."""
+    def gets(self, _keys: list[bytes]) -> int:
+        """Begin the first of GETs that came with nothing before them: how many, as the others go the usual way."""
         return 0
 
     def begun(self) -> None:
@@ -189,9 +195,7 @@ class Connection(Session, asyncio.Protocol):
     def _collect(self, replies: list[bytes]) -> bool:  # noqa: C901 - the hottest loop: calls would cost more than they clear
         pending, requests = self._pending, self._requests
         size = 0
-        while self._free and size < FLUSH_BYTES:
-            if requests.keys:
-                size += self._gets(replies)
+        while self._free:
             for args in requests.ready:
                 command = self._usual.get(args[0])
                 if command is not None and (len(args) == (arity := command.arity) or 0 < -arity <= len(args)):
@@ -216,15 +220,7 @@ class Connection(Session, asyncio.Protocol):
                     return False
             if not requests.read():
                 return False
-        return self._free
-
-    def _gets(self, replies: list[bytes]) -> int:
-        """Answer GETs that came together as far as that is possible at once: how many bytes. The others are ready."""
-        requests, before = self._requests, len(replies)
-        size = self.gets(requests.keys, replies) if self._usual and not self._pending else 0
-        answered = len(replies) - before
-        requests.separate(answered)
-        return size + answered * LEAST_BYTES
+        return False
 
     def _known(self, reply: bytes) -> Pending:
         """A reply that is known, and waits only for those before it."""

@@ -10,6 +10,7 @@ _GET_HEADS: Final = {head: b"\r\n" + head for head in (b"*2\r\n$3\r\nGET\r\n$36\
 
 _GET_HEAD: Final = len(min(_GET_HEADS))
 GET_BYTES: Final = _GET_HEAD + 36 + 2
+"""Of one such GET."""
 
 _LENGTHS: Final = {b"*%d" % (keys + 1): keys * [b"$36"] for keys in range(1, 129)}
 """How a request for so many keys begins → their lengths. From there on, `equal_arguments` is as fast."""
@@ -22,6 +23,11 @@ _MOST: Final = 256
 
 _MOST_BYTES: Final = 1 << 14
 
+Found = tuple[list[list[bytes]], int]
+"""Requests, and where what follows them begins."""
+
+NOTHING: Final[Found] = ([], 0)
+
 
 def lone_get(data: bytes) -> bytes | None:
     """The key if this is one GET of a key of 36 bytes."""
@@ -30,15 +36,32 @@ def lone_get(data: bytes) -> bytes | None:
     return None
 
 
-def gets(data: bytes, at: int) -> list[bytes]:
-    """The keys of the first of the GETs of keys of 36 bytes that begin at `at`: GET_BYTES each. [] if other ones do.
+def lone_gets(data: bytes) -> list[bytes]:
+    """The keys if this is nothing but GETs of keys of 36 bytes, of which it may have as many as are taken at once."""
+    between = _GET_HEADS.get(data[:_GET_HEAD])
+    if between is None or len(data) % GET_BYTES or len(data) > _MOST * GET_BYTES:
+        return []
+    if len(data) == GET_BYTES and data[-2:] == b"\r\n":
+        return [data[_GET_HEAD:-2]]
+    return _gets(data, 0, between)
+
+
+def reads(data: bytes, at: int) -> Found:
+    """The first of the GETs and MGETs of keys of 36 bytes that begin at `at`, as far as they are whole."""
+    between = _GET_HEADS.get(data[at : at + _GET_HEAD])
+    if between and (keys := _gets(data, at, between)):
+        return [[b"GET", key] for key in keys], at + len(keys) * GET_BYTES
+    if data[at : data.find(b"\r\n", at, at + 6)] in _LENGTHS:
+        return _mixed(data, at)
+    return NOTHING
+
+
+def _gets(data: bytes, at: int, between: bytes) -> list[bytes]:
+    """The keys of a pipeline of nothing but GETs.
 
     Sizes prove it: what is split has room for just so many keys, and none is longer than a key. So none is
     shorter, and no separator was part of a key.
     """
-    between = _GET_HEADS.get(data[at : at + _GET_HEAD])
-    if between is None:
-        return []
     count = min((len(data) - at) // GET_BYTES, _MOST)
     end = at + count * GET_BYTES
     keys = data[at + _GET_HEAD : end - 2].split(between)
@@ -47,14 +70,12 @@ def gets(data: bytes, at: int) -> list[bytes]:
     return keys
 
 
-def mixed(data: bytes, start: int) -> tuple[list[list[bytes]], int]:
-    """The first of the GETs and MGETs that begin at `start`, taken apart by their lines, and where the next one begins.
+def _mixed(data: bytes, start: int) -> Found:
+    """GETs and MGETs, taken apart by their lines.
 
     Each length stands in front of its line. That all keys have it is proved by sizes once for all of them: together
     they have as many bytes as so many keys, and none is longer than a key.
     """
-    if data[start : data.find(b"\r\n", start, start + 6)] not in _LENGTHS:
-        return [], start
     window = data[start : start + _MOST_BYTES]
     lines = window.split(b"\r\n")
     found: list[list[bytes]] = []
@@ -72,7 +93,7 @@ def mixed(data: bytes, start: int) -> tuple[list[list[bytes]], int]:
         at = end
     left = lines[at:]
     if not found or len(b"\r\n".join(left)) + size != len(window) or max(map(len, every)) != 36:
-        return [], start
+        return NOTHING
     return found, start + size
 
 

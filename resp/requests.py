@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ringkv.resp import inline
-from ringkv.resp.reads import GET_BYTES, equal_arguments, gets, lone_get, mixed
+from ringkv.resp.reads import NOTHING, equal_arguments, lone_get, reads
 
 MAX_REQUEST: Final = 4 << 20
 """Bytes of one request. More is a mistake or an attack: MGET of 90,000 keys is smaller."""
@@ -55,14 +55,11 @@ class RequestError(Exception):
 class Requests:
     """The requests of one connection. `ready` are those that have been parsed; `read` parses further ones.
 
-    GETs that came together are parsed into their `keys` first, which stand before `ready`: whoever cannot answer them
-    together lets them be `ready` by `separate`.
     With `authenticated` it trusts the client with the larger limits. `idle`: all that has come is parsed.
     """
 
     def __init__(self) -> None:
         self.authenticated = True
-        self.keys: list[bytes] = []
         self.ready: Iterator[list[bytes]] = iter(())
         self._data = b""  # what is not parsed yet, from `_at` on; empty once all of it is
         self._at = 0
@@ -103,7 +100,7 @@ class Requests:
             self._more_bytes += len(data)
 
     def read(self) -> bool:
-        """Parse at least one further request into `keys` or `ready`; False when none is whole. Raises RequestError."""
+        """Parse at least one further request into `ready`; False when none is whole yet. Raises RequestError."""
         if self._more:
             if self._more_bytes < self._missing:
                 return False
@@ -112,34 +109,18 @@ class Requests:
             self.idle = not self._left
             return False
         if self._fresh and not self._left:
-            self._fresh = self.authenticated and self._reads()
-            if self._fresh:
+            self._fresh = False
+            found, end = reads(self._data, self._at) if self.authenticated else NOTHING
+            if found:
+                self._fresh = True
+                self._consume(end)
+                self.ready = iter(found)
                 return True
         args = self._request()
         if args is None:
             return False
         self.ready = iter((args,))
         return True
-
-    def separate(self, answered: int) -> None:
-        """Let the GETs of `keys` be ready as requests, but for those that were answered."""
-        if answered < len(self.keys):
-            self.ready = iter([[b"GET", key] for key in self.keys[answered:]])
-        self.keys = []
-
-    def _reads(self) -> bool:
-        """Parse what nearly all requests are; False if the next one is another one."""
-        data, at = self._data, self._at
-        if keys := gets(data, at):
-            self.keys = keys
-            self._consume(at + len(keys) * GET_BYTES)
-            return True
-        found, end = mixed(data, at)
-        if found:
-            self.ready = iter(found)
-            self._consume(end)
-            return True
-        return False
 
     def _join(self) -> None:
         more, self._more = self._more, []

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from ringkv.cluster.errors import BlockNotFetched, DatasetError, InvalidKey, PartitionNotLeased, RingkvError
 from ringkv.cluster.lease import WRONG_DATASET, WRONG_RING, LeaseRequest
 from ringkv.cluster.limits import LARGE_VALUE
-from ringkv.cluster.position import are_canonical, canonical, slot, slot_shift
+from ringkv.cluster.position import are_canonical, canonical, is_canonical, slot, slot_shift
 from ringkv.cluster.ring import build_ring, ring_id
 from ringkv.resp import codec
 from ringkv.resp.claiming import ClaimingConnection
@@ -89,20 +89,23 @@ class ShardConnection(ClaimingConnection):
         version = self.version
         return lambda: self.version is version
 
-    def gets(self, keys: list[bytes], replies: list[bytes]) -> int:
-        """As Connection has it. A key whose block has to be waited for, or that is not leased, is none of them."""
-        size = 0
-        if are_canonical(keys):
-            get, null = self.store.get, self.null
-            with suppress(NotInMemory, DatasetError):
-                for key in keys:
-                    value = get(key)
-                    reply = null if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
-                    replies.append(reply)
-                    size += len(reply)
-                    if size >= FLUSH_BYTES:
-                        break
-        return size
+    def gets(self, keys: list[bytes]) -> int:
+        """As Connection has it: up to the first that has to be waited for or is not leased, or FLUSH_BYTES."""
+        # A router, which has a lease, has looked at its keys.
+        if self.lease is None and not (is_canonical(keys[0]) if len(keys) == 1 else are_canonical(keys)):
+            return 0
+        replies: list[bytes] = []
+        get, null, size = self.store.get, self.null, 0
+        with suppress(NotInMemory, DatasetError, ValueError):
+            for key in keys:
+                value = get(key)
+                reply = null if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
+                replies.append(reply)
+                size += len(reply)
+                if size >= FLUSH_BYTES:
+                    break
+        self._write(replies, len(replies))
+        return len(replies)
 
     def be_router(self) -> None:
         """What has come shows that this is a router's."""

@@ -48,12 +48,12 @@ class Pipeline(Pending):
         "keys",
     )
 
-    def __init__(self, client: Client, key: bytes) -> None:
+    def __init__(self, client: Client, keys: list[bytes]) -> None:
         super().__init__(client.notify)
         self._client = client
         self._lookups = client.lookups
         self._null = client.null
-        self.keys = [key]
+        self.keys = keys
         self._replies: list[bytes | Large] = []
         self._reading: LargeLookup | Whole | None = None
         self._left = 0  # replies that are not known yet

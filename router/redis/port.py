@@ -68,6 +68,15 @@ class RedisConnection(ClaimingConnection):
         self.lookups = server.lookups
         self._pipeline: Pipeline | None = None  # the latest pending one, if GETs can still join it
 
+    def gets(self, keys: list[bytes]) -> int:
+        """As Connection has it: as many as may be under way."""
+        self.last = pipeline = Pipeline(self, keys[: self._window])
+        self._pending.append(pipeline)
+        self._in_flight = begun = len(pipeline.keys)
+        self._free = begun < self._window
+        pipeline.send()
+        return begun
+
     def get(self, args: Args) -> Pending | None:
         """Ask for a key together with those of the GETs right before and behind it."""
         pipeline = self._pipeline
@@ -76,7 +85,7 @@ class RedisConnection(ClaimingConnection):
                 pipeline.keys.append(args[1])
                 return None
             pipeline.send()
-        self._pipeline = pipeline = Pipeline(self, args[1])
+        self._pipeline = pipeline = Pipeline(self, [args[1]])
         return pipeline
 
     @property

@@ -1,7 +1,6 @@
 """Requests are what a client sent, wherever it was cut; what is none is refused when its first wrong byte is read."""
 
 import re
-from collections.abc import Iterator
 from itertools import pairwise
 
 import hiredis
@@ -10,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringkv.resp import codec, inline
+from ringkv.resp.reads import lone_gets
 from ringkv.resp.requests import (
     MAX_ARGUMENTS_BEFORE_AUTH,
     MAX_BULK,
@@ -33,13 +33,6 @@ pipelines = (
 )
 
 
-def ready(requests: Requests) -> Iterator[list[bytes]]:
-    """Those that have been parsed, one by one."""
-    if requests.keys:
-        requests.separate(0)
-    return requests.ready
-
-
 def parse(pieces: list[bytes], *, authenticated: bool = True) -> list[list[bytes]]:
     """All requests in the pieces, with their names in capitals. Raises RequestError."""
     requests = Requests()
@@ -47,9 +40,9 @@ def parse(pieces: list[bytes], *, authenticated: bool = True) -> list[list[bytes
     found: list[list[bytes]] = []
     for piece in pieces:
         requests.feed(piece)
-        found += ready(requests)
+        found += requests.ready
         while requests.read():
-            found += ready(requests)
+            found += requests.ready
     return [[args[0].upper(), *args[1:]] for args in found]
 
 
@@ -194,3 +187,21 @@ def test_hiredis_would_make_room_for_what_a_count_announces() -> None:
     reader.feed(b"*4294967295\r\n")
     with pytest.raises((MemoryError, hiredis.ProtocolError)):
         reader.gets()
+
+
+texts = st.binary(min_size=36, max_size=36) | keys
+
+
+@given(st.sampled_from([b"GET", b"get"]), st.lists(texts, min_size=1, max_size=300), st.binary(max_size=3), st.data())
+def test_gets_that_are_all_that_has_come_are_known_by_their_sizes(
+    name: bytes, asked: list[bytes], behind: bytes, draw: st.DataObject
+) -> None:
+    stream = b"".join(b"*2\r\n$3\r\n%b\r\n$36\r\n%b\r\n" % (name, key) for key in asked)
+    separator = b"\r\n*2\r\n"
+    plain = len(asked) <= 256 and (len(asked) == 1 or not any(separator in key for key in asked))
+    assert lone_gets(stream) == (asked if plain else [])
+    assert lone_gets(stream + behind) == (asked if plain and not behind else [])
+    at = draw.draw(st.integers(0, len(stream) - 1))
+    spoiled = stream[:at] + bytes([stream[at] ^ 1]) + stream[at + 1 :]
+    found = lone_gets(spoiled)
+    assert b"".join(b"*2\r\n$3\r\n%b\r\n$36\r\n%b\r\n" % (name, key) for key in found) in {b"", spoiled}
