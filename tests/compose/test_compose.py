@@ -225,6 +225,9 @@ with socket.create_connection(("127.0.0.1", 7379)) as shard:
 
 
 def test_the_first_start_makes_a_secret_that_stays(cluster: Project) -> None:
+    cluster.compose("down", "--volumes")  # with it the secret of an earlier test, which may have been its own
+    cluster.up()
+    cluster.wait_until_serving(1, 2, 3)
     secret, shard = cluster.secret(), f"{cluster.name}-shard-1"
     assert len(secret) == 44
     assert "NOAUTH" in docker("exec", shard, "python", "-c", LEASE)
