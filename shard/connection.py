@@ -7,7 +7,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 from typing import Any, Literal
 
 from ringkv.cluster.errors import BlockNotFetched, DatasetError, InvalidKey, PartitionNotLeased, RingkvError
@@ -96,7 +95,7 @@ class ShardConnection(ClaimingConnection):
             return 0
         replies: list[bytes] = []
         get, null, size = self.store.get, self.null, 0
-        with suppress(NotInMemory, DatasetError, ValueError):
+        try:
             for key in keys:
                 value = get(key)
                 reply = null if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
@@ -104,6 +103,8 @@ class ShardConnection(ClaimingConnection):
                 size += len(reply)
                 if size >= FLUSH_BYTES:
                     break
+        except (NotInMemory, DatasetError, ValueError):
+            pass  # suppress() would take half a microsecond
         self._write(replies, len(replies))
         return len(replies)
 
