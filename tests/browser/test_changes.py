@@ -93,4 +93,6 @@ def test_it_lives_through_a_restart_of_the_router(visit: Visiting, cluster: Clus
     expect(page.get_by_label("Value", exact=True)).to_have_text("1234")
     # The line has a gap where nothing is known, and goes on behind it.
     wait_for(lambda: page.locator("#rate-chart .line").count() >= 2)
-    visiting.ends_well(but="ERR_CONNECTION_(REFUSED|RESET|CLOSED)|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE|status of 503")
+    visiting.ends_well(
+        but="ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE|status of 503"
+    )
