@@ -5,7 +5,7 @@ A ring is never changed: a change of the cluster builds the next one, and a refe
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain, islice
@@ -87,7 +87,7 @@ def _build(names: tuple[str, ...], stands: tuple[Place, ...], replicas: int, par
     shift = shift_to(partitions)
     # Equal owners are one tuple: there are far fewer combinations than partitions.
     combinations: dict[tuple[str, ...], tuple[str, ...]] = {}
-    placed = (placing.place(p << shift, partitions - p) for p in range(partitions))
+    placed = placing.place([p << shift for p in range(partitions)])
     owners = tuple(combinations.setdefault(found, found) for found in placed)
     return Ring(names, replicas, partitions, ring_id(names, replicas, partitions, places), owners, places)
 
@@ -102,14 +102,19 @@ class _Placing:
             zones = {name: {name: places.get(name, ANYWHERE).weight} for name in names}
         weights = {zone: sum(members.values()) for zone, members in zones.items()}
         found = spread({zone: len(members) for zone, members in zones.items()}, weights, copies, partitions)
-        self._sure = [(zone, count) for zone, count in found.sure.items() if count]
+        self._sure = {zone: count for zone, count in found.sure.items() if count}
         self._more = found.more
         self._zone_of = {name: zone for zone, members in zones.items() for name in members}
-        self._bounds = {
-            name: math.ceil(LOAD_BOUND * share)
-            for zone, members in zones.items()
-            for name, share in level(members, found.part(zone) * partitions, partitions).items()
-        }
+
+        def bounds(part: Callable[[str], float]) -> dict[str, int]:
+            """How many partitions each shard may own where a zone has this part of all copies."""
+            return {
+                name: math.ceil(LOAD_BOUND * share)
+                for zone, members in zones.items()
+                for name, share in level(members, part(zone) * partitions, partitions).items()
+            }
+
+        self._bounds, self._sure_bounds = bounds(found.part), bounds(lambda zone: found.sure[zone])
         self._load = dict.fromkeys(names, 0)
         # So many partitions may each of these zones hold one more copy of.
         self._room = {
@@ -124,33 +129,41 @@ class _Placing:
         self._walks = {zone: _Walk(found) for zone, found in stand.items()}
         self._choice = _Walk([point for point in every if self._zone_of[point[1]] in self._room])
 
-    def place(self, position: int, left: int) -> tuple[str, ...]:
-        """The owners of the partition there; with it so many are left."""
-        counts = dict(self._sure)
-        if self._more:
-            for zone in self._chosen(position, left):
-                self._room[zone] -= 1
-                counts[zone] = counts.get(zone, 0) + 1
-        owners = [owner for zone, count in counts.items() for owner in self._owners(zone, position, count)]
-        for _, name in owners:
-            self._load[name] += 1
-        if len(counts) > 1:
-            owners.sort()
-        return tuple(name for _, name in owners)
+    def place(self, positions: Sequence[int]) -> Iterator[tuple[str, ...]]:
+        """The owners of the partitions there.
 
-    def _chosen(self, position: int, left: int) -> list[str]:
-        """The zones that hold one more copy: those that must, and those of the next shards clockwise.
-
-        Of a zone that holds some anyway these shards come behind those which do.
+        The copies that each partition has in a zone anyway are placed first, and as if there were no others: so these
+        stay where they are when a zone comes or goes.
         """
-        chosen, sure = self._due(left), dict(self._sure)
-        for _, name in self._clockwise(self._choice, position):
+        found = [self._sure_owners(position) for position in positions]
+        for at, (position, owners) in enumerate(zip(positions, found, strict=True)):
+            if self._more:
+                self._add(owners, position, len(positions) - at)
+            if len(owners) > 1 and len(self._walks) > 1:
+                owners.sort()
+            yield tuple(name for _, name in owners)
+
+    def _sure_owners(self, position: int) -> list[tuple[int, str]]:
+        owners: list[tuple[int, str]] = []
+        for zone, count in self._sure.items():
+            owners += self._owners(zone, position, count, self._sure_bounds, set())
+        return owners
+
+    def _add(self, owners: list[tuple[int, str]], position: int, left: int) -> None:
+        """Add the owners of one more copy in some zones; with this partition so many are left."""
+        taken = {name for _, name in owners}
+        for zone in self._chosen(position, left, taken):
+            self._room[zone] -= 1
+            owners += self._owners(zone, position, 1, self._bounds, taken)
+
+    def _chosen(self, position: int, left: int, taken: set[str]) -> list[str]:
+        """The zones that hold one more copy: those that must, and those of the next shards clockwise."""
+        chosen = self._due(left)
+        for _, name in self._clockwise(self._choice, position, self._bounds, taken):
             if len(chosen) == self._more:
                 return chosen
             zone = self._zone_of[name]
-            if sure.get(zone):
-                sure[zone] -= 1
-            elif zone not in chosen:
+            if zone not in chosen:
                 chosen.append(zone)
         rest = sorted((-room, zone) for zone, room in self._room.items() if zone not in chosen)
         return chosen + [zone for _, zone in rest[: self._more - len(chosen)]]
@@ -166,17 +179,23 @@ class _Placing:
         unused = sum(self._room[zone] - left for zone in due)
         return due[: self._more] if self._spare - unused < len(due) else []
 
-    def _owners(self, zone: str, position: int, copies: int) -> list[tuple[int, str]]:
-        """So many shards of the zone, each with how far behind the position it is."""
-        found = list(islice(self._clockwise(self._walks[zone], position), copies))
+    def _owners(
+        self, zone: str, position: int, copies: int, bounds: Mapping[str, int], taken: set[str]
+    ) -> list[tuple[int, str]]:
+        """So many further shards of the zone, each with how far behind the position it is."""
+        found = list(islice(self._clockwise(self._walks[zone], position, bounds, taken), copies))
         if len(found) < copies:
-            found.extend(self._overflow(zone, {name for _, name in found}, copies - len(found)))
+            found.extend(self._overflow(zone, {*taken, *(name for _, name in found)}, copies - len(found)))
+        for _, name in found:
+            self._load[name] += 1
         return found
 
-    def _clockwise(self, walk: "_Walk", position: int) -> Iterator[tuple[int, str]]:
-        """Shards with room, in the order in which the walk meets them."""
-        load, bounds = self._load, self._bounds
-        return (met for met in walk.clockwise(position) if load[met[1]] < bounds[met[1]])
+    def _clockwise(
+        self, walk: "_Walk", position: int, bounds: Mapping[str, int], taken: set[str]
+    ) -> Iterator[tuple[int, str]]:
+        """Shards with room that do not own the partition, in the order in which the walk meets them."""
+        load = self._load
+        return (met for met in walk.clockwise(position) if load[met[1]] < bounds[met[1]] and met[1] not in taken)
 
     def _overflow(self, zone: str, found: set[str], copies: int) -> Iterator[tuple[int, str]]:
         """Owners beyond the bound, the least loaded first.
