@@ -29,13 +29,6 @@ Found = tuple[list[list[bytes]], int]
 NOTHING: Final[Found] = ([], 0)
 
 
-def lone_get(data: bytes) -> bytes | None:
-    """The key if this is one GET of a key of 36 bytes."""
-    if len(data) == GET_BYTES and data[:_GET_HEAD] in _GET_HEADS and data[-2:] == b"\r\n":
-        return data[_GET_HEAD:-2]
-    return None
-
-
 def lone_gets(data: bytes) -> list[bytes]:
     """The keys if this is nothing but GETs of keys of 36 bytes, of which it may have as many as are taken at once."""
     between = _GET_HEADS.get(data[:_GET_HEAD])

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ringkv.resp import inline
-from ringkv.resp.reads import NOTHING, equal_arguments, lone_get, reads
+from ringkv.resp.reads import NOTHING, equal_arguments, reads
 
 MAX_REQUEST: Final = 4 << 20
 """Bytes of one request. More is a mistake or an attack: MGET of 90,000 keys is smaller."""
@@ -90,11 +90,8 @@ class Requests:
     def feed(self, data: bytes) -> None:
         if self.idle:
             self.idle = False
-            if key := lone_get(data):
-                self.ready = iter(([b"GET", key],))
-            else:
-                self._data = data
-                self._fresh = True
+            self._data = data
+            self._fresh = True
         else:
             self._more.append(data)
             self._more_bytes += len(data)

@@ -113,6 +113,7 @@ class Blocks:
         return read_row(self.rows[block // self.width], block % self.width)
 
     def of(self, partition: int) -> range:
+        """The blocks of a partition."""
         return range(partition * self.width, (partition + 1) * self.width)
 
     def checked(self, block: int) -> bool:
