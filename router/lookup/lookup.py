@@ -141,7 +141,7 @@ class Lookups(Ledger):
         return (await self.find(key))[0]
 
     async def find(self, key: bytes, dataset_id: str | None = None) -> tuple[Found, str | None]:
-        """The same with the dataset that has answered, as `Lookup.dataset_id` is."""
+        """What `start` calls back with, awaited, and the dataset that has answered, as `Lookup.dataset_id` is."""
         hot = self.hot
         if dataset_id in {None, hot.dataset_id} and (value := hot.find(key)) is not None:
             return value, hot.dataset_id
