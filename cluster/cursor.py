@@ -28,5 +28,5 @@ def cell(position: int) -> int:
 
 
 def behind(position: int) -> int:
-    """The cursor that goes on behind the cell of a position: 0 behind the last one."""
+    """The cursor of the cell behind that of a position: 0 behind the last one."""
     return (cell(position) + 1) % CURSORS

@@ -9,7 +9,7 @@ RingkvError
 │   ├── SourceError         the data file cannot be read, or changed while it was read
 │   │   ├── MalformedLine   a line that is not `<UUID v4> <value>`
 │   │   └── DuplicateKey    a key that stands on two lines
-│   ├── PackingFailed       the packed file could not be written (disk full, no permission)
+│   ├── PackingFailed       the dataset could not be written (disk full, no permission)
 │   ├── PackedFileError     not a packed dataset, truncated, or of another version
 │   │   └── PackedFileChanged   it was one, and was overwritten while it was served
 │   ├── StoreError          a folder or bucket of datasets cannot be reached, or refuses what was asked
@@ -19,15 +19,15 @@ RingkvError
 │   ├── CatalogError        not a catalog, or nothing was published to it yet
 │   │   └── VersionConflict somebody else has published meanwhile
 │   ├── PublishRefused      the gate: too many of the keys that are served are gone in the new dataset
-│   ├── LargeValue          a value is not handed out whole: its size comes first
+│   ├── LargeValue          the value is too large to be handed out whole: its size is told instead
 │   ├── CorruptBlock        one block's bytes do not match its checksum, or cannot be read; the others can be served
 │   └── PartitionNotLeased  the key's partition is not leased here: whether the key exists is for an owner to say
-│       └── BlockNotFetched it is, but its block is in a store that cannot be reached now
+│       └── BlockNotFetched it is leased, but the key's block is in a store that cannot be reached now
 ├── ClusterError
 │   ├── PeerError           an address answers, but not as a shard should, or it refuses what was asked
 │   ├── NotServed           a router does not serve what was published, and says why
 │   ├── LeaseRefused        a shard will not serve the ring that a router asks for
-│   │   └── NotOffered      since it does not offer that dataset any more, or not yet
+│   │   └── NotOffered      it does not offer the dataset any more, or not yet
 │   ├── SwapRefused         a router's gate keeps a version out: too many of the keys asked for lately are not in it
 │   └── ShardUnavailable    no owner of a key could be reached before the deadline
 │       └── TooManyRequests the router has no room for another request
@@ -104,7 +104,7 @@ class PublishRefused(DatasetError):
 
 
 class LargeValue(DatasetError):
-    """`size` are its bytes."""
+    """`size` is how many bytes the value has."""
 
     def __init__(self, size: int) -> None:
         super().__init__(f"the value has {size} bytes: ask for pieces of it")

@@ -7,8 +7,8 @@
     PIECE <key> <start> <stop>                           → these bytes of it
 
 A heartbeat names the dataset that its router serves, if it serves one: so a shard knows what must stay offered, and
-tells it to routers that have just started. The revision is another number whenever other versions are offered: then
-INFO is asked again. The shards are all those of the ring, in any order, each with its zone and weight
+tells it to routers that have just started. The revision changes whenever other versions are offered: then the router
+asks for INFO again. The shards are all those of the ring, in any order, each with its zone and weight
 (cluster/place.py). The shard that is asked finds its own partitions from them, so that there is no list of partitions
 on the wire that could be wrong; the ring id proves that both sides computed with the same rules. A lease reads no data:
 the shard answers at once, and reads a block when its first key is asked for. The connection is the lease: it ends when
@@ -35,7 +35,7 @@ CORRUPT = "CORRUPT"
 """The key's block does not match its checksum on this shard's disk, or cannot be read from it."""
 
 LARGE = "LARGE"
-"""A router has asked for a value of more than LARGE_VALUE: the bytes that it has."""
+"""The value has more than LARGE_VALUE bytes: how many stands behind the word, and PIECE asks for them."""
 
 TOO_LARGE = "TOOLARGE"
 """The values of this MGET are together larger than one reply may be (MAX_BATCH): ask for fewer keys at once."""
@@ -52,10 +52,10 @@ DRAINING = "DRAINING"
 partitions on others, and closes its connections to it."""
 
 MAX_OFFERED: Final = 16
-"""Versions that one shard offers at most: it is two, and those that routers serve."""
+"""Versions that one shard offers, at most. Usually there are two, and those that routers still serve."""
 
 MAX_BY: Final = 256
-"""Characters that tell who has published a version."""
+"""Characters of the name of whoever has published a version, at most."""
 
 MAX_SERIAL: Final = (1 << 63) - 1
 
@@ -142,8 +142,8 @@ class Heartbeat:
 class Offered:
     """A version of the data that can be leased from a shard, as its catalog has it.
 
-    `serial` grows with each change of the catalog; it is 0 where there is none, and `by` and `at`, who has published
-    the version and when (ISO 8601), are empty then. `forced`: the routers' gate is to let it pass.
+    `serial` grows with each change of the catalog; `by` and `at` say who has published the version, and when (ISO
+    8601). Without a catalog the serial is 0, and these are empty. `forced`: the routers' gate is to let it pass.
     """
 
     serial: int
@@ -226,7 +226,7 @@ def _is_partition_count(number: int) -> bool:
 
 
 def _is_time(text: str) -> bool:
-    """Whether it is "", or a time with its zone as ISO 8601 has it."""
+    """Whether the text is empty, or a time with its zone in ISO 8601."""
     if text and _TIME.fullmatch(text) is None:
         return False
     try:

@@ -1,7 +1,7 @@
 """Limits and policies that every process shares, each with the reason for its value.
 
-They stand together because they are one calculation: how many keys a block holds decides how many blocks and
-partitions there are, and that decides how even the placement can be and what one change moves.
+Those of blocks and of the ring are one calculation: how many keys a block holds decides how many blocks and partitions
+there are, and that decides how even the placement can be and what one change moves.
 """
 
 from typing import Final
@@ -14,11 +14,11 @@ BLOCK_BYTES: Final = 64 << 10
 disk reads this much about as quickly as a page."""
 
 MIN_KEYS_PER_BLOCK: Final = 4
-"""Where single values are larger than a block should be, blocks of fewer keys would be none but empty ones."""
+"""Where single values are larger than a block should be, even smaller blocks would be empty for the most part."""
 
 MIN_BLOCKS: Final = 256
-"""So that there are as many partitions: with fewer, a small dataset could not be shared out among a few shards as
-evenly as LOAD_BOUND asks."""
+"""Partitions are at least as many: with fewer, a small dataset could not be shared out among a few shards as evenly as
+LOAD_BOUND asks."""
 
 MAX_BLOCKS: Final = 1 << 26
 """As many as 17 billion keys need."""
@@ -45,14 +45,14 @@ MAX_BATCH: Final = 4 << 20
 cannot know its size when it asks: without this limit 512 values of MAX_VALUE would be 32 GiB."""
 
 SCAN_KEYS: Final = 1000
-"""Keys that one SCAN looks at, at most: 1 ms of a process's time, for which its other clients wait. COUNT is a hint."""
+"""Keys that one SCAN looks at, at most, whatever its COUNT: 1 ms of a process's time, for which other clients wait."""
 
 KEYS_LIMIT: Final = 100_000
 """Keys of the largest dataset whose names KEYS looks through: their reply is held whole, and takes 5 MB. For more there
 is SCAN, whose replies are small."""
 
 MAX_SHARDS: Final = 1024
-"""Shards of a ring: with so many it takes three seconds to build, which grow with each of them."""
+"""Shards of a ring, at most: with so many it takes three seconds to build, and with each further one longer."""
 
 MAX_REPLICAS: Final = 64
 """Owners of each key, at most. More than there are shards are allowed, since some of these may be lost just now."""
@@ -63,7 +63,7 @@ than it must."""
 
 MIN_WEIGHT: Final = 0.1
 MAX_WEIGHT: Final = 100.0
-"""What a shard may weigh: a thousand times as much as another one, more of which is taken for a typing mistake."""
+"""What a shard may weigh: more than a thousand times as much as another one is taken for a typing mistake."""
 
 LOAD_BOUND: Final = 1.05
-"""No shard owns more than this times its share of the partitions."""
+"""No shard owns more than this times its share of the partitions, rounded up to a whole one."""

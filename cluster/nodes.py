@@ -8,10 +8,10 @@ is its name, zone and weight, and there is no list of slots on the wire: each sh
 
 Of several routers each has a topology of its own, and they do not know each other. So epochs are a Lamport clock: a
 shard takes what has a higher epoch than what it has, and refuses the rest with STALE and its own epoch, above which
-the router says it again. Two that have chosen the same number say the same, or the digests of what they say decide,
-alike on every shard: one of the two is refused, and comes back above. So the shards agree after each change, on what
-was said last; and nobody repeats what was replaced later, so that two routers which see different shards do not take
-turns for ever.
+the router says it again. Where two have chosen the same number and say different things, the digests decide, alike on
+every shard: one of the two is refused, and comes back above. So the shards agree after each change, on what was said
+last. A router whose topology was replaced later does not repeat it: else two routers that see different shards would
+take turns for ever.
 
 Source of the clock: Lamport, "Time, Clocks, and the Ordering of Events in a Distributed System", 1978.
 """
@@ -50,7 +50,7 @@ def key_slot(text: bytes) -> int:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Node:
-    """A shard, and where clients reach it: `host` is empty where it announces no address."""
+    """A shard, and where clients reach it: `host` is "" and the port 0 where it announces no address."""
 
     name: str
     host: str = ""
@@ -105,7 +105,7 @@ class NodeTable:
         return {node.name: node.place for node in self.nodes}
 
     def says_as(self, other: "NodeTable") -> bool:
-        """Whether both mean the same, at whatever epoch."""
+        """Whether both tell the same topology, whatever their epochs."""
         return replace(self, epoch=other.epoch) == other
 
 
@@ -128,18 +128,18 @@ class SlotMap:
         ring = build_ring(table.names, table.replicas, table.partitions, table.places)
         self.owned_by = ring.owned_by
         known = {node.name: node for node in table.nodes if node.host}
-        # Those that announce no address are nobody to a client: the owners behind them are in their place.
+        # A client cannot reach shards that announce no address: the next owners in the preference order stand in.
         combinations = {owners: tuple(known[name] for name in owners if name in known) for owners in set(ring.owners)}
         self._owners = [combinations[owners] for owners in ring.owners]
         self._shift = slot_shift(table.partitions)
 
     def owners(self, slot: int) -> tuple[Node, ...]:
-        """In preference order, the first of whom clients ask; empty where none has an address."""
+        """The owners of a slot in preference order, of whom clients ask the first; empty where none has an address."""
         return self._owners[slot >> self._shift]
 
     @cached_property
     def runs(self) -> list[tuple[int, int, tuple[Node, ...]]]:
-        """First slot, last slot and owners, as far as neighbours have the same ones; without slots of nobody."""
+        """Runs of slots with the same owners, as first slot, last slot, owners; slots without an owner are in none."""
         found: list[tuple[int, int, tuple[Node, ...]]] = []
         width = 1 << self._shift
         for partition, owners in enumerate(self._owners):
@@ -152,7 +152,7 @@ class SlotMap:
 
 
 def _digest(table: NodeTable) -> bytes:
-    """Of all but the epoch."""
+    """A digest of all that a table says but its epoch."""
     said = "\n".join(map(str, replace(table, epoch=0).command()))
     return hashlib.sha256(said.encode()).digest()
 

@@ -17,7 +17,7 @@ _WEIGHT: Final = re.compile(r"(0|[1-9][0-9]{0,2})(\.[0-9]{1,2})?")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Shards of one zone may be lost together; "" is that of all shards of which nobody has said one.
+    """Where a shard stands: shards of one `zone` may be lost together; those that name none are in one zone, "".
 
     A shard of twice the `weight` of another one owns twice as much.
     """
@@ -34,7 +34,7 @@ class Place:
 ANYWHERE: Final = Place()
 
 Places = Mapping[str, Place]
-"""The places of shards by their names; those that are not there are ANYWHERE."""
+"""The places of shards by their names; a shard that is not among them is ANYWHERE."""
 
 
 def weight_of(text: str) -> float:
@@ -45,7 +45,7 @@ def weight_of(text: str) -> float:
 
 
 def placed(word: str) -> tuple[str, Place]:
-    """The opposite of `Place.of`. Raises ValueError."""
+    """The opposite of `Place.of`: a shard's name, and where it stands. Raises ValueError."""
     head, weighs, weight = word.partition("*")
     name, stands, zone = head.partition("@")
     if not told.is_name(name):
@@ -56,7 +56,7 @@ def placed(word: str) -> tuple[str, Place]:
 
 
 def heard(zone: str, weight: str) -> Place:
-    """Where a shard says that it stands. Raises PeerError."""
+    """The place that a shard tells of itself, checked. Raises PeerError."""
     if zone and not told.is_zone(zone):
         raise PeerError(f"it says that its zone is {zone[:60]!a}, which is none")
     try:

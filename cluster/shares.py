@@ -15,7 +15,7 @@ _STEPS: Final = 64
 
 
 def level(weights: Mapping[str, float], total: float, most: float, less: float = 0.0) -> dict[str, float]:
-    """`total` shared out by weight, where nobody takes more than `most`, or has `less` already and takes that less.
+    """`total` shared out by weight: `less` is what each has already and takes less by, `most` what each may take.
 
     What those at the limit leave is shared out among the others by weight, as water finds its level.
     """
@@ -37,8 +37,8 @@ def level(weights: Mapping[str, float], total: float, most: float, less: float =
 class Spread:
     """How the copies of each partition are spread over zones.
 
-    Of every partition a zone holds `sure[zone]` copies, and some of the zones in `some` hold one more: `more` of them,
-    each of so many partitions as it says there, as a part of all.
+    Of every partition a zone holds `sure[zone]` copies. One more copy each is in `more` of the zones in `some`, which
+    differ by partition: zone z has one for the part `some[z]` of all partitions.
     """
 
     sure: dict[str, int]
@@ -58,7 +58,7 @@ def spread(shards: Mapping[str, int], weights: Mapping[str, float], copies: int,
     sure = {zone: min(count, rounds) for zone, count in shards.items()}
     more = copies - sum(sure.values())
     parts = level({zone: weights[zone] for zone in shards if shards[zone] > rounds}, more, 1.0, rounds) if more else {}
-    # What makes less than a partition of difference is none.
+    # Less than half a partition from all or none of them is all or none.
     least = 0.5 / partitions
     for zone, part in parts.items():
         if part > 1 - least:

@@ -1,7 +1,7 @@
-"""What a process is told by another one, word by word: checked for type, range and characters where it comes in.
+"""What one process tells another, word by word: checked for type, range and characters where it comes in.
 
 A peer may be of another version, damaged, or none of ours: what it says must not make anybody spin, fail or show
-something that runs in a browser. Each function returns what it was given, as what it stands for, or raises PeerError.
+something that runs in a browser. The functions return the word in the type that it stands for, or raise PeerError.
 """
 
 import re
@@ -12,8 +12,8 @@ from ringkv.cluster.errors import PeerError
 is_name: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}").fullmatch
 """A shard's name: it can stand in a LEASE command, an INFO line, a page and a log."""
 
-is_zone: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}").fullmatch
-"""A zone, rack or machine, as labels of Kubernetes and names of hosts are written."""
+is_zone: Final = is_name
+"""A zone, rack or machine: labels of Kubernetes and names of hosts are written like that."""
 
 is_id: Final = re.compile(r"[0-9a-f]{32}").fullmatch
 """The id of a dataset, a ring or a process."""
@@ -24,11 +24,11 @@ is_host: Final = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9._:-]{0,252}").fullmatch
 _UNSHOWN: Final = re.compile(r"[^ -~]")
 
 MAX_LINE: Final = 300
-"""Characters of what a peer says that are shown."""
+"""How many characters of what a peer says are shown."""
 
 
 def line(text: str) -> str:
-    """One line of printable ASCII, whatever it was: for logs and answers."""
+    """The text as one line of printable ASCII, for logs and answers."""
     return _UNSHOWN.sub("?", text[:MAX_LINE])
 
 
