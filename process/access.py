@@ -1,4 +1,4 @@
-"""Who may read at the ports of a process, and how they are encrypted: the files of its options, and what they say."""
+"""Who may read at the ports of a process, and how the ports are encrypted: the files of its options, read."""
 
 import asyncio
 import logging
@@ -48,7 +48,7 @@ class Access:
     def secured(
         self, protocol: Callable[[], asyncio.Protocol], guard: ConnectionGuard
     ) -> Callable[[], asyncio.Protocol]:
-        """What makes the protocol of a new connection, with a TLS handshake in front of it where there is to be one."""
+        """What makes the protocol of a new connection: `protocol`, with a TLS handshake before it if there is TLS."""
         return partial(Secured, self.tls, guard, protocol) if self.tls is not None else protocol
 
 
@@ -56,7 +56,7 @@ OPEN = Access()
 
 
 def are_right(*openings: Callable[[], object]) -> bool:
-    """Whether all files can be read as they are now; what is wrong is logged."""
+    """Whether all of these files can be read as they are now; what is wrong with one is logged."""
     right = True
     for opening in openings:
         try:

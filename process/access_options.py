@@ -15,7 +15,7 @@ from ringkv.process.tls import ServerFiles
 
 
 def _as_bytes(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
-    """A secret is sent as UTF-8; what is wrong with one is told without it."""
+    """Refuse a secret that is not UTF-8, in which it is sent; the message does not show it."""
     try:
         (value or "").encode()
     except UnicodeEncodeError:
@@ -51,7 +51,7 @@ def secret(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _read_secret(path: Path) -> str:
-    """Raises StartupError, which does not tell what the file holds."""
+    """The secret in a file. Raises StartupError, which does not show what the file holds."""
     try:
         found = path.read_text("utf-8").strip()
     except UnicodeDecodeError:

@@ -21,7 +21,7 @@ ProtocolT = TypeVar("ProtocolT", bound=asyncio.Protocol)
 class Address:
     """A TCP address, or the path of a Unix socket when `port` is None.
 
-    `name` is the one that the host was found by, if any, which a certificate has to name.
+    `name` is the host name that was resolved to this address, if any: the one that a certificate has to name.
     """
 
     host: str
@@ -61,10 +61,10 @@ class Address:
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
-            return False  # a name: of whom, a name server says
+            return False  # a name: it may stand for any address
 
     async def connect(self, protocol: Callable[[], ProtocolT], tls: ssl.SSLContext | None = None) -> ProtocolT:
-        """Connect `protocol()`, with `tls` through it unless that is a Unix socket. Raises OSError."""
+        """Connect `protocol()`, through `tls` unless this is a Unix socket. Raises OSError."""
         loop = asyncio.get_running_loop()
         if self.port is None:
             _, connected = await loop.create_unix_connection(protocol, self.host)
@@ -84,12 +84,12 @@ class Address:
 
 
 BACKLOG = 4096
-"""Connections that wait to be accepted: a load balancer that reconnects brings hundreds in one moment, an attacker
-thousands, and who finds no place tries again after a second."""
+"""Connections that may wait to be accepted: a load balancer that reconnects brings hundreds in one moment, an attacker
+thousands, and a client that finds no place tries again only after a second."""
 
 RECEIVED = 64 << 10
-"""Bytes that the kernel takes of a client before they are read, or twice as many: a request has less. By default it
-takes megabytes, all of which are read in one turn of the event loop."""
+"""Size in bytes of the receive buffer that is asked for; the kernel takes up to twice as many. A request has less. By
+default it takes megabytes from a client, all of which would be read in one turn of the event loop."""
 
 
 async def listen(bound: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
@@ -121,7 +121,7 @@ def bind_shared(address: Address, count: int) -> list[socket.socket]:
 def free_ports(first: int, count: int) -> tuple[Address, ...]:
     """So many addresses of 127.0.0.1, from port `first` on, or any where it is 0. Raises StartupError.
 
-    They are free now: whoever listens there later, and shall be refused meanwhile, binds them himself.
+    They are free now. Nothing reserves them: whoever is to listen there has to bind them.
     """
     if first + count > 1 << 16:
         raise StartupError(f"cannot listen on {count} ports from {first} on: they end at 65535")

@@ -6,7 +6,7 @@
                    ├─ CLAIMS    with that, large values on their way: claimed before they are asked for
                    └─ slack     what comes in one turn of the event loop, before anybody can be let go
 
-Small values are not claimed: so many are never on their way at once that it would matter.
+Small values are not claimed: too few of them are ever on their way at once to matter.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Final
 from ringkv.process.memory import available
 
 OWN: Final = 80 << 20
-"""Bytes of the process itself, which a router and a shard take before anybody has asked for anything."""
+"""Bytes that a router or a shard takes for itself, before anybody has asked for anything."""
 
 CLIENTS: Final = 0.4
 """Of what is left, the part that is held for clients. Python needs as much again where that is in small pieces."""
@@ -25,7 +25,7 @@ CLAIMS: Final = 0.8
 """Of what is left, the part in which large values have a place, beside all that is held for clients."""
 
 LEAST: Final = 128 << 20
-"""Bytes with which a process can serve: OWN, and half as much for its clients."""
+"""The fewest bytes with which a process can serve: OWN, and 48 MiB for its clients."""
 
 SHARE: Final = 0.5
 """Of the memory that there is, what all processes of a command take unless told otherwise; the rest is page cache."""
@@ -37,7 +37,7 @@ def memory_of(given: int | None, processes: int = 1) -> int:
 
 
 class Budget:
-    """`held` is what is held for clients now, of at most `clients`, and `claimed` for large values: bytes."""
+    """In bytes: `held` for clients now, of at most `clients`; `claimed` for large values."""
 
     def __init__(self, memory: int) -> None:
         rest = max(memory, LEAST) - OWN
@@ -49,7 +49,7 @@ class Budget:
 
     @property
     def pressed(self) -> bool:
-        """Whether nothing should be added."""
+        """Whether so much is held that clients who would add to it are to wait."""
         return self.held > self.clients // 2
 
     @property
@@ -64,7 +64,7 @@ class Budget:
     async def claim(self, size: int) -> "Claim":
         """Wait until there is memory for so many bytes, in the order of asking.
 
-        What has no place beside anything waits until nothing else is claimed, and little is held.
+        A claim larger than the whole budget waits until nothing else is claimed, and little is held.
         """
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((size, granted))
@@ -79,7 +79,7 @@ class Budget:
         return Claim(self, size)
 
     def grant(self) -> None:
-        """Let those go on who wait, as far as there is memory now."""
+        """Grant the claims that wait, in order, as far as there is memory now."""
         while self._waiting:
             size, granted = self._waiting[0]
             if not granted.cancelled():
@@ -91,7 +91,7 @@ class Budget:
 
 
 class Claim:
-    """Memory for `size` bytes, until it is released, or forgotten with what it was claimed for."""
+    """Memory for `size` bytes, until it is released, or garbage collected with what it was claimed for."""
 
     __slots__ = ("_budget", "size")
 

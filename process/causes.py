@@ -9,7 +9,7 @@ import ssl
 def in_words(error: OSError) -> str:
     """What the system says of a connection or a name: `connection refused`, and no number.
 
-    An address that is several, as localhost may be, fails in as many ways; asyncio tells their numbers in its text.
+    A name of several addresses, as localhost may be, fails in several ways; asyncio puts their numbers into its text.
     """
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"

@@ -21,8 +21,8 @@ STOP_SECONDS: Final = 10.0
 """Seconds after which a child that was told to stop is killed: longer than any of them takes to drain."""
 
 UNUSABLE_FILE: Final = 65
-"""The exit code of a child that cannot serve the file which it was given: started again it could not either. It is
-what sysexits.h calls EX_DATAERR."""
+"""The exit code, EX_DATAERR of sysexits.h, of a child that cannot serve the file it was given: to start it again would
+not help."""
 
 Start = Callable[[], Serve]
 """Pickled, and called in the child, which then runs what it returns until that ends."""
@@ -76,7 +76,7 @@ def _live(log_style: LogStyle, start: Start) -> None:
     try:
         run(partial(_until_orphaned, start()))
     except PackedFileChanged as error:
-        # All who serve the file find the same: the parent says it once.
+        # All shards that serve the file find the same: the parent says it once.
         log.info("%s: %s", multiprocessing.current_process().name, error)
         sys.exit(UNUSABLE_FILE)
     except RingkvError as error:

@@ -5,10 +5,10 @@
     the rest of a body ────────────────────────► body ────┤   the connection is closed
     that answers are read ─────────────────────► send ────┘
 
-A connection says what its client owes, and a mark that changes with all that comes of it. To answer a request costs
-nothing more for that: each connection is looked at once a second. Where there are as many as may be, one more takes
-the place of the one that has been idle for longest. Where much is held for all of them together, by what the process
-has memory for (`ringkv.process.budget`), those that would add to it wait, and those go that have kept it for longest.
+A connection says what its client owes, and a mark that changes whenever something of that comes. Answering a request
+costs nothing more for that: each connection is looked at once a second. Where there are as many as may be, a new one
+takes the place of the one that has been idle for longest. Where memory for clients is short (`ringkv.process.budget`),
+those that would take more of it wait, and those for whom it has been held for longest are closed.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from ringkv.process.budget import Budget, memory_of
 log = logging.getLogger("ringkv.process")
 
 Owed = Literal["header", "idle", "body", "send", "nothing"]
-"""What a client may owe; nothing while it is the process that works on its request."""
+"""What a client may owe; "nothing" while the process works on its request."""
 
 Waiting = tuple[Owed, float]
 """What the client owes, and the mark."""
 
 Reason = Literal["header", "idle", "body", "send", "evicted", "refused", "memory"]
-"""Why a connection is closed: it kept the process waiting, another took its place, there was none for it, or what is
-held for clients is too much."""
+"""Why a connection is closed: it kept the process waiting (the first four), another one took its place, there was no
+place for it, or memory is short."""
 
 REASONS: Final[tuple[Reason, ...]] = ("header", "idle", "body", "send", "evicted", "refused", "memory")
 
@@ -41,18 +41,18 @@ TELL_SECONDS: Final = 1.0
 """Between two lines of the log, at least: under attack there would be thousands."""
 
 PRESSED_SECONDS: Final = 2.0
-"""For which a client of whom nothing comes may hold up others that are not read from, as there is no memory for it."""
+"""How long a client that sends and reads nothing may hold memory for the lack of which others are not read from."""
 
 _EVICTABLE: Final = frozenset({"header", "idle"})
-"""What nobody misses, compared with a request that is being answered."""
+"""A connection that owes one of these may be closed for a new one: nothing that was asked is lost."""
 
 
 _NEW: Final[Waiting] = ("header", 0)
-"""What a client owes that has just connected."""
+"""What a client owes when it has just connected."""
 
 
 class Guarded(Protocol):
-    """A connection as it is guarded."""
+    """A connection, as far as its guard has to know it."""
 
     def waiting(self) -> Waiting:
         """What the client owes now. The mark must change whenever something of that comes, and need not otherwise."""
@@ -66,9 +66,9 @@ class Guarded(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Seconds, and numbers of connections; 0 is without limit. The times are nginx's, `most` is Redis's.
+    """Seconds, and numbers of connections; 0 is without limit. The times are nginx's defaults, `most` is Redis's.
 
-    `memory` are the bytes that the process may take; None is a share of what there is.
+    `memory` is how many bytes the process may take; None for a share of what there is.
     """
 
     header: float = 60.0
@@ -92,7 +92,7 @@ DEFAULT_LIMITS: Final = ConnectionLimits()
 
 @dataclass(slots=True)
 class _Record:
-    """What is known of a connection: since when its client owes the same, and nothing of it has come."""
+    """What a connection was seen to owe, with the mark, and since when both have been the same."""
 
     peer: str
     waiting: Waiting
@@ -159,7 +159,7 @@ class ConnectionGuard:
     def hold(self, client: Guarded, size: int, claimed: int = 0) -> None:
         """Note how many bytes are held for a client now: of what it has sent without an end, or does not read.
 
-        It does not read so many more, for which there are claims.
+        `claimed` are further bytes that it does not read, for which claims of the budget exist already.
         """
         record, budget = self._records.get(client), self.budget
         if record is None:
@@ -187,7 +187,7 @@ class ConnectionGuard:
         self._drop(client, "memory")
 
     def _ease(self, now: float) -> None:
-        """Let those go on that are not read from, or wait for memory, as far as there is some now, or make some."""
+        """Let clients go on that wait for memory, as far as there is some now; or close others, to have some."""
         while self._stalled and not self.budget.pressed:
             self._resume(next(iter(self._stalled)))
         self.budget.grant()

@@ -1,6 +1,6 @@
 """The text in which a process tells Prometheus of itself, and what router and shard tell alike.
 
-Families are made when somebody asks, from figures that are kept anyway: nothing is counted for Prometheus' sake.
+Metrics are made at each scrape, from figures that are kept anyway: nothing is counted for Prometheus alone.
 Names and units: https://prometheus.io/docs/practices/naming/.
 """
 

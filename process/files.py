@@ -33,9 +33,9 @@ def raise_limit() -> None:
 
 
 async def watch_files() -> None:
-    """Say when no file can be opened any more, and when that is over. Runs until cancelled.
+    """Log when no file can be opened any more, and when that is over. Runs until cancelled.
 
-    The event loop, which accepts connections, does not: it closes those for which there is no file, without a word.
+    The event loop, which accepts connections, says nothing: it just closes those for which there is no file.
     """
     clock = asyncio.get_running_loop().time
     since: float | None = None

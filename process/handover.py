@@ -17,7 +17,7 @@ from typing import Final, NoReturn
 log = logging.getLogger("ringkv.process")
 
 VARIABLE: Final = "RINGKV_HANDED_OVER"
-"""`PID:DESCRIPTOR,…`: the id keeps a child, which inherits the environment, from taking them for its own."""
+"""`PID:DESCRIPTOR,…`: by the id a child, which inherits the environment, knows that the sockets are not for it."""
 
 
 def taken_over() -> list[socket.socket]:

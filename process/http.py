@@ -26,8 +26,9 @@ MAX_WAITING: Final = 8
 BODY_BYTES: Final = 1 << 16
 """Of a body, twice as many are read before somebody asks for them."""
 
+
 UNNOTED: Final = 4096
-"""Bytes of a request that has begun, or waits, which are counted for nobody: all usual ones."""
+"""Up to so many bytes of a request that has begun, or waits, the guard is not told: usual requests never reach it."""
 
 PARSED: Final = 4096
 """About the bytes that a parsed request takes."""
@@ -37,18 +38,18 @@ TOO_MUCH: Final = (
     b"Content-Length: 57\r\nConnection: close\r\n\r\n"
     b"no memory for a request that does not end, among others.\n"
 )
-"""What is said to a client that has sent a part of a request when there is too much of such parts."""
+"""The answer to a client that has sent a part of a request, when memory for such parts is short."""
 
 TOGETHER: Final = 8
-"""Requests with others of the same connection behind them that are answered at once: so a turn of the event loop takes
-some two milliseconds of such work, for however many clients that send much, and a client with one request no longer."""
+"""Pipelined requests, of all connections together, that are answered in one turn of the event loop: some two
+milliseconds of work, however many clients pipeline, for which a client with a single request has to wait."""
 
 NEVER: Final = 10 * 365 * 86_400.0
-"""Seconds after which aiohttp itself would close an idle connection: its timer knows no limits but its own."""
+"""Seconds after which aiohttp would close an idle connection by its own timer: never, as the guard does that."""
 
 
 class NoText(Exception):
-    """A header that is to be answered with its text has none; `str()` says which."""
+    """A header whose text aiohttp would put into its answer is not ASCII; `str()` says which."""
 
 
 class GuardedConnection(RequestHandler):
@@ -88,18 +89,18 @@ class GuardedConnection(RequestHandler):
         self.note()
 
     def keep(self, *claims: Claim) -> None:
-        """What is to be written now is claimed until the client has read it."""
+        """Hold these claims until the client has read what is about to be written."""
         self._claims += claims
         self.note()
 
     def give_back(self) -> None:
-        """All that was kept has been read."""
+        """Release all claims that are held: the client has read what was written."""
         for claim in self._claims:
             claim.release()
         self._claims.clear()
 
     def carry(self, size: int) -> None:
-        """So many bytes of memory are taken by what a handler has read of its request, until it is answered."""
+        """Note that a handler holds so many bytes of memory for its request, until that is answered."""
         self._carried = size
         self.note()
 
@@ -124,7 +125,7 @@ class GuardedConnection(RequestHandler):
         return bool(self._messages)
 
     def _waiting_bytes(self) -> int:
-        """About the bytes of what has come and waits to be answered, or read."""
+        """About how many bytes have come that wait to be answered, or read by a handler."""
         body = self._body
         return PARSED * len(self._messages) + (body._size if body is not None else 0)  # noqa: SLF001 - nothing else tells
 
@@ -160,7 +161,7 @@ class GuardedConnection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Say in one line what is wrong with a request, which is nothing for the log, as a defect is."""
+        """Answer in one line what is wrong with a request. Only a defect of the process is logged."""
         if isinstance(exc, NoText):
             status, message = 400, str(exc)
         if status >= 500:
@@ -170,7 +171,7 @@ class GuardedConnection(RequestHandler):
         return refused
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
-        """Log a defect, which a body that nobody has read, and that does not end well, is not."""
+        """Log a defect. A request's body that breaks off while nobody reads it is none."""
         if not isinstance(kwargs.get("exc_info"), web.RequestPayloadError):
             super().log_exception(*args, **kwargs)
 
@@ -209,7 +210,7 @@ class GuardedConnection(RequestHandler):
             self.transport.abort()
 
     def _is_late(self) -> bool:
-        """Whether a part of a request has come, and nothing of its answer can be on its way."""
+        """Whether only a part of a request has come, so that nothing of its answer can be on its way."""
         body = self._body
         return self._partial or (body is not None and _is_open(body) and self._current_request is not None)
 
@@ -229,7 +230,7 @@ def _is_open(body: StreamReader) -> bool:
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """End a connection with a reset: its mere end is that of a whole answer in HTTP/1.0."""
+    """End a connection with a reset: in HTTP/1.0 a plain end would mean that the answer is whole."""
     connected = transport.get_extra_info("socket")
     if connected is not None:
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -239,7 +240,7 @@ def reset(transport: asyncio.Transport) -> None:
 class HttpRunner(web.AppRunner):
     """A port of this application, whose connections `connection` makes, given the server and aiohttp's settings.
 
-    A body is read as it is, or not at all: 2 MB may be 2 GB behind their encoding.
+    A request's body is never decompressed: 2 MB of gzip may be 2 GB.
     """
 
     def __init__(self, app: web.Application, connection: Callable[..., asyncio.Protocol], **settings: Any) -> None:
@@ -268,7 +269,7 @@ class _Server(web.Server):
 
 
 async def _handle(handler: Handler, together: asyncio.Semaphore, request: BaseRequest) -> web.StreamResponse:
-    """Have aiohttp handle a request that is fit for it: it would answer an expectation with its text."""
+    """Have aiohttp handle a request, unless its `Expect` is not ASCII: aiohttp would fail to answer with that."""
     expected = request.headers.get(hdrs.EXPECT, "")
     if not expected.isascii():
         raise NoText(f"no expectation: {expected[:60]!a}")
@@ -276,5 +277,5 @@ async def _handle(handler: Handler, together: asyncio.Semaphore, request: BaseRe
     if not isinstance(connection, GuardedConnection) or not connection.asks_on:
         return await handler(request)
     async with together:
-        await asyncio.sleep(0)  # what needs nobody else would never let others have their turn
+        await asyncio.sleep(0)  # an answer that waits for nobody would not let others have their turn
         return await handler(request)

@@ -1,4 +1,4 @@
-"""How late an event loop is: the one figure that tells that a process has more to do than it can."""
+"""How late an event loop is: the figure that shows that a process has more to do than it can."""
 
 import asyncio
 from collections import deque

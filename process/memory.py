@@ -9,7 +9,7 @@ _CGROUPS: Final = Path("/sys/fs/cgroup")
 
 
 def available() -> int:
-    """Bytes. The page cache of a control group counts as available to it, as it does for the machine.
+    """In bytes. The page cache of a control group counts as available to it, as it does for the machine.
 
     Sources: https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files,
     https://docs.kernel.org/admin-guide/cgroup-v1/memory.html

@@ -6,12 +6,12 @@ from contextlib import suppress
 from typing import Final
 
 NICENESS: Final = 10
-"""Of what packs and uploads: where processors are short it gets a tenth of what a server gets, and all that is left."""
+"""For packing and uploading: where processors are short it gets a tenth of what a server gets, and whatever is idle."""
 
 STRETCH: Final = 0.0005
-"""Seconds of work between two moments at which somebody else may go first. The kernel looks only with each tick, up to
-4 ms, and a request waits for several processes. Much shorter, and the kernel takes it for a waiver: beside somebody who
-always has something to do nothing would be left of that tenth."""
+"""Seconds of work between two moments at which another process may go first. The kernel itself looks only at each tick,
+up to 4 ms, and a request waits for several processes. With much shorter stretches the work would give all of its share
+away: beside a process that always has something to do nothing would be left of that tenth."""
 
 
 def step_aside() -> None:
@@ -29,7 +29,7 @@ class Stretches:
         self._until = time.perf_counter() + STRETCH
 
     def give_way(self) -> None:
-        """Let who waits for the processor go first, if this stretch is over: for every few microseconds of the work."""
+        """Let other processes go first, if this stretch is over. To be called every few microseconds of the work."""
         if time.perf_counter() >= self._until:
             os.sched_yield()
             self._until = time.perf_counter() + STRETCH

@@ -30,9 +30,9 @@ class Malformed(Exception):
 
 
 def parse(data: bytes) -> tuple[Peer | None, int] | None:
-    """Who connected to the proxy and the length of the header, or None as long as it has not come whole.
+    """Who connected to the proxy, and the length of the header; None as long as that has not come whole.
 
-    Nobody where the proxy itself asks, to look whether we live. Raises Malformed.
+    The peer is None where the proxy itself connects, for a health check. Raises Malformed.
     """
     if data[:12] == SIGNATURE[: len(data)]:
         return _parse_2(data)
@@ -125,7 +125,7 @@ class Proxied(asyncio.Protocol):
 
 
 def as_told(transport: asyncio.Transport, peer: Peer | None) -> asyncio.Transport:
-    """The transport as one of this peer, if a header has told one."""
+    """The transport with this peer's address in place of the proxy's; as it is without a peer."""
     return _Told(transport, peer) if peer else transport
 
 

@@ -14,8 +14,8 @@ from ringkv.process.files import watch_files
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 SWITCH_SECONDS: Final = 0.0005
-"""For which a thread that computes may keep an event loop waiting that has something to answer. Python's own 5 ms, each
-time it was idle, are many times what an answer takes."""
+"""Seconds for which a thread that computes may keep the event loop from running (`sys.setswitchinterval`). Python's
+default of 5 ms is many times what an answer takes."""
 
 Serve = Callable[[asyncio.Event], Awaitable[None]]
 """A process's life as one coroutine: start, wait for the event, stop in good order."""
@@ -52,11 +52,11 @@ async def _serve_until_signalled(serve: Serve, may_begin_anew: MayBeginAnew | No
         await serve(stop)
     finally:
         watching.cancel()
-        anew = signals == {signal.SIGHUP}  # whoever tells it to stop as well is right, in whatever order they come
+        anew = signals == {signal.SIGHUP}  # a signal to stop wins, in whatever order they come
         for number in SIGNALS:
             loop.remove_signal_handler(number)
-            # What begins anew can be stopped at any time. Else there is nothing left to stop, and a second signal must
-            # not turn the exit code into a failure.
+            # A process that begins anew may still be stopped. One that has stopped must not have its exit code turned
+            # into a failure by a second signal.
             signal.signal(number, signal.SIG_DFL if anew else signal.SIG_IGN)
         loop.remove_signal_handler(signal.SIGHUP)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

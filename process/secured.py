@@ -22,17 +22,17 @@ from ringkv.process.tls import ServerTls
 log = logging.getLogger("ringkv.process")
 
 CLOSE_SECONDS: Final = 5.0
-"""For which a client may leave the end of the connection unanswered."""
+"""Seconds that a client has to answer the end of a TLS connection."""
 
 
 class Secured(asyncio.Protocol):
-    """Shakes hands, then has `protocol()` take the connection over; at once on a Unix socket, which needs no TLS."""
+    """Does the handshake, then lets `protocol()` take the connection over; on a Unix socket at once, without TLS."""
 
     def __init__(self, tls: ServerTls, guard: ConnectionGuard, protocol: Callable[[], asyncio.Protocol]) -> None:
         self._tls = tls
         self._guard = guard
         self._protocol = protocol
-        self._data = b""  # what came before anybody was there to take it
+        self._data = b""  # what came before the handshake began
         self._taken: asyncio.Protocol | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -72,7 +72,7 @@ class Secured(asyncio.Protocol):
                 self._transport, self, self._tls.context, server_side=True, ssl_shutdown_timeout=CLOSE_SECONDS
             )
             if self._data:
-                # To be read when the handshake has begun, which takes a turn of the loop, and before anything else is.
+                # It is fed to the handshake first of all, once that has begun, which takes a turn of the loop.
                 self._transport.pause_reading()
                 handshake = asyncio.ensure_future(handshake)
                 loop.call_soon(loop.call_soon, self._feed, self._data)

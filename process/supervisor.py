@@ -18,9 +18,9 @@ RESTART_DELAY_MAX: Final = 5.0
 
 
 class Supervisor:
-    """`failed` raises when it makes no sense to go on.
+    """`failed` is a future that raises when it makes no sense to go on.
 
-    That is PackedFileChanged as soon as a process has said that it cannot serve its file, and StartupError as soon as
+    It raises PackedFileChanged as soon as a process has said that it cannot serve its file, and StartupError as soon as
     one has said that it cannot start, unless `settled` is set.
     """
 

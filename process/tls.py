@@ -12,7 +12,7 @@ from ringkv.cluster.errors import StartupError
 class ServerFiles:
     """PEM files: the certificate with those that lead to its root, its key, and the roots of clients' certificates.
 
-    Without a `key` it is in the certificate's file; with `client_ca` who has no certificate of it is refused.
+    Without a `key` it is in the certificate's file. With `client_ca` clients need a certificate of these roots.
     """
 
     certificate: Path
@@ -40,7 +40,7 @@ class ClientFiles:
     key: Path | None = None
 
     def context(self) -> ssl.SSLContext:
-        """It trusts no other roots, and wants the server's name in its certificate. Raises StartupError."""
+        """A context that trusts these roots alone, and checks the name in the certificate. Raises StartupError."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         _load_roots(context, self.ca)
@@ -50,7 +50,7 @@ class ClientFiles:
 
 
 class ServerTls:
-    """`context` is for connections that come now; those before keep theirs."""
+    """`context` is for new connections; those that are open keep the one they began with."""
 
     def __init__(self, files: ServerFiles) -> None:
         """Raises StartupError."""
@@ -58,7 +58,7 @@ class ServerTls:
         self.context = files.context()
 
     def reload(self) -> None:
-        """Read the files again. Raises StartupError; the context stays as it was then."""
+        """Read the files again. Raises StartupError, and then the context stays as it was."""
         self.context = self._files.context()
 
 

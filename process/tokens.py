@@ -12,16 +12,16 @@ from typing import Final
 from ringkv.cluster.errors import StartupError
 
 MAX_FILE: Final = 1 << 20
-"""Bytes of a file of tokens: what is larger is another file."""
+"""Bytes that a file of tokens may have: a larger one must be something else."""
 
 _TOKEN: Final = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 _BEARER: Final = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 
 
 class TokenFile:
-    """`digests` are those of the tokens that count now; `reload` replaces all of them.
+    """`digests` are those of the tokens that are valid now; `reload` replaces all of them.
 
-    `refused` are requests that named none of them, counted by those who refuse.
+    `refused` is how many requests had no valid token; whoever refuses one counts it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,17 +31,17 @@ class TokenFile:
         self.refused = 0
 
     def reload(self) -> None:
-        """Read the file again. Raises StartupError; what counted before counts on then."""
+        """Read the file again. Raises StartupError, and then the tokens stay as they were."""
         self.digests = _read(self._path)
 
     def find(self, token: bytes) -> bytes | None:
-        """The digest of a token that counts. It takes as long for any token, right or wrong."""
+        """The digest of a valid token, None for any other. Takes equally long for all, right or wrong."""
         digest = sha256(token).digest()
         same = [hmac.compare_digest(digest, known) for known in self.digests]
         return digest if True in same else None
 
     def admits(self, authorization: str) -> bool:
-        """Whether this value of the HTTP header Authorization names a token that counts."""
+        """Whether this value of the HTTP header Authorization has a valid token."""
         found = _BEARER.fullmatch(authorization)
         return found is not None and self.find(found[1].encode("utf-8", "surrogateescape")) is not None
 

@@ -1,4 +1,4 @@
-"""How messages say what code knows as numbers."""
+"""Numbers as messages say them."""
 
 
 def counted(number: int, noun: str) -> str:
