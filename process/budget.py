@@ -27,6 +27,9 @@ CLAIMS: Final = 0.8
 LEAST: Final = 128 << 20
 """The fewest bytes with which a process can serve: OWN, and 48 MiB for its clients."""
 
+UNNOTED: Final = 4096
+"""Up to so many bytes that are held for a connection are not counted: usual requests never have more."""
+
 SHARE: Final = 0.5
 """Of the memory that there is, what all processes of a command take unless told otherwise; the rest is page cache."""
 

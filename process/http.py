@@ -15,7 +15,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
-from ringkv.process.budget import Claim
+from ringkv.process.budget import UNNOTED, Claim
 from ringkv.process.connections import ConnectionGuard, Reason, Waiting
 
 Handler = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
@@ -26,9 +26,6 @@ MAX_WAITING: Final = 8
 BODY_BYTES: Final = 1 << 16
 """Of a body, twice as many are read before somebody asks for them."""
 
-
-UNNOTED: Final = 4096
-"""Up to so many bytes of a request that has begun, or waits, the guard is not told: usual requests never reach it."""
 
 PARSED: Final = 4096
 """About the bytes that a parsed request takes."""

@@ -13,9 +13,10 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
+from ringkv.process.budget import UNNOTED
 from ringkv.resp import codec
 from ringkv.resp.command import Command
-from ringkv.resp.limits import FIRST_WINDOW, FLUSH_BYTES, LEAST_BYTES, MAX_UNSENT, MAX_WINDOW, UNNOTED
+from ringkv.resp.limits import FIRST_WINDOW, FLUSH_BYTES, LEAST_BYTES, MAX_UNSENT, MAX_WINDOW
 from ringkv.resp.pending import Pending
 from ringkv.resp.reads import GET_BYTES, lone_gets
 from ringkv.resp.requests import MAX_REQUEST, RequestError, Requests

@@ -12,8 +12,6 @@ MAX_WINDOW: Final = 256
 """Requests that may wait for their replies at once: FIRST_WINDOW until the replies show how large the values are, then
 up to MAX_WINDOW. With more, a pipeline is no faster, and 64 such clients would fill a router."""
 
-UNNOTED: Final = 4096
-"""Bytes of a request that has begun, or of what waits behind others, which nobody is told of: all usual ones."""
 
 MAX_UNSENT: Final = 4 << 20
 """Bytes that the replies to a window of requests should have together: larger replies make the window smaller."""
