@@ -48,7 +48,7 @@ class ClaimingConnection(Connection):
             self._settle()
 
     def has(self, reply: Pending) -> bool:
-        """Whether it is sent by itself, and not as a part of another reply."""
+        """Whether `reply` waits in line here, to be sent by itself and not as a part of another reply."""
         return reply in self._pending
 
     def send(self, part: bytes) -> None:
@@ -60,7 +60,7 @@ class ClaimingConnection(Connection):
         self._claimed.append(claimed)
 
     def about_to_send(self, claims: Iterable[Claim]) -> None:
-        """What is sent in this turn of the event loop is claimed until the client has read it."""
+        """Hold these claims until the client has read what is sent in this turn of the event loop."""
         self._unread += claims
         self._call_soon(self._call_soon, self._settle)
 

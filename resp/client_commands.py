@@ -14,7 +14,7 @@ _WRONG_NAME: Final = codec.error("ERR", "Client names cannot contain spaces, new
 
 
 def rename(client: Connection, name: bytes) -> bytes:
-    """Take a name, or clear it where it is empty; the reply."""
+    """Give the connection a name, or none where `name` is empty; returns the reply."""
     if not all(ord(" ") < byte < 127 for byte in name):
         return _WRONG_NAME
     client.name = name.decode()
@@ -99,7 +99,7 @@ SUBCOMMANDS: dict[bytes, tuple[Callable[[Connection, Args], bytes], int]] = {
     b"CACHING": (caching, 1),
     b"GETREDIR": (getredir, 0),
 }
-"""What answers a subcommand, from the arguments behind its name; how many it takes, or -1 for any number."""
+"""Subcommand → what answers it, given the arguments behind its name, and how many of these it takes; -1: any number."""
 
 
 def client_(client: Connection, args: Args) -> bytes:

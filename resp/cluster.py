@@ -52,7 +52,7 @@ SUBCOMMANDS: Final = {
     b"SHARDS": (_shards, 2),
     b"SLOTS": (_slots, 2),
 }
-"""What answers a subcommand, and how many arguments it has with both names."""
+"""Subcommand → what answers it, and how many arguments it has, counted with CLUSTER and its own name."""
 
 
 def cluster(client: Connection, args: Args) -> bytes:
@@ -69,7 +69,7 @@ def cluster(client: Connection, args: Args) -> bytes:
 
 
 def slot_of(arg: bytes) -> int:
-    """Raises ValueError."""
+    """The number of a slot. Raises ValueError, in Redis's words."""
     slot = parse_integer(arg)
     if not 0 <= slot < SLOTS:
         raise ValueError("Invalid slot")

@@ -25,8 +25,8 @@ WRITES = frozenset(
 class Command(Generic[ClientT_contra]):
     """As Redis's COMMAND describes it: the arity counts the name; negative means "at least".
 
-    A handler returns the reply, or None where that is part of the latest pending one. What has to happen at once
-    does not wait in a queue between MULTI and EXEC.
+    A handler returns the reply, or None where that is part of the latest pending one. Without `queues` a command is
+    executed at once, also between MULTI and EXEC.
     """
 
     handler: Callable[[ClientT_contra, Args], bytes | Pending | None]
@@ -42,9 +42,9 @@ class Command(Generic[ClientT_contra]):
 def find(
     commands: Mapping[bytes, Command[ClientT_contra]], args: Args, immutable: str
 ) -> Command[ClientT_contra] | bytes:
-    """The command that a request names in any case and gives the right number of arguments, or the error reply.
+    """The command of a request, or the error reply to an unknown one and to a wrong number of arguments.
 
-    That begins with the word `immutable` where the request would write.
+    A request that would write gets an error that begins with the word `immutable`.
     """
     name = args[0].upper()
     command = commands.get(name)

@@ -1,4 +1,4 @@
-"""CONFIG: what Redis's settings are called here, as far as they mean something, and what a server lets be changed."""
+"""CONFIG: the settings of Redis that mean something here, and those that a server lets clients change."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -18,7 +18,7 @@ SETTINGS: Final[Mapping[bytes, bytes]] = {
     b"save": b"",
     b"timeout": b"0",
 }
-"""Nothing is ever written, evicted, expired or announced, there is one database, and no client is too idle."""
+"""What clients ask at their start: nothing is ever written, evicted, expired or announced; there is one database."""
 
 
 def config(client: Connection, args: Args) -> bytes:
@@ -53,7 +53,7 @@ def _get(client: Connection, patterns: Args) -> bytes:
 
 
 def _set(client: Connection, args: Args) -> bytes:
-    """Change all of the settings; where one of them cannot be, those before it have been changed."""
+    """Change the settings in order. At the first that cannot be changed it ends with an error; those before it stay."""
     if not client.authenticated:
         return codec.error("NOAUTH", "CONFIG SET needs AUTH first: this server has a secret ($RINGKV_SECRET)")
     if not args or len(args) % 2:

@@ -27,8 +27,8 @@ from ringkv.resp.session import Session
 class Connection(Session, asyncio.Protocol):
     """`id` tells it apart from all others of the process; `closed` is done when it has ended.
 
-    `answered` counts requests. `last` is the latest reply that is not known yet, for a command whose reply may become
-    a part of it; with `begun` a connection is told that no further request will join it for now.
+    `answered` counts requests. `last` is the latest reply that is not known yet: the reply to the next command may
+    become a part of it, until `begun` tells a connection that no further request will join it for now.
     """
 
     widest = MAX_WINDOW  # how many requests may wait for their replies at once, as things are
@@ -41,11 +41,11 @@ class Connection(Session, asyncio.Protocol):
         self._pending: deque[Pending] = deque()
         self._in_flight = 0  # requests that were begun and have not been answered
         self._window = FIRST_WINDOW
-        self._free = True  # whether another request may be begun
+        self._free = True  # another request may be begun
         self._writable = True
         self._finishing = False
-        self._paused = False  # whether the client is not read from
-        self._ended = False  # whether it has said that it will send no more
+        self._paused = False  # the client is not read from
+        self._ended = False  # the client will send no more
         self._flushing = False
         self._noted = 0  # bytes that are held for the client
         self.answered = 0
@@ -65,7 +65,7 @@ class Connection(Session, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self._finishing:
-            # Nearly all that comes are GETs beside which nothing is under way: they take a short way of their own.
+            # Nearly all that comes is GETs while nothing else is under way: these have a short way of their own.
             if self._requests.idle and self._free and self._usual and not self._pending and (keys := lone_gets(data)):
                 data = data[self.gets(keys) * GET_BYTES :]
                 if not data:
@@ -92,7 +92,7 @@ class Connection(Session, asyncio.Protocol):
         self.notify()
 
     def hold(self, size: int) -> None:
-        """Told how many bytes are held for the client: of what is not begun yet, and of what it does not read."""
+        """Called with the bytes that are held for the client: requests not begun yet, and replies not read yet."""
 
     def leave(self) -> None:
         """Begin no other request. For a command that is to be the last one."""
@@ -121,7 +121,7 @@ class Connection(Session, asyncio.Protocol):
             self._call_soon(self._flush)
 
     def push(self, message: bytes) -> None:
-        """Send what is no reply, behind the replies to all that was begun. Of RESP3 only."""
+        """Send a push message of RESP3, behind the replies to all that was begun."""
         if self._pending:
             self.last = self._known(message)
             self.last.count = 0
@@ -130,9 +130,9 @@ class Connection(Session, asyncio.Protocol):
             self._transport.write(message)
 
     def waiting(self) -> tuple[Literal["header", "idle", "send", "nothing"], float]:
-        """What the client owes: a request, its rest, or to read replies; and a mark that shows what comes of it.
+        """What the client owes: a request, its rest, or to read replies; and a mark that changes when some of it comes.
 
-        Who is to be told of another dataset asks for nothing meanwhile, and owes nothing.
+        A client that waits for push messages may be silent, and owes nothing.
         """
         if not self._writable or self._transport.is_closing():
             return "send", self._transport.get_write_buffer_size()
@@ -150,7 +150,7 @@ class Connection(Session, asyncio.Protocol):
             (self._transport.pause_reading if stalled else self._transport.resume_reading)()
 
     def drop(self, reason: str) -> None:
-        """Close at once; a new client for whom there is no place is told so, in Redis's words."""
+        """Close at once. A new client for whom there is no place, or one for whom memory is short, is told why."""
         if reason == "refused":
             self._transport.write(codec.error("ERR", "max number of clients reached"))
             self.finish()
@@ -158,17 +158,17 @@ class Connection(Session, asyncio.Protocol):
         if reason == "memory" and self._writable and not self._pending:
             self._transport.write(codec.error("ERR", "no memory for a request that does not end, among others"))
             if not self._transport.get_write_buffer_size():
-                self._transport.close()  # with nothing to wait for: all of it has been sent
+                self._transport.close()  # as all of it has been sent, this closes at once
                 return
         self.abort()
-        self._requests = Requests()  # megabytes, which would go at the end of this turn of the loop
+        self._requests = Requests()  # frees megabytes now, instead of at the end of this turn of the loop
 
     def gets(self, _keys: list[bytes]) -> int:
-        """Begin the first of GETs that came with nothing before them: how many, as the others go the usual way."""
+        """Begin the first of these GETs, with nothing under way before them; how many: the rest goes the usual way."""
         return 0
 
     def begun(self) -> None:
-        """Called when the requests that had arrived together have been begun, or as many as may be at once."""
+        """Called when all requests that had arrived together have been begun, or as many as may be under way."""
 
     def _go_on(self) -> None:
         """Answer requests that have arrived, until one has to wait, the client does not read, or others have a turn."""
@@ -224,7 +224,7 @@ class Connection(Session, asyncio.Protocol):
         return False
 
     def _known(self, reply: bytes) -> Pending:
-        """A reply that is known, and waits only for those before it."""
+        """A pending reply that is known already, and waits only for those before it."""
         known = Pending(self.notify)
         known.reply = reply
         return known
@@ -236,7 +236,7 @@ class Connection(Session, asyncio.Protocol):
             self._transport.write(b"".join(replies))
 
     def _note(self) -> None:
-        """Tell how much is held for the client, if that has changed, and is much."""
+        """Call `hold`, if what is held for the client has changed and is more than UNNOTED."""
         requests = self._requests
         size = requests.held + requests.begun_bytes + (self.queue.bytes if self.queue is not None else 0)
         if not self._writable:
@@ -281,7 +281,7 @@ class Connection(Session, asyncio.Protocol):
             self.server.turns.take(self._resume)
 
     def _resume(self) -> None:
-        """Begin requests again, if that had stopped and its reason is gone."""
+        """Begin requests again, if that had stopped for a reason that is gone."""
         if self._finishing:
             self.finish()
         elif not self._free and self._writable:

@@ -1,8 +1,8 @@
 """Redis's patterns for names of keys and settings: `*`, `?`, `[a-c]`, `[^a-c]`, and a backslash before what is meant
 as it is.
 
-Python's fnmatch knows no backslash and writes `[!a]`. As it does, each `*` takes the first place where what follows
-it fits, and is never tried again: a pattern of twenty stars costs no more than one of two.
+Python's fnmatch knows no backslash and writes `[!a]`. As with that, each `*` takes the first place where what follows
+it fits, and no other one is tried later: so a pattern of twenty stars costs no more than one of two.
 
 Source: https://redis.io/docs/latest/commands/keys/
 """
@@ -15,7 +15,7 @@ Matches = Callable[[bytes], object]
 """Whether a name fits: true or false."""
 
 MAX_PATTERN: Final = 1024
-"""Bytes of a pattern, and of all of one request. Names are short, and to compile half a megabyte takes seconds."""
+"""Bytes that all patterns of a request may have together: names are short, and half a megabyte compiles for seconds."""
 
 _TOKEN: Final = re.compile(rb"(?s)\*+|\?|\[(\^?)((?:\\.|[^\]\\])*)(?:\]|\Z)|\\?(.)")
 _MEMBER: Final = re.compile(rb"(?s)\\(.)|(.)(?:-(.))?")
@@ -45,7 +45,7 @@ def matcher(pattern: bytes) -> Matches:
 
 
 def check_length(patterns: Sequence[bytes]) -> None:
-    """Raises ValueError for more of them than one request may have."""
+    """Raises ValueError if the patterns of one request are too long."""
     if len(patterns) + sum(map(len, patterns)) > MAX_PATTERN:
         raise ValueError(f"patterns of more than {MAX_PATTERN} bytes")
 

@@ -4,8 +4,8 @@ from typing import Final
 
 FLUSH_BYTES: Final = 1 << 18
 LEAST_BYTES: Final = 512
-"""Replies collected before they are written although more requests wait, and at least so many bytes for each: then the
-client waits for its next turn."""
+"""Bytes of replies that are collected before they are written although more requests wait; each reply counts as
+LEAST_BYTES at least. Then the client waits for its next turn."""
 
 FIRST_WINDOW: Final = 32
 MAX_WINDOW: Final = 256

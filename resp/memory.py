@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Final
 
 _FIELDS: Final = {"RssAnon": "used_memory", "VmRSS": "used_memory_rss", "VmHWM": "used_memory_peak"}
-"""Of Linux → of INFO. Mapped files are not counted as used: their pages are the system's to take back."""
+"""Field of Linux → field of INFO. Mapped files do not count as used: the system may take their pages back."""
 
 
 def memory() -> dict[str, str | int | float]:
-    """Bytes, and the same for people; nothing where the system does not tell."""
+    """Bytes by INFO's fields, and the same for people; nothing where the system does not tell."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:

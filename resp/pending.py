@@ -13,8 +13,8 @@ log = logging.getLogger("ringkv.resp")
 class Pending:
     """`reply` is None until `answer`; with `blocks`, no request behind it is begun before that.
 
-    `notify` is told when the reply is there; whoever takes the reply in the connection's stead may put himself there.
-    It may be the replies to `count` requests that arrived together.
+    `notify` is called when the reply is there; whoever makes it a part of another reply replaces the connection's own.
+    A pending reply may stand for the replies to `count` requests that arrived together.
     """
 
     __slots__ = ("count", "notify", "reply")
@@ -31,14 +31,14 @@ class Pending:
         self.notify()
 
     def turn(self) -> None:
-        """All before it is sent, and the client reads. Told again and again, until the reply is there."""
+        """Called when all before it is sent and the client reads: again and again, until the reply is there."""
 
     def abandon(self) -> None:
         """The client has gone: the reply is not needed any more."""
 
 
 class Awaited(Pending):
-    """The reply is what a coroutine returns, which takes its time; nothing else is begun before it is there."""
+    """The reply that a coroutine returns some time later; nothing behind it is begun before that."""
 
     __slots__ = ("_task",)
 

@@ -1,4 +1,4 @@
-"""The requests between MULTI and EXEC. Nothing ever changes, so that they only wait to be answered together."""
+"""The requests between MULTI and EXEC. They need no isolation, as nothing ever changes: they only wait for EXEC."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -7,7 +7,7 @@ from ringkv.resp import codec
 from ringkv.resp.command import Args, Command, find
 
 AT_ONCE: Final = frozenset({b"MULTI", b"EXEC", b"DISCARD", b"WATCH", b"QUIT", b"RESET"})
-"""What is not queued."""
+"""Commands that are executed at once, also between MULTI and EXEC."""
 
 MAX_QUEUED: Final = 16 << 20
 """Bytes that the requests of one transaction may take in memory: about 90,000 GETs."""
@@ -17,17 +17,17 @@ _OBJECT: Final = 64
 
 
 class Queue:
-    """`requests` in the order they came, with the `bytes` that they take; `broken` once one could not be queued."""
+    """`requests` in the order they came, and the `bytes` of memory they take; `broken` once one could not be queued."""
 
     def __init__(self, immutable: str) -> None:
-        """`immutable` begins the refusal of a write."""
+        """`immutable` is the word with which the refusal of a write begins."""
         self.requests: list[tuple[Command[Any], Args]] = []
         self.broken = False
         self.bytes = 0
         self._immutable = immutable
 
     def add(self, commands: Mapping[bytes, Command[Any]], args: Args) -> bytes:
-        """The reply that a request gets instead of its own."""
+        """Queue a request; returns what is replied for now: QUEUED, or why it cannot be queued."""
         command = find(commands, args, self._immutable)
         if isinstance(command, bytes):
             return self._break(command)

@@ -1,6 +1,6 @@
 r"""What nearly all requests are, GETs and MGETs of keys, taken apart by a few calls into C: the fast way of `requests`.
 
-Each function either proves that bytes are just such requests, by the sizes of what it has split, or takes none of them.
+Each function proves by the sizes of the parts that bytes are just such requests, or else takes none of them.
 """
 
 from typing import Final
@@ -10,16 +10,16 @@ _GET_HEADS: Final = {head: b"\r\n" + head for head in (b"*2\r\n$3\r\nGET\r\n$36\
 
 _GET_HEAD: Final = len(min(_GET_HEADS))
 GET_BYTES: Final = _GET_HEAD + 36 + 2
-"""Of one such GET."""
+"""Bytes of one such GET."""
 
 _LENGTHS: Final = {b"*%d" % (keys + 1): keys * [b"$36"] for keys in range(1, 129)}
-"""How a request for so many keys begins → their lengths. From there on, `equal_arguments` is as fast."""
+"""First line of a request for so many keys → the lines of their lengths. For more keys `equal_arguments` is as fast."""
 
 _COMMANDS: Final = {b"GET": b"$3", b"MGET": b"$4"}
 """A command that reads keys → its length."""
 
 _MOST: Final = 256
-"""GETs that are taken apart at once, and _MOST_BYTES of others: parsed, they take four times their bytes of memory."""
+"""GETs that are taken apart at once, and _MOST_BYTES of mixed requests: parsed, they take four times their bytes."""
 
 _MOST_BYTES: Final = 1 << 14
 
@@ -30,7 +30,7 @@ NOTHING: Final[Found] = ([], 0)
 
 
 def lone_gets(data: bytes) -> list[bytes]:
-    """The keys if this is nothing but GETs of keys of 36 bytes, of which it may have as many as are taken at once."""
+    """The keys, if `data` is nothing but up to _MOST whole GETs of keys of 36 bytes; else none."""
     between = _GET_HEADS.get(data[:_GET_HEAD])
     if between is None or len(data) % GET_BYTES or len(data) > _MOST * GET_BYTES:
         return []
@@ -52,7 +52,7 @@ def reads(data: bytes, at: int) -> Found:
 def _gets(data: bytes, at: int, between: bytes) -> list[bytes]:
     """The keys of a pipeline of nothing but GETs.
 
-    Sizes prove it: what is split has room for just so many keys, and none is longer than a key. So none is
+    Sizes prove it: all parts together have as many bytes as so many keys, and none is longer than a key. So none is
     shorter, and no separator was part of a key.
     """
     count = min((len(data) - at) // GET_BYTES, _MOST)

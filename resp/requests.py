@@ -29,7 +29,7 @@ MAX_BULK: Final = 1 << 20
 
 MAX_ARGUMENTS_BEFORE_AUTH: Final = 10
 MAX_BULK_BEFORE_AUTH: Final = 16_384
-"""Redis's limits for a client that has not proved the server's secret yet."""
+"""Redis's limits for a client that has to authenticate and has not done so yet."""
 
 MAX_INLINE: Final = 64 << 10
 """Redis's limit to a line."""
@@ -55,7 +55,7 @@ class RequestError(Exception):
 class Requests:
     """The requests of one connection. `ready` are those that have been parsed; `read` parses further ones.
 
-    With `authenticated` it trusts the client with the larger limits. `idle`: all that has come is parsed.
+    With `authenticated` the larger limits hold. `idle`: all that has come is parsed.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Requests:
         self._at = 0
         self._more: list[bytes] = []  # what has come behind it
         self._more_bytes = 0
-        self._missing = 0  # bytes without which there is no use in looking again
+        self._missing = 0  # bytes that must come before it is worth parsing again
         self.idle = True
         self._fresh = False  # whether it may be a pipeline of GETs and MGETs
         self._args: list[bytes] = []  # those of the request that is being read

@@ -3,7 +3,8 @@
 A cursor is a place on the ring (cluster/cursor.py), so a server keeps nothing for a client between two calls, and any
 router or shard can go on where another one stopped. A page begins where the last one ended: each key that is there all
 the time is returned exactly once. That holds across a change of the dataset too, as a key's place is its hash; a key
-that only one of the two has is returned if that one is served when its place is reached. KEYS is of one dataset.
+that only one of the two has is returned if that one is served when its place is reached. KEYS returns keys of one
+dataset alone.
 """
 
 import asyncio
@@ -26,19 +27,19 @@ DEFAULT_COUNT: Final = 10
 """Keys that a SCAN without COUNT looks at, as in Redis."""
 
 RANDOM_AMONG: Final = 15
-"""RANDOMKEY draws from so many neighbours, as in Redis: a key behind a wide gap is not drawn much more often."""
+"""RANDOMKEY draws one of so many neighbours, as in Redis: else a key behind a wide gap would be drawn more often."""
 
 Page = tuple[int, list[bytes]]
-"""The cursor behind a page, 0 at the end of the ring, and the keys of the page: none where a stretch has none."""
+"""The cursor behind a page, 0 at the end of the ring, and the keys of the page, which may be none."""
 
 ClientT = TypeVar("ClientT", bound=Connection)
 
 
 @dataclass(frozen=True, slots=True)
 class Keys(Generic[ClientT]):
-    """How a server tells its keys. `page` takes a cursor and about how many keys it should have.
+    """How a server tells its keys: `size` is their number, `page` takes a cursor and about how many keys to return.
 
-    `size` and `page` may raise RingkvError, of which `refusal` makes the reply.
+    Both may raise RingkvError, of which `refusal` makes the reply.
     """
 
     size: Callable[[ClientT], int]
@@ -127,7 +128,7 @@ class Keys(Generic[ClientT]):
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """`count` keys are looked at from `cursor` on, and those that fit are told. `empty`: none can fit."""
+    """`count` keys are looked at from `cursor` on, and those that match are returned. `empty`: none can match."""
 
     cursor: int
     count: int

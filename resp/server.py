@@ -19,7 +19,8 @@ Info = dict[str, dict[str, str | int | float]]
 """Section → field → value, as the command INFO shows it."""
 
 REDIS_VERSION: Final = "7.2.0"
-"""The Redis whose commands about the connection are here, CLIENT SETINFO the youngest: clients choose by it."""
+"""The version of Redis that has the commands about the connection that are here, the youngest being CLIENT SETINFO.
+Clients choose by it what they send."""
 
 
 class Client(Protocol):
@@ -51,8 +52,8 @@ class Setting(NamedTuple):
 class Server:
     """`commands` were answered so far, `clients` are connected, by their ids; `run_id` tells processes apart.
 
-    Who has said the `secret` may do all that there is; with `tokens` nobody reads who has not said that or one of them.
-    `node` is its name where it is a node of a Redis Cluster.
+    A client that has sent the `secret` may do everything; with `tokens` reading takes the secret or one of them. `node`
+    is the server's name as a node of a Redis Cluster, if it is one.
     """
 
     secret: bytes | None = field(default=None, repr=False)
@@ -72,12 +73,12 @@ class Server:
 
     @property
     def mode(self) -> str:
-        """As Redis calls it."""
+        """`cluster` or `standalone`, as Redis calls it."""
         return "standalone" if self.node is None else "cluster"
 
     @property
     def view(self) -> ClusterView | None:
-        """What it can tell of a Redis Cluster now."""
+        """The Redis Cluster as this server knows it now, None if it knows none."""
         return None
 
     @property
@@ -87,7 +88,7 @@ class Server:
 
     @property
     def guards_reads(self) -> bool:
-        """Whether all but AUTH needs a token or the secret: clients reach a node without a front door."""
+        """Whether all commands but AUTH and its like need a token or the secret."""
         return self.tokens is not None or (self.node is not None and self.secret is not None)
 
     def join(self, client: Client) -> int:
@@ -103,7 +104,7 @@ class Server:
             client.recheck()
 
     def settings(self) -> Mapping[bytes, Setting]:
-        """By their names, in lower case; most servers have none."""
+        """What CONFIG SET can change, by name in lower case; nothing at most servers."""
         return {}
 
     def info(self) -> Info:

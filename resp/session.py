@@ -15,15 +15,15 @@ from ringkv.resp.requests import Requests
 from ringkv.resp.server import Server
 
 ATTEMPTS: Final = 3
-"""How often what is to be of one dataset is read, each time because that was replaced: it happens once in hours."""
+"""How often values that have to be of one dataset are read, if that is replaced meanwhile, as it is once in hours."""
 
 REPLACED: Final = codec.error("TRYAGAIN", "the dataset was replaced again and again while it was read")
 
 Unchanged = Callable[[], bool]
-"""Whether all that was read since is of one dataset."""
+"""Tells whether all that was read since it was made is of one dataset."""
 
 BEFORE_AUTH: Final = frozenset({b"AUTH", b"HELLO", b"QUIT", b"RESET"})
-"""What a client may ask for that has to prove first that it may read: as in Redis."""
+"""The commands, as in Redis, of a client that has to authenticate and has not done so yet."""
 
 NOAUTH: Final = codec.error("NOAUTH", "Authentication required.")
 """Redis's own words, which clients recognise."""
@@ -48,9 +48,9 @@ class Tracking:
 class Session:
     """`null`, `authenticated`, `name`, `library`, `silence` and `tracking` are what client and server have agreed on.
 
-    It is `authenticated` once it has said the server's secret, or where there is none; `may_read`, if it may read.
+    A client is `authenticated` once it has sent the secret, or where there is none; `may_read` says if it may read.
     Of a transaction: `queue` is there between MULTI and EXEC, `executing` is true while EXEC begins what was queued,
-    `watched` is there after WATCH. `listens` says that what others are told of is pushed here.
+    `watched` is there after WATCH. `listens` says that push messages for other connections are sent here.
     `id` and `addresses`, the client's and the server's, are those of the connection.
     """
 
@@ -66,7 +66,7 @@ class Session:
         self.reset()
 
     def reset(self) -> None:
-        """Agree on nothing, as a new connection does."""
+        """Forget what was agreed on, so that the session is as that of a new connection."""
         self.null = codec.NULL
         self.authenticated = self.server.secret is None
         self._token: bytes | None = None  # the digest of the one that the client has said
@@ -79,7 +79,7 @@ class Session:
         self._choose()
 
     def prove(self, said: bytes) -> bool:
-        """Let the client do more, if this is the server's secret or one of its tokens."""
+        """Whether this is the server's secret or one of its tokens; then the client may do more from now on."""
         secret, tokens = self.server.secret, self.server.tokens
         if secret is not None and hmac.compare_digest(said, secret):
             self.authenticated = True
@@ -92,13 +92,13 @@ class Session:
         return True
 
     def refused(self) -> None:
-        """Count a request that wanted a token, and had none that counts."""
+        """Count a request that was refused for lack of a valid token."""
         if self.server.tokens is not None:
             self.server.tokens.refused += 1
 
     @property
     def token_counts(self) -> bool:
-        """Whether the token that the client has said still counts; also where it has said none."""
+        """Whether the client's token is still valid; True also if it has sent none."""
         tokens = self.server.tokens
         return self._token is None or tokens is None or self._token in tokens.digests
 
@@ -147,7 +147,7 @@ class Session:
         return " ".join(f"{name}={value}" for name, value in fields.items())
 
     def _choose(self) -> None:
-        """Let requests be looked up at once, or each be looked at twice: so the usual ones cost nothing more."""
+        """Choose whether requests are looked up at once, as usual, or by `_look_twice`: so usual ones pay nothing."""
         server = self.server
         proved = self._token is not None or (server.secret is not None and self.authenticated)
         self.may_read = proved or not server.guards_reads
@@ -155,7 +155,7 @@ class Session:
         self._usual = self.commands if self.may_read and self.queue is None and self.silence is Silence.NONE else {}
 
     def _look_twice(self, args: Args) -> bytes | Pending | None:
-        """The reply to a request that is not looked up at once."""
+        """The reply to a request that is not in `_usual`: its name is in lower case or unknown, or that is empty."""
         immutable = self.server.immutable
         if self._usual:
             return execute(self.commands, self, args, immutable)

@@ -1,6 +1,6 @@
-"""What Redis's commands about one key say of it, made of its value alone: the same on a shard and on a router.
+"""Redis's commands about one key whose reply follows from its value alone: the same on a shard and on a router.
 
-Each key holds a string, was written when the file was packed, and never expires.
+Each key holds a string, never changes, and never expires.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,8 +24,8 @@ KEY_COST: Final = 20
 class OneKey:
     """A command that has its key at `args[key]`.
 
-    `reply` makes the reply of the arguments, of the value, which is None where there is no such key, and of null.
-    `check` comes first: its reply, where it is not None, needs no value.
+    `reply` makes the reply from the arguments, the value (None where there is no such key), and the dialect's null.
+    `check` comes first: where it returns a reply, no value is looked up.
     """
 
     reply: Callable[[Args, bytes | None, bytes], bytes]
@@ -101,7 +101,7 @@ def _samples(args: Args) -> bytes | None:
 
 
 def _usage(_args: Args, value: bytes | None, null: bytes) -> bytes:
-    """Bytes of the dataset."""
+    """The bytes that the key and its value take in the dataset."""
     return null if value is None else codec.integer(KEY_COST + len(value))
 
 

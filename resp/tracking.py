@@ -17,7 +17,7 @@ from ringkv.resp.session import Tracking
 FLUSH: Final = b">2\r\n$10\r\ninvalidate\r\n_\r\n"
 
 _OPTIONS: Final = {b"BCAST", b"OPTIN", b"OPTOUT", b"NOLOOP"}
-"""They say what a client wants to hear of writes: nothing follows from them here."""
+"""They say of which writes a client wants to be told. There are none, so they are accepted and change nothing."""
 
 _SYNTAX: Final = codec.error("ERR", "syntax error")
 
@@ -64,7 +64,7 @@ def trackinginfo(client: Connection, args: Args) -> bytes:
 
 
 def caching(client: Connection, args: Args) -> bytes:
-    """`CACHING YES|NO`: about the next command, after OPTIN or OPTOUT. All are told of a flush in any case."""
+    """`CACHING YES|NO`, about the next command, after OPTIN or OPTOUT: accepted, since a flush is sent in any case."""
     if args[0].upper() not in {b"YES", b"NO"}:
         return _SYNTAX
     if client.tracking is None or not client.tracking.options & {b"OPTIN", b"OPTOUT"}:

@@ -6,8 +6,8 @@
                                                                                                 ▼
                                                                                         one array of replies
 
-Nothing that is served ever changes, but a router may go over to another dataset. Then what was read is thrown away
-and read again. A WATCH fails by that alone: it says that a value which was read before may be another one now.
+No value of a dataset ever changes, but a router may go over to another dataset. Then what was read is thrown away and
+read again. That is also all that makes a WATCH fail: values that were read before may be others now.
 """
 
 from typing import Any, Final
@@ -170,7 +170,7 @@ def discard(client: Connection, _args: Args) -> bytes:
 
 
 def watch(client: Connection, _args: Args) -> bytes:
-    """All keys at once: what may change is the dataset."""
+    """Watches all keys, whichever are named: what may change is the whole dataset."""
     if client.queue is not None:
         return codec.error("ERR", "WATCH inside MULTI is not allowed")
     client.watched = client.watched or client.reading()

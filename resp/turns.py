@@ -1,4 +1,4 @@
-"""Whoever has much to ask takes turns with others: a pipeline answered in one go would hold up the whole process.
+"""Clients that ask for much take turns: a long pipeline that was answered in one go would hold up the whole process.
 
 requests ──► the first ones ─────────────────► answered at once
              those that wait behind them ──► in line ──► TURN_SECONDS of such work ──► all who are new ──► in line …
@@ -11,18 +11,18 @@ from collections.abc import Callable
 from typing import Final
 
 TURN_SECONDS: Final = 0.001
-"""Of such work between two looks at what else has arrived: a client with a single request waits little longer."""
+"""Seconds of such work between two looks at what else has arrived: single requests of others wait little longer."""
 
 
 class Turns:
-    """The line of one process."""
+    """The queue of one process."""
 
     def __init__(self) -> None:
         self._line: deque[Callable[[], None]] = deque()
         self._going = False
 
     def take(self, work: Callable[[], None]) -> None:
-        """Have this done when those who came before have had their turn."""
+        """Do `work` when those who came before have had their turn."""
         self._line.append(work)
         if not self._going:
             self._going = True

@@ -1,4 +1,4 @@
-"""What the command CLUSTER tells of a topology, made once for all clients that ask for it.
+"""The replies to CLUSTER SLOTS, NODES and SHARDS for one topology, each made once for all clients that ask.
 
 A map of many partitions has hundreds of kilobytes, and some clients fetch it again whenever a slot has moved.
 
@@ -18,8 +18,8 @@ from ringkv.resp import codec
 class ClusterView:
     """A topology as clients see it. `me` is the name of the node that tells it, "" where a router does.
 
-    A node owns what it is asked for first; of its replicas only CLUSTER SLOTS tells, since a node of Redis is either a
-    master or a replica, and here each is both. Takes milliseconds to build: for a thread.
+    A shard is shown as the master of the slots whose first owner it is. Further owners stand in CLUSTER SLOTS alone: a
+    node of Redis is either master or replica, and here each is both. Takes milliseconds to build: for a thread.
     """
 
     def __init__(self, table: NodeTable, me: str) -> None:
@@ -81,7 +81,7 @@ class ClusterView:
         return self._encoded_shards(resp3=True)
 
     def _encoded_shards(self, *, resp3: bool) -> bytes:
-        """One for each node: it is the master of what it owns."""
+        """An entry for each node, as the master of the slots of which it is the first owner."""
 
         def mapping(fields: list[tuple[bytes, bytes]]) -> bytes:
             return codec.map_(fields) if resp3 else codec.array([part for field in fields for part in field])
