@@ -1,4 +1,4 @@
-"""Arrays made for Arrow from what they consist of, and looked at by NumPy where they lie.
+"""Arrow arrays made from their buffers, and NumPy's views of Arrow arrays, without a copy.
 
 Arrow's own ways, `pa.array` and `to_numpy`, first load pandas, where that is installed: half a second of every process.
 """
@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 
 
 def to_arrow(array: NDArray[Any]) -> pa.Array:
-    """The array's numbers, one after the other, as an Arrow array without nulls."""
+    """An Arrow array without nulls of the array's numbers."""
     kind = pa.from_numpy_dtype(array.dtype)
     return pa.Array.from_buffers(kind, len(array), [None, pa.py_buffer(np.ascontiguousarray(array))])
 
 
 def bytes_to_arrow(items: Sequence[bytes], size: int) -> pa.Array:
-    """Items of this size as an Arrow array without nulls."""
+    """An Arrow array without nulls of items of `size` bytes each."""
     return pa.Array.from_buffers(pa.binary(size), len(items), [None, pa.py_buffer(b"".join(items))])
 
 
 def to_bytes(array: pa.Array) -> list[bytes]:
-    """The items of an Arrow array of items of one size without nulls. Raises ValueError if it has fewer than it says.
+    """The items of an Arrow array of byte strings of one size, without nulls. Raises ValueError if bytes are missing.
 
     Arrow's own `to_pylist` takes a hundred times as long, in which no other thread of the process runs.
     """

@@ -1,4 +1,4 @@
-"""Waiting until routers serve what was published, or knowing why one does not: what a publish has to end with."""
+"""Waiting until a router serves what was published, or says why it does not: how `publish --wait` ends."""
 
 import json
 import ssl
@@ -17,9 +17,9 @@ INTERVAL: Final = 0.2
 def wait_until_served(
     url: str, version: Version, seconds: float, *, if_up: bool, tls: ssl.SSLContext | None = None
 ) -> bool:
-    """Wait until the router serves this version or a later one; False if it cannot be reached and need not be `if_up`.
+    """Wait until the router serves this version or a later one. False if `if_up`, and no router can be reached.
 
-    Raises NotServed if it refuses to, or does not in so many seconds.
+    Raises NotServed if it refuses to, or does not within so many seconds.
     """
     until = time.monotonic() + seconds
     why = "it has not answered"

@@ -1,6 +1,6 @@
 """A block: the body of one record batch, checked, searched and read as a whole where it is a copy in memory.
 
-What is read from a mapping is searched where the key is to be expected (`shard.store`); a copy is searched whole.
+In a mapped block a shard searches only where the key is to be expected (`shard.store`); a copy is searched whole.
 """
 
 from binascii import hexlify
@@ -30,29 +30,29 @@ class Row(NamedTuple):
 
 
 def read_row(rows: bytes, block: int) -> Row:
-    """A row of rows that stand one behind the other, as `format.BLOCK_ROW` lays them out."""
+    """The row of a block among `rows`, which stand one behind the other as `format.BLOCK_ROW` lays them out."""
     return Row._make(_read_row(rows, block * _ROW.size))
 
 
 def rows_of(rows: bytes) -> Iterator[Row]:
-    """All of them."""
+    """All of these rows."""
     return map(Row._make, _ROW.iter_unpack(rows))
 
 
 def extent_of(rows: bytes) -> tuple[int, int]:
-    """The first byte of a partition in its segment, and the first one behind it, as far as its rows tell the truth."""
+    """From its rows: the first byte of a partition in its segment, and the first one behind it, if they are right."""
     first, last = read_row(rows, 0), read_row(rows, len(rows) // _ROW.size - 1)
     return min(first.offset, last.offset), max(first.offset + first.size, last.offset + last.size)
 
 
 def damage(body: bytes | memoryview, row: Row) -> str:
-    """Why the body is not the one that the row describes; an empty text if it is."""
+    """Why the body is not the one that the row describes; "" if it is."""
     if len(body) != row.size:
         return "it ends too soon"
     if xxh3_64_intdigest(body) != row.checksum:
         return "its bytes do not match their checksum"
     if row.keys:
-        # A file made to deceive has checksums that match: they do not show that its values are its own bytes.
+        # A file that was made to deceive has right checksums: so its offsets, too, must not lead out of its values.
         at = offsets_at(row.keys)
         if len(body) < values_at(row.keys) or _read_end(body, at)[0] != 0:
             return "its offsets do not fit its values"
@@ -75,7 +75,7 @@ def rank_of(keys: bytes, wanted: bytes) -> int:
 
 
 def span_of(body: bytes, count: int, rank: int) -> tuple[int, int]:
-    """Where in the body of `count` keys the value of a rank begins and ends."""
+    """Where the value of the key of this rank begins and ends, in bytes, in the body of a block of `count` keys."""
     begin, end = _read_ends(body, offsets_at(count) + OFFSET_BYTES * rank)
     base = values_at(count)
     return base + begin, base + end

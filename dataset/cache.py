@@ -39,7 +39,7 @@ Progress = Callable[[int, int], None]
 log = logging.getLogger("ringkv.dataset")
 
 PRIVATE: Final = 0o700
-"""Of a cache's folder that is made here: what is in it is its user's."""
+"""The mode of a cache's folder that is made here: what is in it is its user's alone."""
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def packed_dataset(
     budget: Budget | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Path]:
-    """The dataset of `data` for as long as it is needed: as `dataset_path`, and of streams one that goes then.
+    """As `dataset_path`, for the time of the context; the dataset of a stream is removed at its end.
 
     Raises as `pack` does.
     """
@@ -98,18 +98,18 @@ def cache_folder(chosen: Path | None) -> Path:
 
 
 def meant(path: Path) -> Path:
-    """The path under which every process finds the same; that of a pattern is one of no file."""
+    """The path under which every process finds the same file; a pattern stays a pattern, made absolute."""
     return (Path("/proc/self/fd/0") if path == STDIN else path).resolve()
 
 
 def entry_state(files: Sequence[RegularFile]) -> str:
-    """What the cache calls the state of these files."""
+    """The part of an entry's name that stands for the state of these files."""
     return xxh3_64_hexdigest(repr([(os.fsencode(file.path), *file.identity) for file in files]).encode())
 
 
 @contextmanager
 def _unused(path: Path) -> Iterator[None]:
-    """Raises OSError if a process has the dataset open, and makes those wait that are about to open it."""
+    """Lock a dataset that nobody has open; whoever is about to open it waits. Raises OSError if it is open."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -136,7 +136,7 @@ def _path_of(  # noqa: PLR0913, PLR0917  # what both of the functions above hand
     name = xxh3_64_hexdigest(b"\0".join(map(os.fsencode, paths)))
     how = xxh3_64_hexdigest(f"{VERSION} {on_duplicate}".encode())
     target = folder / f"{name}-{how}-{entry_state(files)}"
-    # Without the lock, for which somebody else's cache may have no room.
+    # Without taking the lock, which is a file: a cache that belongs to somebody else may not be writable.
     if _opens(target) and (_is_ours(target) or _says_it_is_of(files, target)):
         return target
     with _usable(folder):
@@ -175,7 +175,7 @@ def _says_it_is_of(files: Sequence[RegularFile], target: Path) -> bool:
 def _same_content(files: Sequence[RegularFile], target: Path) -> bool:
     """Whether the same bytes were packed already, from files in another state; then that dataset gets this name.
 
-    Not one that is served: another name would change its times, by which its shards know that it stays as it is.
+    A dataset that is served keeps its name: renaming it would change its times, which its shards watch.
     """
     size, digest = sum(file.identity.size for file in files), ""
     for old in target.parent.glob(f"{target.name.rpartition('-')[0]}-*"):
@@ -193,7 +193,7 @@ def _same_content(files: Sequence[RegularFile], target: Path) -> bool:
 
 
 def _refuse_parts(sources: Sequence[Source]) -> None:
-    """Raise PackedFileError for a file of a dataset: whoever names it means the dataset, or has one of before."""
+    """Raise PackedFileError for a file of a packed dataset: its folder is meant, or it is of an older version."""
     for source in sources:
         version = source.packed_version() if isinstance(source, Table) else None
         if version == VERSION:

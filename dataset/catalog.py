@@ -29,8 +29,8 @@ CURRENT: Final = "current.json"
 FORMAT: Final = 1
 
 MAX_HISTORY: Final = 20
-"""Versions before the current one that current.json remembers: enough to see what was served of late, and few enough
-that all who follow a catalog can read it every second."""
+"""Versions before the current one that current.json remembers: enough to see what was served lately, and few enough
+for everybody who follows a catalog to read it every second."""
 
 MAX_CURRENT_BYTES: Final = 256 << 10
 MAX_BY: Final = 256
@@ -43,9 +43,9 @@ _TIME: Final = re.compile(r"[0-9T:+-]{25}")
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What was published when by whom. `serial` grows with each change; `at` is ISO 8601 in UTC.
+    """What was published, when and by whom. `serial` grows with each change; `at` is ISO 8601 in UTC.
 
-    `forced`: whoever published it wants it served also if routers find many keys gone.
+    `forced`: routers are to serve it even if they find many keys gone.
     """
 
     serial: int
@@ -83,7 +83,7 @@ class Catalog:
 
     @classmethod
     def at(cls, location: str | Path) -> "Catalog":
-        """The catalog of this path or address, which may have nothing yet. Raises StoreError."""
+        """The catalog at this path or address, where nothing may have been published yet. Raises StoreError."""
         return cls(Objects.at(location))
 
     def current(self) -> Current | None:
@@ -91,7 +91,10 @@ class Catalog:
         return self._current()[0]
 
     def swap(self, expected: Current | None, dataset: str, folder: str, by: str, forced: bool) -> Current:  # noqa: FBT001  # a field
-        """Let another dataset be served in place of `expected`. Raises VersionConflict, CatalogError, StoreError."""
+        """Let the dataset in `folder` be served in place of `expected`, which must still be current.
+
+        Raises VersionConflict, CatalogError, StoreError.
+        """
         found, tag = self._current()
         if found != expected:
             raise self._conflict(found)
@@ -106,9 +109,9 @@ class Catalog:
         return new
 
     def serve(self, expected: Current | None, folder: str, by: str, forced: bool) -> Current:  # noqa: FBT001  # a field
-        """As `swap`, of the dataset in this folder, which nobody prunes meanwhile without being noticed.
+        """As `swap`, of the dataset in this folder. Raises CatalogError also if that was pruned meanwhile.
 
-        Raises PackedFileError, NoSuchObject, CatalogError too.
+        Raises PackedFileError and NoSuchObject too.
         """
         path = self.objects.path
         with Dataset.open(path / folder) if path else nullcontext():
@@ -117,7 +120,7 @@ class Catalog:
             try:
                 self.manifest(folder)
             except NoSuchObject as error:
-                # Whoever prunes removes the manifest first and then looks what is served: one of the two sees it.
+                # Pruning removes the manifest first, and then looks at what is served: so one of the two notices.
                 raise CatalogError(
                     f"{self.location}: dataset {dataset} was pruned meanwhile; publish it again"
                 ) from error
@@ -171,12 +174,12 @@ class Catalog:
 
 
 def new_folder(dataset: str) -> str:
-    """A name for a folder of this dataset that no other has."""
+    """A new name for a folder of this dataset, which no other folder has."""
     return f"{dataset}.{secrets.token_hex(4)}"
 
 
 def is_folder_name(name: str) -> bool:
-    """Whether a folder of this name is a dataset's, or what somebody has begun of one."""
+    """Whether a folder of this name is that of a dataset, whole or not."""
     return _FOLDER.fullmatch(name) is not None
 
 
@@ -186,7 +189,7 @@ def is_catalog(location: str | Path) -> bool:
 
 
 def parse_current(place: str, text: bytes) -> Current:
-    """The opposite of `Current.text`; `place` is for the message. Raises CatalogError."""
+    """The opposite of `Current.text`; `place` names current.json in messages. Raises CatalogError."""
     try:
         return _parsed(text)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -194,7 +197,7 @@ def parse_current(place: str, text: bytes) -> Current:
 
 
 def _parsed(text: bytes) -> Current:
-    """Raises whatever comes of a text that nobody has published."""
+    """Raises ValueError, KeyError, TypeError, AttributeError or RecursionError for what no publisher has written."""
     if len(text) > MAX_CURRENT_BYTES:
         raise ValueError("too large")
     said = json.loads(text)
@@ -205,7 +208,7 @@ def _parsed(text: bytes) -> Current:
 
 
 def _versions(said: list[dict[str, Any]]) -> Iterator[Version]:
-    """The versions, checked. Raises ValueError, TypeError, AttributeError for what nobody has published."""
+    """The versions, checked. Raises ValueError, TypeError, AttributeError for what no publisher has written."""
     found = [Version(**entry) for entry in said]
     for version in found:
         if type(version.serial) is not int or not 0 < version.serial < 1 << 63 or type(version.forced) is not bool:

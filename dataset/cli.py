@@ -63,9 +63,9 @@ pack_memory = click.option(
 
 @contextmanager
 def packed(data: Sequence[Path], on_duplicate: "DuplicatePolicy", cache: Path | None) -> Iterator[Path]:
-    """The dataset of `data`, made now if it has to be, with a progress bar for those who watch.
+    """The dataset of `data`, made now if it has to be, with a progress bar at a terminal.
 
-    It may go at the end: use it within.
+    It may be removed at the end of the context.
     """
     from ringkv.dataset.cache import packed_dataset
 
@@ -78,7 +78,7 @@ def packed(data: Sequence[Path], on_duplicate: "DuplicatePolicy", cache: Path | 
 
 @contextmanager
 def ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the process as an exception does: what was begun is removed."""
+    """Let SIGTERM end the process by an exception, so that what was begun is removed."""
     before = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     try:
         yield

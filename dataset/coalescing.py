@@ -1,4 +1,4 @@
-"""Which bytes to ask a store for: neighbours together, as each request costs a round trip, but not all between them.
+"""Which bytes to ask a store for: neighbours together, with small gaps, as each request costs a round trip.
 
 wanted    ███   ██ █              ████
 asked     └───────┘               └──┘
@@ -12,20 +12,20 @@ from typing import Final, NamedTuple
 from ringkv.dataset.block import Row
 
 MAX_GAP: Final = 128 << 10
-"""Bytes that are read rather than skipped, at most: on a fast network they take about as long as another request."""
+"""The largest gap, in bytes, that is read and not skipped: on a fast network it costs about as much as a request."""
 
 HEADER: Final = 512
-"""Bytes that are always read rather than skipped: between two blocks of one batch each there are about 300."""
+"""Gaps of up to so many bytes are always read: between two neighbouring blocks there are about 300."""
 
 MAX_REQUEST: Final = 8 << 20
-"""Bytes of one request: at 1 Gbit/s 70 ms, beside which the round trip is nothing. Larger is only a block that is."""
+"""Bytes of one request, unless a single block is larger: at 1 Gbit/s 70 ms, beside which a round trip is nothing."""
 
 TOGETHER: Final = 8
 """Requests that are made, checked and written together: each by itself costs more than its bytes if they are few."""
 
 WASTE: Final = 0.2
-"""Of what is wanted, so much may be read beside it in gaps. Without it all gaps between small partitions would be read,
-and a shard of three would fetch everything."""
+"""The part of what is wanted that may be read in gaps beside it. Without a limit all gaps between small partitions
+would be read, and each of three shards would fetch everything."""
 
 
 class Wanted(NamedTuple):
@@ -61,7 +61,10 @@ def coalesce(wanted: Sequence[Wanted], largest: int = MAX_REQUEST) -> list[Reque
 
 
 def take(requests: deque[Request], most: int, largest: int = MAX_REQUEST) -> list[Request]:
-    """Take the first of these requests, and so many behind it that they have at most `largest` bytes together."""
+    """Take the first of these requests, and further ones as long as they have at most `largest` bytes together.
+
+    They are at most `most`.
+    """
     found = [requests.popleft()]
     size = found[0].end - found[0].start
     while requests and len(found) < most and (size := size + requests[0].end - requests[0].start) <= largest:
@@ -70,7 +73,7 @@ def take(requests: deque[Request], most: int, largest: int = MAX_REQUEST) -> lis
 
 
 def runs(wanted: Iterable[Wanted]) -> list[list[Wanted]]:
-    """Blocks that follow each other: between them no other one has its place."""
+    """The blocks in runs: within a run each block lies right behind the one before it."""
     found: list[list[Wanted]] = []
     for one in wanted:
         before = found[-1][-1] if found else None

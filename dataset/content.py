@@ -1,6 +1,6 @@
-"""All blocks of a dataset, read through in order and checked, wherever it lies: for those who compare or verify.
+"""All blocks of a dataset, read in order and checked, wherever it lies: for comparing and verifying.
 
-They keep nothing: of a dataset in a store only its small files are copied, for as long as it is open.
+Nothing is kept: of a dataset in a store only the manifest and the tables are copied, for as long as it is open.
 """
 
 import os
@@ -25,13 +25,13 @@ from ringkv.dataset.packing.workspace import workspace
 from ringkv.process.priority import Stretches
 
 RANGE: Final = 4 << 20
-"""Bytes that are read at once: a request to a store takes as long as so many bytes do, and READERS of them fit any
-memory."""
+"""Bytes that are read at once: so many take a store about as long as the request itself, and READERS of them fit into
+any memory."""
 
 READERS: Final = 4
 
 GAP: Final = 4 << 10
-"""Bytes between two blocks that are read along: what Arrow writes between them are 230."""
+"""The largest gap between two blocks, in bytes, that is read with them: Arrow writes 230 bytes between neighbours."""
 
 
 class Block(NamedTuple):
@@ -52,7 +52,7 @@ class Span(NamedTuple):
 
 
 class Content:
-    """`dataset` has the manifest and the tables; `place` is where all of it is, for people."""
+    """`dataset` has the manifest and the tables; `place` is the path or address of the dataset, for messages."""
 
     def __init__(self, dataset: Dataset, place: str, read: Callable[[int, int, int], bytes]) -> None:
         """`read` gives the bytes of a segment, by its number, from one offset up to another."""
@@ -69,7 +69,7 @@ class Content:
         return np.concatenate(found)[first - begin * width : last - begin * width]
 
     def blocks(self, numbers: Iterable[int]) -> Iterator[Block]:
-        """These blocks, whose numbers grow, without those that hold no keys. Raises CorruptBlock, StoreError."""
+        """These blocks, given in ascending order, without those that hold no keys. Raises CorruptBlock, StoreError."""
         with ExitStack() as stack:
             pool = stack.enter_context(ThreadPoolExecutor(READERS))
             reads = in_order(lambda: pool, self._fetched, self._spans(numbers), READERS)
@@ -128,10 +128,10 @@ def opened(path: Path) -> Iterator[Content]:
 
 @contextmanager
 def opened_in(objects: Objects, folder: str) -> Iterator[Content]:
-    """The content of the dataset in a folder of these objects, "" for themselves, after a look whether it is whole.
+    """The content of the dataset in a folder of these objects; "" if they are the dataset themselves.
 
-    That is: manifest, tables and segments are there, they fit each other, and have the sizes that they should have.
-    Raises PackedFileError, NoSuchObject, StoreError.
+    It is whole, as far as manifest, tables and segments are there, fit each other, and have the right sizes. Raises
+    PackedFileError, NoSuchObject, StoreError.
     """
     if objects.path is not None:
         with opened(objects.path / folder) as content:
@@ -148,7 +148,7 @@ def opened_in(objects: Objects, folder: str) -> Iterator[Content]:
 
 @contextmanager
 def _tables(objects: Objects, folder: str) -> Iterator[Path]:
-    """A dataset of the same manifest and tables, whose segments are nothing but holes: so that it can be opened."""
+    """A local folder with the same manifest and tables, whose segments are nothing but holes: so it can be opened."""
     prefix, place = _prefix(folder), objects.place(folder)
     files = {name: objects.read(prefix + name) for name in (MANIFEST, PARTITIONS, BLOCKS)}
     manifest = parse_manifest(Path(place), files[MANIFEST])
@@ -189,7 +189,7 @@ def _check_sizes(objects: Objects, folder: str, manifest: Manifest) -> None:
 
 @contextmanager
 def _naming(copy: Path, place: str) -> Iterator[None]:
-    """Let messages name the place in the store and not the copy."""
+    """Replace the path of the copy in error messages by the place in the store."""
     try:
         yield
     except (PackedFileError, CorruptBlock) as error:

@@ -3,7 +3,7 @@
 manifest ─ dataset id ──► digests of all partitions ──► checksums of a partition's blocks ──► a block's bytes
                           checked when it is opened     when a partition is leased           when it is first read
 
-Whoever wants to read without a server opens one here, and asks it for keys. Shards read what is mapped by themselves.
+Programs that need no server open a dataset here and ask it for keys. Shards have lookups of their own (`shard.store`).
 """
 
 import fcntl
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class Partitions(NamedTuple):
-    """A row of each column for each partition: its keys, the bytes of its blocks, its digest of 16 bytes."""
+    """Columns with a row for each partition: its number of keys, the bytes of its blocks, its digest of 16 bytes."""
 
     keys: NDArray[np.uint64]
     sizes: NDArray[np.uint64]
@@ -52,9 +52,9 @@ class Partitions(NamedTuple):
 
 
 class Dataset:
-    """An open dataset. While it is open its folder is locked for others who would replace it.
+    """An open dataset. While it is open its folder is locked against being replaced or removed.
 
-    One that is the mirror of another one has an `origin`, which has what is not here.
+    The mirror of a dataset in a store has an `origin`, from which it gets what is not here.
     """
 
     def __init__(self, path: Path, descriptor: int, origin: Origin | None = None) -> None:
@@ -109,12 +109,12 @@ class Dataset:
         self._close.callback(call)
 
     def claim(self, partitions: Collection[int]) -> None:
-        """Keep these partitions here, once they are, until `unclaim`: whoever reads what is mapped relies on it."""
+        """Keep what is here of these partitions until `unclaim`, as it is about to be read where it is mapped."""
         if self.origin is not None:
             self.origin.claim(partitions)
 
     def unclaim(self, partitions: Collection[int]) -> None:
-        """Let these partitions become holes when room is needed."""
+        """Let what is here of these partitions be removed when room is needed."""
         if self.origin is not None:
             self.origin.unclaim(partitions)
 
@@ -164,7 +164,7 @@ class Dataset:
                     yield key, body[begin:end]
 
     def extents_of(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-        """Where each partition of a segment begins and ends; None if they overlap, as the table is damaged."""
+        """The first bytes of a segment's partitions, and the first ones behind them; None if the table is damaged."""
         entry, width = self.segments[number].entry, self.manifest.blocks_per_partition
         rows = slice(entry.first * width, entry.last * width)
         starts = self._blocks["offset"][rows].astype(np.int64)
@@ -197,7 +197,7 @@ class Dataset:
         return CorruptBlock(f"{where}: block {block} is corrupt: {reason}; pack the source of the dataset again")
 
     def _groups(self, partitions: range) -> Iterator[tuple[int, list[Wanted]]]:
-        """The blocks of partitions, so many together as one request may have, with the number of their segment."""
+        """The blocks of partitions in groups of what one request may have, each with the number of its segment."""
         number, group, held = 0, list[Wanted](), 0
         for partition in partitions:
             for wanted in self.rows_of(partition):
@@ -211,7 +211,7 @@ class Dataset:
             yield number, group
 
     def _fetched(self, number: int, group: list[Wanted]) -> dict[int, bytes]:
-        """The bodies of those blocks of a segment that were never fetched, in few requests; none that is wrong."""
+        """Fetch those blocks of a segment that are not here in few requests; the right bodies among them, by block."""
         segment, found = self.segments[number], dict[int, bytes]()
         for start, end, wanted in coalesce([one for one in group if segment.absent(one.row)]):
             assert self.origin is not None

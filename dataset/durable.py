@@ -9,7 +9,7 @@ from typing import Final
 from ringkv.process.priority import Stretches
 
 PART: Final = ".ringkv-part"
-"""How the names of files end that are being written; one that stays was a killed process's."""
+"""The end of the names of files that are being written. One that stays was left by a killed process."""
 
 PIECE: Final = 1 << 20
 """Bytes that are copied by one call, which takes half a millisecond."""
@@ -69,6 +69,6 @@ def _written(path: Path, data: bytes | Path) -> Path:
 
 
 def _umask() -> int:
-    """Which permissions new files do not get: `mkstemp` gives all but the owner's away, and others serve the file."""
+    """The process's umask: `mkstemp` gives permissions to the owner alone, but other users may serve the file."""
     with Path("/proc/self/status").open(encoding="ascii") as status:
         return next(int(line.split()[1], 8) for line in status if line.startswith("Umask:"))

@@ -40,9 +40,9 @@ def entries(folder: Path) -> Iterator[Entry]:
 
 
 def prune(folder: Path, *, everything: bool) -> Iterator[Entry]:
-    """Remove what no process has open and no source leads to any more, or `everything` that no process has open.
+    """Remove datasets that no process has open: those that are not current any more, or `everything`.
 
-    Yields what is gone. Raises OSError if the folder cannot be read.
+    Yields what was removed. Raises OSError if the folder cannot be read.
     """
     remove_stale(folder)
     for entry in entries(folder):
@@ -73,7 +73,7 @@ def _is_current(path: Path, sources: list[str]) -> bool:
 
 
 def _remove_names(folder: Path) -> None:
-    """Remove what stood beside datasets that are gone."""
+    """Remove the lists of sources and the locks of datasets that are gone."""
     kept = {_named(path, "").name for path in _datasets(folder)}
     for lock in folder.glob("*.lock"):
         if lock.stem not in kept:

@@ -1,6 +1,6 @@
-"""What a process fetches from stores, of all its datasets together: how fast it may, how it goes, what it has brought.
+"""What a process fetches from stores, of all its datasets together: the limit of its rate, its counters, its failures.
 
-One setting holds for all that is fetched ahead, and can be changed while it is; what somebody waits for is not held up.
+One rate holds for all that is fetched ahead, and can be changed at any time; what somebody waits for is not held up.
 """
 
 import asyncio
@@ -16,23 +16,23 @@ from ringkv.cluster.errors import StoreError
 log = logging.getLogger("ringkv.dataset")
 
 AT_ONCE: Final = 8
-"""Groups of requests for what is fetched ahead that are under way at once: enough for a store that takes its time for
-each of them, and of 8 MiB each they are all that is held in memory."""
+"""Groups of requests for what is fetched ahead that are under way at once: enough for a store that answers slowly, and
+with 8 MiB each they are all that is held in memory."""
 
 CATCH_UP: Final = 0.1
-"""Seconds behind its rate that may be made up for: a request that took long is not followed by a rush."""
+"""Seconds of delay that may be made up for, at most: so a request that took long is not followed by a rush."""
 
 TELL_SECONDS: Final = 10.0
-"""Between two lines about a store that fails, answers, and fails again."""
+"""Seconds between two lines in the log about a store that fails, answers, and fails again."""
 
 REFUSAL_SECONDS: Final = 10.0
-"""So long after something could not be fetched that was asked for, this is told to probes."""
+"""Seconds for which probes are told that something which was asked for could not be fetched."""
 
 
 class Fetches:
-    """`requests` were answered with `bytes` and took `seconds` altogether, `errors` were not; `in_flight` are open.
+    """`requests` were answered, with `bytes` in `seconds` altogether; `errors` were not, `in_flight` are under way.
 
-    `throttled` are the seconds that the rate has held requests up, `healed` the blocks that were damaged in a mirror.
+    `throttled` are the seconds for which the rate has held requests up, `healed` the damaged blocks of mirrors.
     """
 
     def __init__(self, rate: int = 0) -> None:
@@ -68,7 +68,7 @@ class Fetches:
         self._changed.set()
 
     async def pace(self, size: int) -> None:
-        """Wait until another request, of so many bytes, keeps to the rate; each waits for its turn."""
+        """Wait until a request of so many bytes may be sent without exceeding the rate, in the order of asking."""
         async with self._turn:
             began = time.monotonic()
             while self._rate and (pause := self._free - time.monotonic()) > 0:
@@ -83,7 +83,7 @@ class Fetches:
 
     @contextmanager
     def counting(self, size: int, requests: int = 1) -> Iterator[None]:
-        """Count what happens here as so many requests, for so many bytes together. In any thread."""
+        """Count the body of this context as so many requests, for so many bytes together. In any thread."""
         began = time.monotonic()
         with self._lock:
             self.in_flight += requests
@@ -115,14 +115,14 @@ class Fetches:
             return self.healed
 
     def refuse(self, reason: str) -> None:
-        """Note why something could not be had that somebody waited for."""
+        """Note why something that somebody waited for could not be fetched."""
         with self._lock:
             self._refused = time.monotonic()
             self._fail(reason)
 
     @property
     def unavailable(self) -> str:
-        """Why what is asked for cannot be had at present; "" if it can, as far as anybody has asked lately."""
+        """Why something that was asked for in the last REFUSAL_SECONDS could not be fetched; "" if nothing was."""
         lately = time.monotonic() - self._refused < REFUSAL_SECONDS
         return self._failing if lately else ""
 

@@ -1,4 +1,4 @@
-"""A file of a dataset's folder, opened by the folder that is open: whatever has the name of either meanwhile."""
+"""Opening a file by its open folder, so that it is of that folder even if the path leads elsewhere meanwhile."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""The format of a packed dataset, version 2: a folder of Arrow IPC files, and what writer and reader must share.
+"""The format of a packed dataset, version 2: a folder of Arrow IPC files. Here is what writer and reader share.
 
     manifest.json       what the dataset is: its id, its numbers of keys, partitions, blocks, its segments, its sources
     partitions.arrow    row p: keys, bytes and digest of partition p
@@ -35,7 +35,7 @@ PARTITIONS: Final = "partitions.arrow"
 BLOCKS: Final = "blocks.arrow"
 
 HASHES: Final = "crc16-xmodem,xxh3_64"
-"""Of which a position is made."""
+"""The hashes of which a key's position is made, as the manifest names them."""
 
 SEGMENT_SCHEMA: Final = pa.schema(
     [pa.field("key", pa.uuid(), nullable=False), pa.field("value", pa.binary(), nullable=False)]
@@ -69,7 +69,7 @@ def segment_name(number: int) -> str:
 
 
 def offsets_at(count: int) -> int:
-    """Where in the body of a block of `count` keys, at least one, the `count + 1` int32 begin: where values end."""
+    """Where in the body of a block of `count` keys, at least one, its `count + 1` offsets of 32 bits begin."""
     return KEY_BYTES * count
 
 
@@ -90,6 +90,6 @@ def dataset_id(blocks: int, digests: Iterable[bytes]) -> str:
 
 
 def footer(first: int, last: int) -> dict[bytes, bytes]:
-    """What the footer of the segment of partitions `first` up to `last`, without it, says."""
+    """The metadata in the footer of the segment of partitions `first` up to `last`, without it."""
     said: dict[str, Any] = {MARK.decode(): VERSION, "hashes": HASHES, "partitions": f"{first}-{last}"}
     return {name.encode(): str(value).encode() for name, value in said.items()}

@@ -1,7 +1,7 @@
 """The gate: how many of the keys that are served are gone in the dataset that is to take their place.
 
-A truncated source is a valid file: only beside what is served it shows that half of it is missing. Keys lie by their
-hashes, so whatever is missing is missing everywhere alike, and a sample of all places tells it.
+A truncated source is a valid file: only a comparison with what is served shows that half of it is missing. Keys lie by
+their hashes, so whatever is missing is missing everywhere alike, and a sample from all over the ring shows it.
 """
 
 from typing import Final, NamedTuple
@@ -15,20 +15,20 @@ EXACT_BYTES: Final = 64 << 20
 """Datasets of up to so many bytes are compared as a whole: that takes a fraction of a second."""
 
 RUNS: Final = 64
-"""Of larger ones at least so many runs of blocks, which begin equally far from each other."""
+"""Of larger datasets so many runs of blocks are compared, at least, which begin equally far from each other."""
 
 MAX_RUNS: Final = 1024
 
 RUN_KEYS: Final = 4096
-"""Keys of a run, about: a quarter of a million in all tell a share of 10 % to within 0.2 %."""
+"""Keys of a run, about: with a quarter of a million in all a share of 10 % is known to within 0.2 %."""
 
 RUN_BYTES: Final = 1 << 20
 SAMPLE_BYTES: Final = 256 << 20
-"""Large values make runs shorter and more: what is read of a dataset is about so much."""
+"""Bytes of a run, and of all of them, about: where values are large, runs are shorter, and there are more of them."""
 
 
 class Gone(NamedTuple):
-    """How many keys of the old dataset were looked for, how many are gone, and whether that was all of them."""
+    """How many keys of the old dataset were looked for, how many are gone, and whether all keys were compared."""
 
     looked_for: int
     gone: int
@@ -53,7 +53,7 @@ def gone(old: Content, new: Content) -> Gone:
 
 
 def _runs(manifest: Manifest, arcs: int) -> list[range]:
-    """The arcs to look at, run by run; to look at all of them, in runs that memory holds."""
+    """The arcs to look at, in runs that memory holds: all arcs of a small dataset."""
     keys, size = max(manifest.keys / arcs, 1e-9), max(manifest.bytes / arcs, 1e-9)
     width = max(1, int(min(RUN_KEYS / keys, RUN_BYTES / size, arcs)))
     wanted = min(max(int(SAMPLE_BYTES / (width * size)), RUNS), MAX_RUNS)

@@ -1,7 +1,7 @@
 """Data files to try things with, the same for the same seed: `python -m ringkv.dataset.generate --pairs 1000000`.
 
-Among the values are those that careless programs lose: none at all, runs of spaces, a carriage return at the
-end, UTF-8, and bytes that are no text.
+Among the values are those that careless programs lose: empty ones, runs of spaces, a carriage return at the end,
+UTF-8, and bytes that are no text.
 """
 
 import sys
@@ -19,7 +19,7 @@ BLOCK: Final = 100_000
 """Pairs made at once."""
 
 BLOCK_BYTES: Final = 16 << 20
-"""Fewer pairs are made at once where values are large."""
+"""Bytes made at once: where values are large, fewer pairs than BLOCK."""
 
 FIRST_LINES: Final = (
     b"3479d894-3271-4935-88cf-a06f3cbb80a5 this is a value\n",
@@ -68,7 +68,7 @@ def _lengths(rng: np.random.Generator, count: int) -> NDArray[np.int64]:
 
 
 def _values(rng: np.random.Generator, lengths: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """All values, one after the other: one in ten is of a kind that is easily lost."""
+    """All values, one after the other. One in ten is of a kind that careless programs lose."""
     ends = np.cumsum(lengths)
     values = _PRINTABLE[_random(rng, int(ends[-1]))]
     kinds = rng.integers(0, 40, len(lengths))

@@ -13,7 +13,7 @@ _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int6
 
 
 def has_hole(descriptor: int, offset: int, size: int) -> bool:
-    """Whether a part of these bytes was never written. A file system that has no holes says that it was."""
+    """Whether a part of these bytes was never written; False on a file system that has no holes."""
     try:
         return os.lseek(descriptor, offset, os.SEEK_HOLE) < offset + size
     except OSError:

@@ -1,4 +1,4 @@
-"""A folder of this machine as `Objects`: what a store promises by its protocol, a lock and a rename promise here."""
+"""A folder of this machine as `Objects`: what a store guarantees by its protocol, here a lock and a rename do."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +15,7 @@ from ringkv.dataset.durable import create_file, replace_file
 from ringkv.dataset.objects import Listed, Objects
 
 LOCK_PATIENCE: Final = 10.0
-"""Seconds to wait for another process that swaps: it holds the lock for two writes to the disk."""
+"""Seconds to wait for another process that swaps an object: it holds the lock for two writes to the disk."""
 
 
 class LocalObjects(Objects):

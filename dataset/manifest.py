@@ -1,6 +1,6 @@
-"""manifest.json: what a dataset is, in words that people and programs read. It is written last: with it the dataset is.
+"""manifest.json: what a dataset is, for people and programs. It is written last: a folder that has it is a dataset.
 
-A shard knows from it what it will own before it has read a byte of data.
+From it a shard knows what it will own before it has read a byte of data.
 """
 
 import json
@@ -17,14 +17,14 @@ from ringkv.cluster.told import is_id
 from ringkv.dataset.format import HASHES, MANIFEST, VERSION
 
 MAX_BYTES: Final = 16 << 20
-"""A manifest has 100 bytes a segment; what is larger is something else, and is not read."""
+"""Bytes that a manifest may have; it has 100 a segment. A larger file is something else, and is not read."""
 
 is_file_name: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,250}").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentEntry:
-    """A segment: its file in the dataset's folder, the bytes of that, and its partitions, `last` excluded."""
+    """A segment: the name and size in bytes of its file, and its partitions from `first` up to `last`, without it."""
 
     name: str
     size: int
@@ -34,7 +34,7 @@ class SegmentEntry:
 
 @dataclass(frozen=True, slots=True)
 class SourceEntry:
-    """Where pairs came from: a name for people, and of how many bytes with which xxh3_128, 32 hex digits."""
+    """A source of pairs: its name for people, its size in bytes, and its xxh3_128 as 32 hex digits."""
 
     name: str
     size: int
@@ -79,7 +79,7 @@ def read_manifest(path: Path, folder: int) -> Manifest:
 
 
 def parse_manifest(path: Path, text: bytes) -> Manifest:
-    """The opposite of `Manifest.text`; `path` is for the messages. Raises PackedFileError."""
+    """The opposite of `Manifest.text`; `path` names the dataset in messages. Raises PackedFileError."""
     try:
         said = json.loads(text)
         version = said.pop("ringkv")

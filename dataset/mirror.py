@@ -1,11 +1,11 @@
-"""Mirrors of datasets that lie in a store: files of the same sizes here, into which is fetched what is read of them.
+"""Mirrors of datasets that lie in a store: local files of the same sizes, filled with what is fetched.
 
     <cache>/<name>/manifest.json, partitions.arrow, blocks.arrow    fetched whole
                    segment-00000.arrow, …                           as large as the store's, and holes at first
                    tables.json                                      what the first three were when they came
 
-Nobody keeps a list of what was fetched: what its checksum does not know as right is fetched, also after a restart, a
-loss of power, or with a disk that has changed it. A cache belongs to one process, which alone knows what may go.
+No list of what was fetched is kept: a block whose checksum is not right is fetched, be it after a restart, after a loss
+of power, or because the disk has changed it. A cache belongs to one process, which alone knows what may be removed.
 """
 
 import fcntl
@@ -36,7 +36,7 @@ LOCK: Final = ".lock"
 
 
 class Mirror:
-    """A cache of mirrors. `fetches` are those of all of its datasets."""
+    """A cache of mirrors; `fetches` counts and limits what is fetched for all of them."""
 
     def __init__(self, cache: Path, size_limit: int | None = None, fetches: Fetches | None = None) -> None:
         """Take the folder, which is made if it is not there. Raises CacheError, also if another process has it."""

@@ -6,8 +6,8 @@
     az://account/container/prefix    Azure Blob Storage
     http://host/path, https://…      any web server, to read from
 
-This is the only module that knows `obstore`, the library behind all of them but folders. How to log in to a store it
-finds out by itself: from the environment, or from the machine's role.
+This is the only module that knows `obstore`, the library behind all of them but folders. The library finds credentials
+by itself: in the environment, or by the machine's role.
 """
 
 import asyncio
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 CLIENT: Final["ClientConfig"] = {"allow_http": True, "connect_timeout": "5s", "timeout": "60s"}
-"""Whoever names a store at `http://` means it. The timeout is for one request of at most PART bytes or a few blocks."""
+"""An address of `http://` is a wish for no TLS. The timeout is for a request of at most PART bytes or a few blocks."""
 
 RETRIES: Final["RetryConfig"] = {
     "max_retries": 6,
     "retry_timeout": timedelta(seconds=30),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 2},
 }
-"""What a store that restarts needs: a store that cannot be reached is told after some 6 s, not after minutes."""
+"""Enough for a store that restarts; one that cannot be reached is reported after some 6 s, and not after minutes."""
 
 PART: Final = 8 << 20
 """Bytes of an upload that are sent, and repeated, at once: 4 GiB, the largest segment, are 512 of the 10,000 parts that
@@ -63,7 +63,7 @@ Range = tuple[int, int]
 
 
 class Listed(NamedTuple):
-    """An object: its name below the folder, its bytes, and when it was written."""
+    """An object: its name below the folder, its size in bytes, and when it was written."""
 
     name: str
     size: int
@@ -71,14 +71,14 @@ class Listed(NamedTuple):
 
 
 def is_url(location: str | Path) -> bool:
-    """Whether a store is meant, and not a path."""
+    """Whether the location is the address of a store, and not a path."""
     return isinstance(location, str) and _URL.match(location) is not None
 
 
 class Objects(ABC):
     """A folder of objects. All methods may be called from several threads at once, and raise StoreError.
 
-    `path` is the folder where it is one of this machine.
+    `path` is the folder itself if it is on this machine, else None.
     """
 
     location: str
@@ -121,7 +121,7 @@ class Objects(ABC):
         """The bytes from `start` up to `end`, without it: all of them, or StoreError. Raises NoSuchObject."""
 
     async def fetch_ranges(self, name: str, ranges: Sequence[Range]) -> list[memoryview]:
-        """As `read_range` for each, several at once, and without a thread that waits where the store can do that."""
+        """As `read_range` for each range, several at once; where the store allows it, no thread waits for them."""
         return [memoryview(await asyncio.to_thread(self.read_range, name, *each)) for each in ranges]
 
     @abstractmethod
@@ -145,11 +145,11 @@ class Objects(ABC):
 
     @abstractmethod
     def look(self, name: str) -> Listed:
-        """What a list would tell of this object. Raises NoSuchObject."""
+        """Size and time of this object, as `list` has them. Raises NoSuchObject."""
 
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[Listed]:
-        """All objects in the folder, or in the folder `prefix` below it."""
+        """All objects in the folder, or in the folder `prefix` below it, at any depth."""
 
     @abstractmethod
     def folders(self) -> Sequence[str]:
@@ -182,7 +182,7 @@ class StoreObjects(Objects):
     async def fetch_ranges(self, name: str, ranges: Sequence[Range]) -> list[memoryview]:
         starts, ends = [start for start, _ in ranges], [end for _, end in ranges]
         with self._telling(name):
-            # What is worth to be read between two ranges, the caller has judged.
+            # Without coalescing by the library: which gaps are worth reading the caller has decided already.
             parts = await obstore.get_ranges_async(self._store, name, starts=starts, ends=ends, coalesce=0)
         found = [memoryview(part) for part in parts]
         for (start, end), part in zip(ranges, found, strict=True):
@@ -192,7 +192,7 @@ class StoreObjects(Objects):
     def read_with_tag(self, name: str) -> tuple[bytes, str]:
         with self._telling(name):
             found = obstore.get(self._store, name)
-            # Which of the two a store compares is the store's choice.
+            # A store compares either of the two.
             tag = {name: found.meta.get(name) for name in ("e_tag", "version") if found.meta.get(name)}
             return bytes(found.bytes()), json.dumps(tag)
 
@@ -246,7 +246,7 @@ class StoreObjects(Objects):
         try:
             obstore.put(self._store, name, data, mode=mode, use_multipart=False)
         except (AlreadyExistsError, PreconditionError) as error:
-            # A request whose answer was lost is sent again, and meets what it has done itself.
+            # A request whose answer was lost is sent again, and then finds the object that it has written itself.
             if bytes(obstore.get(self._store, name).bytes()) != data:
                 raise Conflict(f"{self.place(name)}: was written by somebody else meanwhile; try again") from error
 

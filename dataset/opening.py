@@ -12,7 +12,7 @@ from ringkv.dataset.mirror import Mirror, open_mirrored
 
 
 def open_dataset(location: str, mirror: Mirror | None) -> Dataset:
-    """The dataset at this path or address, or what is served of the catalog there."""
+    """The dataset at this path or address; that which is served, if there is a catalog. Raises as `Dataset.open`."""
     if not is_catalog(location):
         return Dataset.open(Path(location))
     catalog = Catalog.at(location)
@@ -21,7 +21,7 @@ def open_dataset(location: str, mirror: Mirror | None) -> Dataset:
     objects = catalog.objects
     if objects.path is not None:
         return Dataset.open(objects.path)
-    # Another dataset may come to have this address: its name is its content.
+    # The mirror is named by the content: another dataset may come to lie at this address.
     manifest = parse_manifest(Path(objects.location), objects.read(MANIFEST))
     name = f"{manifest.dataset_id}.{xxh3_64_hexdigest(objects.location.encode())[:8]}"
     return open_mirrored(objects, "", name, mirror)

@@ -1,6 +1,6 @@
-"""Where the files of a dataset lie of which this machine has a mirror, and what has to stay in that.
+"""The place in a store of a dataset that is mirrored on this machine, and which partitions have to stay in the mirror.
 
-A partition that is claimed is read where it is mapped. Others may be made holes while the dataset is open.
+A partition that is claimed may be read where it is mapped. Others may be made holes while the dataset is open.
 """
 
 import logging
@@ -15,11 +15,11 @@ from ringkv.dataset.objects import Objects, Range
 log = logging.getLogger("ringkv.dataset")
 
 TELL_SECONDS: Final = 1.0
-"""Between two lines about damage: a disk that dies has thousands of blocks."""
+"""Seconds between two lines in the log about damage: a disk that dies has thousands of damaged blocks."""
 
 
 class Room(Protocol):
-    """What a mirror may take of the disk."""
+    """How much of the disk a mirror may take."""
 
     def take(self, size: int) -> bool:
         """Whether there is room for so many bytes more, if need be in place of others. In any thread."""
@@ -56,21 +56,21 @@ class Origin:
             return self._objects.read_range(self._prefix + name, start, end)
 
     async def fetch(self, name: str, ranges: Sequence[Range]) -> list[memoryview]:
-        """Ranges of bytes of a file, a request for each; they end when it is cancelled. Raises StoreError."""
+        """Ranges of bytes of a file, with a request for each; a cancellation ends them. Raises StoreError."""
         with self.fetches.counting(sum(end - start for start, end in ranges), len(ranges)):
             return await self._objects.fetch_ranges(self._prefix + name, ranges)
 
     def claim(self, partitions: Iterable[int]) -> None:
-        """Let these partitions not become holes from now on."""
+        """Make no hole of these partitions from now on."""
         with self.lock:
             self.claimed.update(partitions)
 
     def unclaim(self, partitions: Iterable[int]) -> None:
-        """Let these partitions become holes when room is needed. Does not wait for those that become some now."""
+        """Let these partitions become holes when room is needed. Does not wait while others are made holes."""
         self.claimed.difference_update(partitions)
 
     def kept(self, reason: str) -> None:
-        """Note that something could be written to the mirror, or the `reason` why it could not."""
+        """Note that something was written to the mirror ("" as the `reason`), or why it could not be."""
         if reason and not self._full:
             log.warning(
                 "%s: the cache cannot keep it: %s: it is fetched whenever it is asked for", self.location, reason

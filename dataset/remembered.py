@@ -1,4 +1,4 @@
-"""What a catalog in a store said last, kept on this machine: by it a shard starts while the store cannot be reached."""
+"""What a catalog in a store said last, kept on this machine, so that a shard can start without reaching the store."""
 
 import os
 from contextlib import suppress
@@ -16,14 +16,14 @@ class Remembered:
         self._path = cache / f"{xxh3_64_hexdigest(location.encode())}.{CURRENT}"
 
     def read(self) -> Current | None:
-        """What was written last; None if that was nothing, or cannot be read."""
+        """What was written last; None if nothing was, or if it cannot be read."""
         try:
             return parse_current(str(self._path), self._path.read_bytes())
         except (OSError, CatalogError):
             return None
 
     def write(self, current: Current) -> None:
-        """Keep it, if that is possible: what cannot be kept is asked of the store."""
+        """Keep it, if the disk allows that; else the next start has to ask the store."""
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             written = self._path.with_name(f"{self._path.name}.{os.getpid()}")

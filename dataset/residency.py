@@ -1,7 +1,7 @@
 """Which pages of a mapped segment are kept in memory: those of the partitions that are wanted, and no others.
 
-A page fault also maps what the page cache holds around it, up to 64 KiB, but only in its own mapping. So the runs of
-wanted pages get another advice than the rest, which makes mappings of them.
+A page fault also maps what the page cache holds around it, up to 64 KiB, but only within the same mapping. So the runs
+of wanted pages get other advice than the rest, by which the kernel makes mappings of their own of them.
 """
 
 import mmap
@@ -15,7 +15,7 @@ MAX_RUNS: Final = 16_384
 """A run of pages costs two mappings of the 65,530 that Linux gives a process; real rings make some 1,000."""
 
 MADV_POPULATE_READ: Final = 22
-"""Map pages that are in the page cache, of Linux 5.14; unlike a look at them it cannot kill where a file was cut off.
+"""Advice of Linux 5.14 that maps pages; unlike touching them it cannot kill the process where a file was cut off.
 Python names it from 3.13 on."""
 
 Span = tuple[int, int]
@@ -43,11 +43,11 @@ class Residency:
         self._settle()
 
     def populate(self, start: int, end: int) -> None:
-        """Map the pages of these bytes that are kept, so that not even the first look at them has to.
+        """Map those pages of these bytes that are to be resident, so that no read of them is a page fault.
 
-        May run in another thread: what was released while it read is not mapped again.
+        May run in another thread: pages that are released meanwhile are not mapped again.
         """
-        # An older kernel: the first look does it. Closed: a shard may have ended meanwhile.
+        # OSError: an older kernel, where the first read maps. ValueError: the mapping was closed by an ending shard.
         with self._lock, suppress(OSError, ValueError):
             for first, stop in self._runs[max(0, bisect_right(self._runs, (start, end)) - 1) :]:
                 if first >= end:

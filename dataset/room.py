@@ -1,7 +1,7 @@
-"""What the mirrors in a cache may take of the disk, and what is let go when they need more.
+"""How much of the disk the mirrors in a cache may take, and what is removed when they need more.
 
-First datasets that are not open, those that were opened longest ago before the others; then partitions of open ones
-that nobody claims, which become holes. What is claimed stays, whatever the limit.
+Datasets that are not open are removed first, those that were opened longest ago before the others; then partitions of
+open datasets that nobody claims, which become holes. What is claimed stays, whatever the limit.
 """
 
 import logging
@@ -23,21 +23,21 @@ Extents = tuple[NDArray[np.int64], NDArray[np.int64]]
 log = logging.getLogger("ringkv.dataset")
 
 AT_ONCE: Final = 64
-"""Partitions that become one hole: about a millisecond, for which whoever leases others has to wait."""
+"""Partitions that become one hole: it takes about a millisecond, for which a lease of others has to wait."""
 
 SLACK: Final = 32
-"""A part of the limit that is let go at least: each time takes a look at all partitions."""
+"""At least the limit divided by this is freed at a time, as each time takes a look at all partitions."""
 
 
 class Room:
-    """`limit` is in bytes; None for what the disk has. Methods may be called from any thread."""
+    """`limit` is in bytes; None for as much as the disk has. Methods may be called from any thread."""
 
     def __init__(self, cache: Path, limit: int | None) -> None:
         self.limit = limit
         self._opened: list[Dataset] = []  # the oldest first
         self._cache = cache
         self._lock = threading.Lock()
-        self._taken = 0  # at least as much as there is
+        self._taken = 0  # bytes of the disk; never less than the mirrors really take
         self._measured = False
         self._told = False
 
@@ -52,7 +52,7 @@ class Room:
         """Whether there is room for so many bytes more, if need be in place of others."""
         if not self.limit:
             return self.limit is None
-        size += 2 * mmap.PAGESIZE  # it begins and ends within pages
+        size += 2 * mmap.PAGESIZE  # the first and the last page are taken as wholes
         with self._lock:
             if not self._measured or self._taken + size > self.limit:
                 self._taken, self._measured = self.taken(), True
@@ -87,11 +87,11 @@ class Room:
         return found
 
     def _remove(self, dataset: Dataset) -> None:
-        with self._lock:  # so that no hole is made in what its descriptors may be by then
+        with self._lock:  # closed descriptors may be reused: no hole must be made in whatever they are then
             self._opened.remove(dataset)
 
     def _let_go(self, size: int) -> int:
-        """Let go of at least so many bytes, as far as possible; how many they were."""
+        """Free at least so many bytes, as far as possible; returns how many were freed."""
         freed = 0
         for folder in self._unopened():
             if freed >= size:
@@ -101,7 +101,7 @@ class Room:
             freed += before - self.taken()
             log.info("%s: was let go, as its room is needed", folder)
         for dataset in list(self._opened):
-            # Of one that is open twice, what one of them does not claim the other one may.
+            # Where the same dataset is open twice, a partition that one does not claim may be claimed by the other.
             if freed < size and [other.path for other in self._opened].count(dataset.path) == 1:
                 freed += _make_holes(dataset, size - freed)
         return freed
@@ -113,7 +113,7 @@ class Room:
 
 
 def _make_holes(dataset: Dataset, size: int) -> int:
-    """Let go of partitions that nobody claims, until they were so many bytes; how many they were."""
+    """Make holes of partitions that nobody claims, until so many bytes are freed; returns how many were."""
     freed = 0
     for number, segment in enumerate(dataset.segments):
         extents = dataset.extents_of(number)
@@ -131,7 +131,7 @@ def _make_holes(dataset: Dataset, size: int) -> int:
 
 
 def _punch(dataset: Dataset, segment: Segment, partitions: range, extents: Extents) -> None:
-    """Make a hole of each run of partitions that nobody claims, and let nobody claim one meanwhile."""
+    """Make a hole of each run of partitions that nobody claims; meanwhile claims have to wait."""
     origin, (starts, ends) = dataset.origin, extents
     assert origin is not None
     with origin.lock:

@@ -29,11 +29,11 @@ _UNSUPPORTED: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 FETCHES: Final = 2
-"""Times that a block is fetched if its bytes are wrong: what went wrong on the way does not do so twice."""
+"""How often a block is fetched if its bytes are wrong: a fault on the way hardly happens twice."""
 
 
 class Stamp(NamedTuple):
-    """While it stays the same so do the bytes; a rename or `chmod` changes it too, and `touch`."""
+    """Size and times of a file. While they are the same, so are its bytes; but a rename or `chmod` changes them too."""
 
     size: int
     modified: int  # nanoseconds, as `utime` may set them back
@@ -43,8 +43,8 @@ class Stamp(NamedTuple):
 class Segment:
     """`map` is the whole file, `int32` a view of it as numbers; what of it is resident `residency` tells the kernel.
 
-    `stamp` is the latest one with which its bytes were known to be right; `nowait` is whether the file system can say
-    that a read would have to wait.
+    `stamp` is the file's latest one at which all that was checked was right; `nowait` is whether the file system can
+    tell that a read would have to wait.
     """
 
     def __init__(self, folder: Path, descriptor: int, entry: SegmentEntry, origin: Origin | None = None) -> None:
@@ -75,7 +75,7 @@ class Segment:
             self.map.close()
 
     def read_now(self, offset: int, size: int) -> bytes | None:
-        """The bytes if all of them are in memory; None if they would have to be waited for, or this cannot be told."""
+        """The bytes if all of them are in memory; None if a read would have to wait, or the file system cannot tell."""
         if not self.nowait:
             return None
         buffer = bytearray(size)
@@ -113,11 +113,11 @@ class Segment:
         return None
 
     def absent(self, row: Row) -> bool:
-        """Whether a part of a block was never fetched. False proves nothing."""
+        """True proves that a part of a block was never fetched; False proves nothing."""
         return self.origin is not None and has_hole(self.descriptor, row.offset, row.size)
 
     def fetch(self, row: Row) -> bytes:
-        """The body of a block from the origin; a wrong one if it was wrong twice. Raises StoreError."""
+        """The body of a block from the origin, unchecked if it was wrong FETCHES times. Raises StoreError."""
         assert self.origin is not None
         for _ in range(FETCHES):
             body = self.origin.read_range(self.entry.name, row.offset, row.offset + row.size)
@@ -126,14 +126,14 @@ class Segment:
         return body
 
     def take(self, row: Row, body: bytes) -> bool:
-        """Whether the body that came is the one that the row describes. Then it is kept."""
+        """Whether this body is the one that the row describes; then it is written to the mirror."""
         if damage(body, row):
             return False
         self.keep(row.offset, body)
         return True
 
     def keep(self, offset: int, data: bytes | memoryview) -> bool:
-        """Write bytes of the origin to their place in the mirror, if there is room for them."""
+        """Write bytes of the origin to their place in the mirror, if there is room; whether they are there now."""
         origin = self.origin
         assert origin is not None
         if not origin.room.take(len(data)):

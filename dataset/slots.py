@@ -1,8 +1,7 @@
 """The slots of many keys at once, from their 16 bytes: what `ringkv.cluster.position.slot` says of each key's text.
 
-A CRC is affine over GF(2): what one digit of the key changes in that of the text does not depend on the others. So a
-table for each two of the 16 bytes is enough, a megabyte in all, and they are made of the very function that everybody
-else calls.
+A CRC is affine over GF(2): what one digit of the key changes in the CRC does not depend on the other digits. So a table
+for each two of the 16 bytes is enough, a megabyte in all. They are made with the very function that all others call.
 """
 
 from binascii import crc_hqx
@@ -26,9 +25,9 @@ def slots(keys: NDArray[np.void]) -> NDArray[np.uint16]:
 
 @cache
 def _tables() -> NDArray[np.uint16]:
-    """Row i tells by which bits of the CRC the text of a key differs whose bytes 2i and 2i + 1 are these.
+    """Row i, column n: the bits of the CRC that change where bytes 2i and 2i + 1 of a key are n instead of 0.
 
-    They are given as a number, the first one as its lower byte; all others are 0.
+    The first of the two bytes is the lower byte of n.
     """
     zero = _crc(0)
     digits = np.array([[_crc(digit << at) ^ zero for digit in range(16)] for at in range(124, -4, -4)], np.uint16)

@@ -24,13 +24,13 @@ Tell = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
 WORKSPACE: Final = "publish"
-"""What the workspaces of publishers are named after that build in a catalog's folder."""
+"""The name of the workspace of a publisher that builds a dataset in a catalog's folder."""
 
 
 def find_whole(catalog: Catalog, dataset: str, preferred: str, tell: Tell, progress: Progress) -> str | None:
-    """The folder of the catalog that has this dataset, each block of it as it was packed; `preferred` if it has.
+    """A folder of the catalog that has this dataset, every block as it was packed; None if there is none.
 
-    Raises StoreError.
+    `preferred` is looked at first. Raises StoreError.
     """
     folders = [name for name in catalog.objects.folders() if name.startswith(f"{dataset}.")]
     for folder in sorted(folders, key=lambda name: name != preferred):

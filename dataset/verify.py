@@ -1,4 +1,4 @@
-"""Whether a dataset is what the packer would write: more than is checked when a block is first read.
+"""Whether a dataset is what the packer would write, by more checks than those of a block's first read.
 
 The checksums show whether bytes have changed since they were written; the other checks, whether the bytes that were
 written are the right ones.
@@ -53,7 +53,7 @@ def _partition(dataset: Dataset, partition: int) -> Iterator[str]:
 
 
 def _disorder(body: bytes, row: Row, block: int, shift: int) -> str:
-    """Why a lookup would not find all that the block holds; an empty text if it would."""
+    """Why a lookup would not find all that the block holds; "" if it would."""
     keys = np.frombuffer(body, np.uint8, KEY_BYTES * row.keys).reshape(-1, KEY_BYTES)
     ends = np.frombuffer(body, np.int32, row.keys + 1, offsets_at(row.keys))
     positions = np.fromiter(map(position, _texts(keys)), np.uint64, len(keys))

@@ -1,4 +1,4 @@
-"""The versions of a catalog: which datasets it has, when which was served, and the way back to one of before."""
+"""The versions of a catalog: which datasets it has, when each was served, and the way back to an earlier one."""
 
 from dataclasses import dataclass
 from itertools import chain
@@ -10,9 +10,9 @@ from ringkv.dataset.content import opened_in
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A dataset of a catalog. The last four fields tell of the last time that it was served, None if it never was.
+    """A dataset of a catalog. The last four fields are about the last time that it was served, None if it never was.
 
-    `until` is None while it is. `bytes` are those of all segments.
+    `until` is None while it is being served. `bytes` is the size of all segments together.
     """
 
     dataset: str
@@ -42,9 +42,9 @@ def listed(catalog: Catalog) -> list[Listed]:
 
 
 def rollback(catalog: Catalog, wanted: str | None, by: str) -> tuple[Version, bool]:
-    """Let the dataset of before be served again, or the one whose id begins so; and whether that changes anything.
+    """Let the dataset be served that was served before, or the one whose id begins with `wanted`.
 
-    Routers serve it whatever they find missing in it: whoever goes back wants just that.
+    Returns the version, and whether that has changed anything. Routers serve it whatever keys it lacks.
     Raises CatalogError, VersionConflict, PackedFileError, StoreError.
     """
     current = catalog.current()
@@ -59,7 +59,7 @@ def rollback(catalog: Catalog, wanted: str | None, by: str) -> tuple[Version, bo
 
 
 def named(catalog: Catalog, wanted: str) -> str:
-    """The folder of the one dataset whose id or folder begins so; of several with one id that which was served last.
+    """The folder of the one dataset whose id or folder begins with `wanted`; of several with one id the last served.
 
     Raises CatalogError, StoreError.
     """
