@@ -1,6 +1,6 @@
 """The text format: lines of `<UUID v4> <value>`, parsed a chunk at a time by NumPy instead of line by line.
 
-The value is every byte between the space and the newline, whatever it is; only the last newline may lack.
+The value is every byte between the space and the newline, whatever it is; only the last line may lack its newline.
 """
 
 import codecs
@@ -36,9 +36,9 @@ _AS_OBJECTS: Final = 1 << 14
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The pairs of a chunk in the order of its lines: a row a line.
+    """The pairs of a chunk as columns, with a row for each line, in order.
 
-    `keys` are items of 16 bytes; `starts` and `lengths` say where in the chunk the values are.
+    `keys` are items of 16 bytes; `starts` and `lengths` are, in bytes, where in the chunk the values lie.
     """
 
     positions: NDArray[np.uint64]
@@ -68,7 +68,7 @@ def parse(chunk: bytes) -> Columns | Malformed:
 
 
 def columns(heads: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Columns:
-    """The columns of well-formed heads, and of values that stand where `starts` and `lengths` say."""
+    """The columns of well-formed `heads`, rows of 37 bytes, and of values that lie where `starts` and `lengths` say."""
     # In ASCII this lowers the letters, and leaves the digits and the dashes as they are.
     text = heads[:, :KEY_TEXT] | np.uint8(0x20)
     keys = _keys(text)
@@ -98,7 +98,7 @@ def line_bounds(chunk: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def why_malformed(line: bytes) -> str:
-    """What is wrong with one line, without its newline; an empty text if it is well-formed."""
+    """What is wrong with one line, given without its newline; "" if it is well-formed."""
     if not line:
         return "the line is empty; want `<UUID v4> <value>`"
     encoding = _encoding(line)
@@ -119,7 +119,7 @@ def why_malformed(line: bytes) -> str:
 
 
 def _encoding(line: bytes) -> str:
-    """What the line is encoded in, if that is neither ASCII nor any bytes behind an ASCII key."""
+    """The encoding of the line, if it shows that this is another than ASCII for the key: UTF-16, a byte order mark."""
     for mark, encoding in _ENCODINGS.items():
         if line.startswith(mark):
             return encoding
@@ -146,7 +146,7 @@ def _keys(text: NDArray[np.uint8]) -> NDArray[np.void]:
 def _positions(text: NDArray[np.uint8], keys: NDArray[np.void]) -> NDArray[np.uint64]:
     texts = text.view(f"S{KEY_TEXT}").reshape(-1)
     positions = np.empty(len(texts), np.uint64)
-    # As objects texts take three times their bytes.
+    # A part at a time, as objects take three times the bytes of their texts.
     for start in range(0, len(texts), _AS_OBJECTS):
         some: list[bytes] = texts[start : start + _AS_OBJECTS].tolist()
         positions[start : start + _AS_OBJECTS] = np.fromiter(map(digest, some), np.uint64, len(some))

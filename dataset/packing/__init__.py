@@ -1,1 +1,1 @@
-"""From data files to a packed one: sort chunks, merge ranges, write; each step a function of what it is given."""
+"""From data files to a dataset: sort chunks, merge ranges, write segments; each step a function of what it is given."""

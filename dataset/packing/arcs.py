@@ -1,11 +1,11 @@
-"""Packing where those who sort and those who merge are different machines: between them go runs of arcs of the ring.
+"""Packing where different machines sort and merge: between them travel runs, each of one arc of the ring.
 
     split ──sort──► a run for each arc ══shuffle══► all runs of an arc ──merge──► parts ──► segments
            and a tally ═════════════════════════► how many blocks there will be
 
-How many blocks a dataset has follows from all of its pairs, so nobody merges before all is sorted. Whoever moves the
-runs, and does tasks of lost machines again, is the engine: this knows none. A task that is done twice has the same
-result, but for the random names of its parts.
+How many blocks a dataset has follows from all of its pairs, so nothing is merged before all is sorted. Moving the runs,
+and repeating the tasks of lost machines, is up to an engine: this module knows none. A task that is done twice has the
+same result, but for the random names of its parts.
 """
 
 import secrets
@@ -36,14 +36,14 @@ from ringkv.dataset.text import Malformed
 from ringkv.dataset.upload import check_sent
 
 MAX_ARCS: Final = MIN_BLOCKS
-"""Each dataset has so many partitions at least, so that an arc is a run of whole ones, however few keys there are."""
+"""The most arcs there can be. Each dataset has at least as many partitions, so that an arc is a run of whole ones."""
 
 CHUNK: Final = 32 << 20
-"""Bytes that are sorted at once. Larger chunks would make fewer runs, and take more memory than engines give a task."""
+"""Bytes that are sorted at once. Larger chunks would make fewer runs, but take more memory than engines give a task."""
 
 SPLIT_BITS: Final = 40
-"""A row's number is that of its split, and within it, in so many bits, that of the row: before all are sorted nobody
-knows how many rows stand before a split."""
+"""A row is numbered by its split, and in the lower bits, which are so many, by its place in the split: how many rows
+stand before a split is not known before all are sorted."""
 
 
 class ArcRun(NamedTuple):
@@ -56,7 +56,7 @@ class ArcRun(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """What a split was: its rows, the bytes of their values, the bytes read and their digest, and what was wrong."""
+    """What a split had: its rows, the bytes of their values, the bytes read and their digest, and what was wrong."""
 
     split: int
     rows: int
@@ -78,7 +78,7 @@ class Part(NamedTuple):
 
 
 class Merged(NamedTuple):
-    """What an arc has become: how many rows it was, and its parts, in order."""
+    """A merged arc: how many rows it had, and its parts in order."""
 
     rows: int
     parts: list[Part]
@@ -86,9 +86,9 @@ class Merged(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """How the arcs are merged, all of them alike, and to where parts are written.
+    """How all arcs are merged, and where their parts are written.
 
-    `chunk` is about how many bytes are held in memory at once, `segment_size` about how many a part gets.
+    `chunk` is about how many bytes are held in memory at once, `segment_size` about how many bytes a part gets.
     """
 
     location: str
@@ -101,7 +101,7 @@ class Merge:
 
 
 def arc_count(tasks: int) -> int:
-    """How many arcs give so many tasks, or the most that there may be: a power of two."""
+    """The number of arcs that gives each of so many tasks one, up to MAX_ARCS: a power of two."""
     return min(1 << max(0, tasks - 1).bit_length(), MAX_ARCS)
 
 
@@ -138,7 +138,7 @@ def merge_arc(task: Merge, arc: int, runs: Iterable[ArcRun], scratch: Path) -> M
 
 
 def _chunks(batches: Iterable[Any], size: int) -> Iterator[Pairs | Malformed]:
-    """The rows of so many batches at once that they are about `size` bytes."""
+    """The rows of batches in chunks of about `size` bytes."""
     held: list[Pairs] = []
     taken = rows = 0
     for batch in batches:
@@ -185,7 +185,7 @@ def _runs(pairs: Pairs, rows_before: int, arcs: int) -> Iterator[ArcRun]:
 
 
 def _spooled(runs: Iterable[ArcRun], path: Path, slots: NDArray[np.int64], own: range) -> Iterator[Run]:
-    """All runs in one file. What each slot has is added to `slots`."""
+    """Write all runs into one file. The rows and bytes of each slot are added to `slots`."""
     with path.open("wb") as file:
         for run in runs:
             yield Run(path, run.rows, run.rows_before, file.tell(), own.start, own.stop)
@@ -196,7 +196,7 @@ def _spooled(runs: Iterable[ArcRun], path: Path, slots: NDArray[np.int64], own: 
 def _part(
     task: Merge, runs: tuple[Run, ...], sizes: NDArray[np.int64], partitions: tuple[int, int], path: Path
 ) -> Part | Duplicate:
-    """Write the segment of these partitions, send it, and read it back."""
+    """Write the segment of these partitions, upload it as a part, and read it back."""
     first, last = partitions
     per_partition = SLOTS // partition_count(task.blocks)
     cuts = tuple(ranges(sizes, task.blocks, (first * per_partition, last * per_partition), task.chunk))
@@ -204,7 +204,7 @@ def _part(
     if isinstance(done, Duplicate):
         return done
     objects = Objects.at(task.location)
-    # Of two attempts at one task each writes parts of its own, and the result tells whose are meant.
+    # Two attempts at one task write parts of different names, and the result that counts names its own.
     name = f"{task.folder}/{first:05}-{secrets.token_hex(8)}.arrow"
     objects.create(name, path)
     for at in range(0, done.size, RANGE):

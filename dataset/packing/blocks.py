@@ -1,6 +1,6 @@
 """From sorted pairs to blocks: the columns of each as its batch has them, and the checksum of what Arrow will write.
 
-Slices of large arrays would not do: Arrow writes up to 63 bytes of what follows with them, so that equal blocks would
+Slices of large arrays would not do: Arrow writes them with up to 63 bytes of what follows, so that equal blocks would
 have unequal bytes. So each column is an array of its own, made of slices of buffers.
 """
 
@@ -20,11 +20,11 @@ from ringkv.dataset.format import KEY_BYTES, OFFSET_BYTES, SEGMENT_SCHEMA, value
 from ringkv.dataset.packing.runs import Rows, borders_of
 
 _PADDING: Final = bytes(7)
-"""Of which Arrow writes as much behind the values as leads to a multiple of 8."""
+"""Zeros, of which Arrow writes as many behind the values as lead to a multiple of 8 bytes."""
 
 
 class Block(NamedTuple):
-    """A block to be written: its batch, and of the batch's body the size and the xxh3_64."""
+    """A block to be written: its batch, and the size in bytes and the xxh3_64 of the batch's body."""
 
     batch: pa.RecordBatch
     keys: int
@@ -33,9 +33,9 @@ class Block(NamedTuple):
 
 
 def blocks_of(rows: Rows, first: int, last: int, count: int) -> Iterator[Block]:
-    """The blocks `first` up to `last`, of `count` on the whole ring, of which `rows` are all pairs.
+    """The blocks `first` up to `last`, without it, of `count` on the whole ring; `rows` are all of their pairs, sorted.
 
-    Raises PackingFailed for one that is too large.
+    Raises PackingFailed for a block that is too large.
     """
     borders = borders_of(rows.lengths)
     edges = _edges(rows, first, last, count)
@@ -65,13 +65,13 @@ def blocks_of(rows: Rows, first: int, last: int, count: int) -> Iterator[Block]:
 
 
 def _edges(rows: Rows, first: int, last: int, count: int) -> NDArray[np.int64]:
-    """Before which rows the blocks begin, and after which row the last one ends."""
+    """The rank of each block's first row, and behind these the number of all rows."""
     begins = np.arange(first + 1, last, dtype=np.uint64) << np.uint64(shift_to(count))
     return np.concatenate(([0], np.searchsorted(rows.positions, begins), [len(rows.positions)]))
 
 
 def _offsets(borders: NDArray[np.int64], edges: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """The offsets of all blocks, each block's from 0 on and padded, and where in them each block's begin."""
+    """The offsets of all blocks in one array, each block's counted from 0 and padded, and where each block's begin."""
     counts = np.diff(edges)
     widths = (counts + 2) // 2 * 2  # with the padding up to `values_at`
     sections = np.concatenate(([0], np.cumsum(widths)))

@@ -13,21 +13,21 @@ from ringkv.dataset.text import Columns, Malformed
 
 
 class Chunk(NamedTuple):
-    """One task: pieces that follow each other, and the run to write."""
+    """One task: consecutive pieces of sources, and the path of the run to write."""
 
     pieces: Sequence[Piece]
     run: Path
 
 
 class Sorted(NamedTuple):
-    """A finished run: the rows of each piece, and the rows and bytes of values of each slot, of shape (2, SLOTS)."""
+    """A finished run: how many rows each piece has, and rows and bytes of values by slot, of shape (2, SLOTS)."""
 
     rows: list[int]
     slots: NDArray[np.int64]
 
 
 class Rejected(NamedTuple):
-    """A chunk that cannot be sorted: the rows of the pieces before, and the first row of the next that is no pair."""
+    """A chunk with a row that is no pair: the rows of the pieces before, and what is wrong in the piece after them."""
 
     rows: list[int]
     malformed: Malformed
@@ -40,7 +40,7 @@ def groups(pieces: Iterable[tuple[Source, Piece]], size: int) -> Iterator[list[t
     for source, piece in pieces:
         group.append((source, piece))
         held += piece.size
-        # To wait for what fills up the last half would keep a worker waiting, too.
+        # Half full is enough: reading on would keep a worker waiting.
         if 2 * held > size:
             yield group
             group, held = [], 0
@@ -49,7 +49,7 @@ def groups(pieces: Iterable[tuple[Source, Piece]], size: int) -> Iterator[list[t
 
 
 def sort_chunk(task: Chunk) -> Sorted | Rejected:
-    """Turn a chunk into a sorted run, or say which of its rows is the first that cannot be in one."""
+    """Turn a chunk into a sorted run, or find its first row that is no pair."""
     found: list[Pairs] = []
     for piece in task.pieces:
         pairs = piece.pairs()

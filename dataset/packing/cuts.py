@@ -15,7 +15,7 @@ ROW = 8 + 16 + 4
 """Bytes that a row takes while it is merged, beside its value."""
 
 SEGMENTS = 64
-"""Of a dataset that is not larger than so many of SEGMENT_BYTES: as many processors can share its work."""
+"""How many segments a dataset of up to SEGMENTS times SEGMENT_BYTES gets: as many processors can share its work."""
 
 
 def sizes_of(slots: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -26,18 +26,18 @@ def sizes_of(slots: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def segment_size(total: int) -> int:
-    """About how many bytes a segment gets of a dataset of so many: from nothing else, so equal data are cut alike."""
+    """About how many bytes a segment gets of a dataset of `total`: by these alone, so equal data are cut alike."""
     return min(max(total // SEGMENTS, MIN_SEGMENT_BYTES), SEGMENT_BYTES)
 
 
 def segments(sizes: NDArray[np.int64], size: int) -> list[tuple[int, int]]:
-    """Cut the ring, of which `sizes` are the bytes of each partition, into segments of about equally many bytes.
+    """Cut the ring into segments of about `size` bytes, as first partitions and those behind the last ones.
 
-    None has more than three times `size`, but for those of a single partition.
+    `sizes` are the bytes of each partition. No segment has more than three times `size`, but for a single partition.
     """
     total = max(1, int(sizes.sum()))
     wanted = -(-total // size)
-    # A partition belongs to the segment in which its middle lies; what is empty at the end, to the last one.
+    # A partition belongs to the segment in which its middle lies; empty partitions at the end to the last one.
     owners = np.minimum((np.cumsum(sizes) - sizes / 2) * (wanted / total), wanted - 1).astype(np.int64)
     cuts = (np.flatnonzero(np.diff(owners)) + 1).tolist()
     return list(zip([0, *cuts], [*cuts, len(sizes)], strict=True))
@@ -48,7 +48,7 @@ def ranges(sizes: NDArray[np.int64], blocks: int, slots: tuple[int, int], limit:
 
     `sizes` are the bytes of each slot; between two cuts are up to `limit`, or one block.
     """
-    # A run says where its slots begin: cuts within one take a search, and are made only where one is too large.
+    # A run knows where its slots begin. A cut within a slot takes a search, and is made only where a slot is too large.
     units = min(blocks, SLOTS)
     width = SLOTS // units
     first, last = slots[0] // width, slots[1] // width

@@ -1,4 +1,4 @@
-"""Work handed to other processes in order, and only so much of it at a time that memory stays bounded."""
+"""Tasks handed to other processes in order, so few at a time that memory stays bounded."""
 
 import multiprocessing
 import os
@@ -17,14 +17,14 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 PRELOAD: Final = "ringkv.dataset.packing.local", "pyarrow.compute"
-"""What workers need. Arrow loads the second one when it takes items from an array for the first time."""
+"""Modules that workers need. Arrow would load the second one when it takes items from an array for the first time."""
 
 AHEAD: Final = 2
-"""Tasks for each worker: one that it does, and one that it goes on with while results are taken."""
+"""Tasks under way for each worker: one that it does, and one to go on with while its result is taken."""
 
 
 def worker_pool(workers: int) -> Executor:
-    """A pool of processes that end with this one, also if it is killed; a thread where one is all there is room for."""
+    """A pool of processes that end with this one, even if it is killed; for one worker, a thread of this process."""
     if workers == 1:
         return ThreadPoolExecutor(1)
     return ProcessPoolExecutor(workers, fork_server(*PRELOAD), initializer=_end_with_parent)
@@ -35,8 +35,8 @@ def in_order(
 ) -> Generator[Result, None, None]:
     """The results of `function` for all tasks, in their order. A single task needs no workers: it is done right here.
 
-    `count` is how many workers there are. A task is taken from `tasks` when there is room for it. When the generator
-    is closed, no task runs on.
+    `count` is how many workers `workers` makes. Tasks are taken from `tasks` only as there is room for them. Once the
+    generator is closed, no task is running.
     """
     coming = iter(tasks)
     first = list(islice(coming, 2))

@@ -48,7 +48,7 @@ Result = TypeVar("Result")
 
 
 class Written(NamedTuple):
-    """All segments, the bytes of all values, and the rows of blocks.arrow of all blocks."""
+    """What was written: all segments, the bytes of all values, and the rows of blocks.arrow of all blocks."""
 
     segments: list[SegmentEntry]
     values: int
@@ -75,7 +75,7 @@ class Job:
 
 
 class SortedRuns(NamedTuple):
-    """All sources as sorted runs, how many rows and bytes of values each slot has, and where rows come from."""
+    """All sources as sorted runs, the rows and bytes of values of each slot, and where rows come from for messages."""
 
     runs: list[Run]
     slots: NDArray[np.int64]
@@ -111,8 +111,8 @@ def pack(  # noqa: PLR0913  # what is packed into what, and five choices by name
             if executor is not None:
                 return executor
             pool = worker_pool(budget.workers)
-            # Cancelled, because a task that Ctrl-C cut off within `submit` is pending and never begins: the pool would
-            # wait for it without end.
+            # A task that Ctrl-C cut off within `submit` stays pending and never begins: without cancelling it the pool
+            # would wait for it without end.
             stack.callback(pool.shutdown, cancel_futures=True)
             return pool
 
@@ -156,13 +156,13 @@ def _sort(job: Job) -> SortedRuns:
 
 
 def _answers(job: Job, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Generator[Result, None, None]:
-    """What the workers find out of all tasks, in their order."""
+    """The results of all tasks, which the workers do, in the order of the tasks."""
     with closing(in_order(job.workers, partial(put_down, job.directory, function), tasks, job.worker_count)) as names:
         yield from map(pick_up, names)
 
 
 def _chunks(job: Job, begun: Callable[[tuple[list[Source], int]], None]) -> Iterator[Chunk]:
-    """A task for each run. `begun` hears from which sources it is, and how many bytes have been read so far."""
+    """A task for each run. `begun` is called with its sources, and with how many bytes have been read so far."""
     read = ((source, piece) for source in job.sources for piece in source.pieces(job.chunk, job.directory))
     for number, group in enumerate(groups(read, job.chunk)):
         begun(([source for source, _ in group], job.size()))

@@ -2,8 +2,8 @@
 
 A worker holds up to HELD times its chunk: the text, its parsed columns and the texts of its keys, then the sorted
 columns and values. Merging, with as much as a chunk at once, holds less. One pass merges all runs, of which a worker
-opens one at a time: their number costs reads, but neither memory nor open files. What a worker reads from a run at once
-is a chunk ÷ the number of runs, so chunks grow with the square root of the data, as far as there is memory for that:
+opens one at a time: many runs cost reads, but neither memory nor open files. What a worker reads from a run at once is
+a chunk ÷ the number of runs, so chunks grow with the square root of the data, as far as there is memory for that:
 
     8.8 GB on 2 processors:   chunks of 17 MB,    520 runs, 33 KB of each at once, up to 0.3 GB held
     1 TB on 16 processors:    chunks of 180 MB, 5,500 runs, 33 KB of each at once, up to 23 GB held
@@ -22,19 +22,20 @@ from ringkv.dataset.source.stream import TextStream
 from ringkv.process.memory import available
 
 HELD: Final = 8
-"""Times a chunk that a worker holds at most."""
+"""How many times the bytes of its chunk a worker holds, at most."""
 
 READ: Final = 32 << 10
 """Bytes to read from a run at once: disks take little longer for so much than for a page."""
 
 LEAST_CHUNK: Final = 4 << 20
-"""Rather than smaller chunks there are fewer workers: more runs would take more time than a second worker saves."""
+"""Where memory is too small for larger chunks there are fewer workers: yet smaller chunks would make so many runs that
+they take more time than a second worker saves."""
 
 USUAL_CHUNK: Final = 16 << 20
 """Enough for NumPy's speed, where data are not so large that READ asks for more."""
 
 STREAM_CHUNK: Final = 64 << 20
-"""Of data whose size is not known: that READ asks for at 140 GB."""
+"""For data whose size is not known: what READ asks for at 140 GB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Budget:
 
 
 def budget_of(limit: int | None = None) -> Budget:
-    """What a packing of up to `limit` bytes of memory may do; without a limit a quarter of what is available.
+    """The budget of a packing with `limit` bytes of memory; without a limit a quarter of what is available.
 
     Raises PackingFailed for a limit that is too small for anything.
     """

@@ -14,7 +14,7 @@ DuplicatePolicy = Literal["error", "first", "last"]
 
 
 class Slice(NamedTuple):
-    """The rows of a run from one place up to another."""
+    """The rows of a run from the place `start` up to the place `stop`, without it."""
 
     run: Run
     start: np.void
@@ -26,12 +26,12 @@ class Slice(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """Of the rows' values."""
+        """The bytes of the rows' values."""
         return int(self.stop["value"] - self.start["value"])
 
 
 class Duplicate(NamedTuple):
-    """A key that two rows have, counted through all sources from 0."""
+    """A key that stands in two rows, which are counted through all sources from 0."""
 
     key: str
     first: int
@@ -39,7 +39,7 @@ class Duplicate(NamedTuple):
 
 
 def merge(slices: Sequence[Slice], policy: DuplicatePolicy) -> Rows | Duplicate:
-    """The pairs of all slices, ascending by position, or a duplicate that is refused."""
+    """The pairs of all slices, ascending by position, each key once; or a duplicate that the policy refuses."""
     rows = _gathered(slices)
     order = np.argsort(rows.positions)
     if _repeats(rows.positions[order]).any():
@@ -66,7 +66,7 @@ def _gathered(slices: Sequence[Slice]) -> Rows:
 
 
 def _repeats(items: NDArray[Any]) -> NDArray[np.bool_]:
-    """For each item but the first, whether it equals the one before it."""
+    """For each item but the first whether it equals the one before it: one entry less than there are items."""
     same: NDArray[np.bool_] = items[1:] == items[:-1]
     return same
 

@@ -1,7 +1,7 @@
 """From parts, the segments that many machines have written to a catalog, to a dataset there.
 
-They wait in a folder of their own: before the last one is known nobody knows the dataset's id, which its folder is
-named after. `prune` takes that folder for what a killed publisher has left, which it is if it stays.
+They wait in a folder of their own: the dataset's folder is named after its id, which is known only when all parts are.
+If the folder stays, because the publisher was killed, `prune` removes it as what that has left.
 """
 
 import secrets
@@ -30,7 +30,7 @@ MOVES_AT_ONCE: Final = 16
 
 @contextmanager
 def parts_folder(objects: Objects, files: Sequence[Path]) -> Iterator[str]:
-    """The name of a folder for parts, which is gone at the end. Who may not read one of the sources may not enter it.
+    """The name of a new folder for parts, removed at the end. Only users who may read all sources may enter it.
 
     `files` are the sources on this machine. Raises StoreError.
     """
@@ -45,7 +45,7 @@ def parts_folder(objects: Objects, files: Sequence[Path]) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """All parts of a dataset, in order, where its pairs came from, and which of that are files of this machine."""
+    """All parts of a dataset in order, the sources of its pairs, and those of them that are files of this machine."""
 
     parts: Sequence[Part]
     sources: Sequence[SourceEntry]
@@ -63,7 +63,7 @@ class Parts:
             yield seal(folder, segments, np.concatenate([part.blocks for part in self.parts]), self.sources), folder
 
     def assemble(self, objects: Objects, manifest: Manifest, tables: Path) -> str:
-        """Give the parts their names in a folder of the catalog, whose name is returned; else nothing of it stays.
+        """Move the parts into a new folder of the catalog, and return its name. Where that fails, nothing of it stays.
 
         `manifest` and `tables` are as `sealed` gives them. Raises StoreError.
         """
@@ -87,7 +87,7 @@ def remove(objects: Objects, folder: str) -> None:
     """Remove a folder that is not served, its manifest first. Raises StoreError."""
     objects.delete([f"{folder}/{MANIFEST}"])
     if objects.path is not None:
-        # With the files that whoever was killed had begun, which are no objects.
+        # Also removes unfinished files of a killed process, which do not count as objects.
         shutil.rmtree(objects.path / folder, ignore_errors=True)
     else:
         objects.delete([listed.name for listed in objects.list(folder)])

@@ -1,4 +1,4 @@
-"""Where rows come from: packing counts them through all sources, messages name a source and a row of it."""
+"""From row numbers to places: packing counts rows through all sources, messages name a source and a row of it."""
 
 from bisect import bisect_right
 
@@ -8,7 +8,7 @@ from ringkv.dataset.source.protocol import Named, place
 
 
 class Places:
-    """The sources that have been read so far, and with which row of all each of them begins."""
+    """The sources that have been read so far, and the number of the first row of each."""
 
     def __init__(self) -> None:
         self._sources: list[Named] = []
@@ -16,14 +16,14 @@ class Places:
         self.rows = 0
 
     def add(self, source: Named, rows: int) -> None:
-        """Go on by so many rows of the source."""
+        """Note that the next so many rows are of this source."""
         if not self._sources or self._sources[-1] is not source:
             self._sources.append(source)
             self._begins.append(self.rows)
         self.rows += rows
 
     def of(self, row: int) -> str:
-        """Where a row is, counted through all sources from 0, as messages begin."""
+        """The place with which a message begins, of a row that is counted through all sources from 0."""
         return place(*self._find(row))
 
     def twice(self, found: Duplicate) -> DuplicateKey:
@@ -35,7 +35,7 @@ class Places:
         )
 
     def _beside(self, row: int, other: int) -> str:
-        """Where a row is, in a message that has named the place of the other."""
+        """The place of a row, in a message that has already named the place of the other row."""
         (source, at), (named, _) = self._find(row), self._find(other)
         if source is not named:
             return f"at {place(source, at)}"

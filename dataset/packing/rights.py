@@ -9,9 +9,9 @@ ALL: Final = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 
 
 def limit(folder: Path, files: Iterable[Path]) -> None:
-    """Take from group and others what one of the source's files does not give them; raises OSError.
+    """Take those permissions from group and others that any of the sources' files does not give. Raises OSError.
 
-    To be called before the dataset has its name. What was a stream has no rights to go by.
+    To be called before the dataset has its name. Streams have no permissions to go by.
     """
     rights = ALL
     for file in files:
@@ -19,5 +19,5 @@ def limit(folder: Path, files: Iterable[Path]) -> None:
     readable = (rights & (stat.S_IRGRP | stat.S_IROTH)) | stat.S_IRWXU
     for path in folder.iterdir():
         path.chmod(stat.S_IMODE(path.stat().st_mode) & readable)
-    # Who may read a folder's files may also enter it.
+    # Whoever may read the files of a folder has to be able to enter it.
     folder.chmod(stat.S_IMODE(folder.stat().st_mode) & (readable | (readable & ALL) >> 2))

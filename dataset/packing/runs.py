@@ -6,7 +6,7 @@ that belongs to the same blocks.
     places │ positions │ keys │ lines │ lengths │ values
     └ where each slot begins: its first row, and the first byte of that row's value
 
-Cut into arcs of the ring, a chunk is a run for each: where machines that merge have no file in common, it is sent so.
+Where machines share no files (`ringkv.dataset.packing.arcs`), a chunk becomes a run for each arc of the ring instead.
 """
 
 import os
@@ -27,11 +27,11 @@ from ringkv.dataset.text import Columns
 KEY: Final = np.dtype((np.void, 16))
 
 PLACE: Final = np.dtype([("row", np.int64), ("value", np.int64)])
-"""A place in a run: a row, and where among the bytes of all values its own begin."""
+"""A place in a run: a row, and where in the bytes of all values those of this row begin."""
 
 
 class Rows(NamedTuple):
-    """Pairs as columns: `values` are the bytes of all values, of `lengths` each."""
+    """Pairs as columns: `values` are the bytes of all values, one after the other, `lengths` how many each has."""
 
     positions: NDArray[np.uint64]
     keys: NDArray[np.void]
@@ -77,7 +77,7 @@ class Run(NamedTuple):
         assert stop["row"] - start["row"] == len(rows.positions)
 
     def lines(self, start: np.void, stop: np.void) -> NDArray[np.int64]:
-        """Which row of all sources, counted from 0, each of the rows from one place up to another was."""
+        """For each of the rows from one place up to another its number, counted through all sources from 0."""
         lines = np.empty(int(stop["row"] - start["row"]), np.uint32)
         with self._open() as descriptor:
             _read(descriptor, lines, self._columns_at + 24 * self.rows + 4 * int(start["row"]))
@@ -126,14 +126,14 @@ def sort_rows(chunk: bytes, columns: Columns) -> tuple[Rows, NDArray[np.uint32]]
 
 
 def take_values(data: pa.Buffer, borders: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """The items of `data` that `order` names, one after the other; item i ends where item i + 1 begins."""
+    """The items of `data` that `order` names, one after the other; item i lies between borders i and i + 1."""
     items = pa.Array.from_buffers(pa.large_binary(), len(borders) - 1, [None, pa.py_buffer(borders), data])
     taken = items.take(to_arrow(order))
     return np.frombuffer(taken.buffers()[2] or b"", np.uint8)
 
 
 def borders_of(lengths: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Where items of these lengths begin and end when they stand one after the other."""
+    """The borders of items of these lengths that stand one after the other: one more than there are items."""
     borders = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=borders[1:])
     return borders
@@ -151,7 +151,7 @@ def write_run(path: Path, rows: Rows, lines: NDArray[np.uint32]) -> NDArray[np.i
 def run_columns(
     rows: Rows, lines: NDArray[np.uint32], first_slot: int = 0, last_slot: int = SLOTS
 ) -> list[NDArray[Any]]:
-    """What a run consists of, one after the other; all rows are of these slots."""
+    """The arrays of which a run consists, in their order; all rows are of the slots up to `last_slot`, without it."""
     slots = np.arange(first_slot, last_slot, dtype=np.uint64) << np.uint64(shift_to(SLOTS))
     places = np.empty(len(slots) + 1, PLACE)
     places["row"] = np.append(np.searchsorted(rows.positions, slots), len(rows.positions))

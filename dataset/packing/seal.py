@@ -25,7 +25,7 @@ from ringkv.dataset.manifest import Manifest, SegmentEntry, SourceEntry
 from ringkv.dataset.source.file import digest_of
 
 MAX_SOURCES: Final = 10_000
-"""More are one entry of the manifest, which would be too large to be read."""
+"""More sources than this become one entry of the manifest, which else would be too large to be read."""
 
 
 def seal(
@@ -33,7 +33,7 @@ def seal(
 ) -> Manifest:
     """Make the folder of these segments a dataset, with `blocks` as the rows of blocks.arrow.
 
-    Then all of it is on the disk, and survives a power failure.
+    When it returns, all of it is on the disk and survives a power failure.
     """
     partitions = partition_count(len(blocks))
     digests = [partition_digest(rows) for rows in blocks.reshape(partitions, -1)]

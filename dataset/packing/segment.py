@@ -18,15 +18,15 @@ from ringkv.dataset.packing.runs import Run
 from ringkv.process.priority import Stretches
 
 BUFFER: Final = 1 << 20
-"""Bytes that are written to the file at once: Arrow writes a batch as a dozen small pieces."""
+"""Bytes that are collected before they are written to the file: Arrow writes a batch as a dozen small pieces."""
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentTask:
     """One task: the segment of partitions `first` up to `last`, without it, of a ring of so many `blocks`.
 
-    `cuts` are blocks from the segment's first one to the one behind its last: what lies between two of them is held in
-    memory at once.
+    `cuts` are ascending numbers of blocks, from the segment's first to the one behind its last: the blocks between two
+    cuts are held in memory together.
     """
 
     runs: tuple[Run, ...]
@@ -39,7 +39,7 @@ class SegmentTask:
 
 
 class Segment(NamedTuple):
-    """A finished segment: the bytes of its file, those of all its values, and its rows of blocks.arrow."""
+    """A finished segment: the size of its file, the bytes of all its values, and its rows of blocks.arrow."""
 
     size: int
     values: int
@@ -47,7 +47,7 @@ class Segment(NamedTuple):
 
 
 def write_segment(task: SegmentTask) -> Segment | Duplicate:
-    """Write the segment's file, or find a duplicate that is refused. Raises OSError, PackingFailed."""
+    """Write the segment's file, or return a duplicate that the policy refuses. Raises OSError, PackingFailed."""
     places = [run.places(task.cuts, task.blocks) for run in task.runs]
     table: list[tuple[int, int, int, int]] = []
     values = 0

@@ -4,8 +4,8 @@
                              ├─► shuffle ──┤
     DataFrame ─► sort_frame ─┘             └─ runs ────► merge_arc ─► parts ─► driver: the dataset ─► current.json
 
-Two jobs share one shuffle: the first needs the tallies alone, so that all is sorted, and the second merges. What is
-shuffled are sorted runs of many rows, so that Spark moves bytes and looks at none of them.
+Two jobs share one shuffle: the first sorts everything and returns the tallies, the second merges. Sorted runs of many
+rows are shuffled, so that Spark moves bytes and looks at none of them.
 """
 
 from collections.abc import Sequence
@@ -46,14 +46,14 @@ from ringkv.dataset.source.protocol import Named
 from ringkv.dataset.upload import Tell
 
 SPLITS_PER_CORE: Final = 4
-"""Of a small text: so many that no core waits long for the last one."""
+"""Splits of a small text: so many that no core waits long for the last one."""
 
 LEAST_SPLIT: Final = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What messages call a DataFrame."""
+    """A DataFrame as messages name it."""
 
     name: str = "the DataFrame"
     unit: Literal["row"] = "row"
@@ -64,7 +64,7 @@ FRAME: Final = Frame()
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is packed. Without splits it is a DataFrame, whose own partitions are what splits are of texts."""
+    """What is packed: the splits of texts, or without any a DataFrame, whose own partitions take their place."""
 
     context: SparkContext
     records: "RDD[Record]"
@@ -75,7 +75,7 @@ class Job:
 
     @property
     def files(self) -> list[Path]:
-        """The sources that are on this machine."""
+        """The sources that are files of this machine."""
         return [text.path for text in self.texts if text.path]
 
     def named(self, split: int) -> Named:
@@ -93,11 +93,11 @@ def publish(  # noqa: PLR0913  # four say what, two how
 ) -> Published:
     """Let the pairs of a DataFrame be served by all that follow `catalog`, a path or the address of a store.
 
-    Column `key` is text, a UUID version 4, or its 16 bytes; `value` is bytes or text. Who publishes, what becomes of
-    keys that stand in several rows and how many keys may be gone is the `order`: by default duplicates are an error.
-    For "first" and "last" rows follow each other as they do in the DataFrame. It has to be the same if it is computed
-    again. As many tasks merge as `spark.sql.shuffle.partitions` says, up to 256. `tell` hears a line about each step.
-    Raises as `ringkv.dataset.publish.publish` does.
+    Column `key` is text, a UUID version 4, or its 16 bytes; `value` is bytes or text. `order` says who publishes, what
+    becomes of keys that stand in several rows, and how many keys may be gone; by default duplicates are an error.
+    "first" and "last" go by the order of rows in the DataFrame, which has to give the same rows if it is computed
+    again. As many tasks merge as `spark.sql.shuffle.partitions` says, up to 256. `tell` is called with a line about
+    each step. Raises as `ringkv.dataset.publish.publish` does.
     """
     spark = df.sparkSession
     arcs = arc_count(int(spark.conf.get("spark.sql.shuffle.partitions") or 1))
@@ -109,7 +109,7 @@ def publish(  # noqa: PLR0913  # four say what, two how
 
 
 def publish_at(master: str, locations: Sequence[str], catalog: Catalog, order: Order, tell: Tell) -> Published:
-    """Let the pairs of these texts be served, files and objects, packed by a session of its own at this master.
+    """Let the pairs of these texts, files and objects, be served, packed by a Spark session of its own at this master.
 
     Raises as `publish_texts`, and PackingFailed.
     """
@@ -121,7 +121,7 @@ def publish_at(master: str, locations: Sequence[str], catalog: Catalog, order: O
 def publish_texts(
     context: SparkContext, texts: Sequence[Text], catalog: Catalog, order: Order, tell: Tell
 ) -> Published:
-    """Let the pairs of these texts be served, which all executors find where they were found here.
+    """Let the pairs of these texts be served; all executors have to find them at the same paths and addresses.
 
     Raises as `ringkv.dataset.publish.publish` does.
     """
@@ -146,7 +146,7 @@ def _publish(job: Job, catalog: Catalog, order: Order, tell: Tell) -> Published:
 
 
 def _tallies(job: Job, shuffled: "RDD[Record]") -> list[Tally]:
-    """Those of all splits, in order, when all of them are sorted. Raises MalformedLine, SourceError, StoreError."""
+    """Sort all splits; their tallies, in order. Raises MalformedLine, SourceError, StoreError."""
     found = _run(job, shuffled.values(), [job.arcs])
     tallies = sorted(tally for tally in found if isinstance(tally, Tally))
     for tally in tallies:
@@ -218,7 +218,7 @@ def _entries(job: Job, tallies: Sequence[Tally]) -> list[SourceEntry]:
 
 
 def _run(job: Job, records: "RDD[Any]", partitions: Sequence[int]) -> list[Any]:
-    """What these partitions have become. Raises the error that is one of the results, or PackingFailed."""
+    """Run a job over these partitions; its results. Raises the first result that is an error, or PackingFailed."""
     with telling(job.context.master or ""):
         found = job.context.runJob(records, list, partitions)
     for result in found:

@@ -1,6 +1,6 @@
-"""What Spark's executors do of packing, and how its driver hears of what went wrong there.
+"""The parts of packing that Spark's executors run, and how its driver learns of their errors.
 
-An error that trying again cannot mend is a result and no exception: Spark would tell about it in pages.
+An error that trying again cannot mend is returned as a result: of an exception Spark would print pages.
 """
 
 import os
@@ -26,7 +26,7 @@ from ringkv.dataset.packing.merge import Duplicate
 from ringkv.dataset.packing.splits import Split
 
 Record = tuple[int, ArcRun | Tally | RingkvError]
-"""What is shuffled: a run to its arc; a tally, or why there is none, to a partition behind the last arc."""
+"""What is shuffled, and its destination: a run goes to its arc; a tally, or an error instead, behind the last arc."""
 
 
 def sort_text_task(attempts: int, arcs: int, chunk: int, task: tuple[int, Split]) -> Iterator[Record]:
@@ -82,7 +82,7 @@ def _task() -> TaskContext:
 
 
 def attempts_of(context: SparkContext) -> int:
-    """How often Spark tries a task; on this machine alone it does so once, unless the master's name says more."""
+    """How often Spark tries a task; with a `local` master once, unless the master's name says more."""
     if local := re.fullmatch(r"local(?:\[[^,]*(?:,\s*(\d+))?\])?", context.master or ""):
         return int(local[1] or 1)
     return int(context.getConf().get("spark.task.maxFailures", "4") or 4)
@@ -90,8 +90,8 @@ def attempts_of(context: SparkContext) -> int:
 
 @contextmanager
 def session(master: str) -> Iterator[SparkContext]:
-    """A session of its own at this master. Raises PackingFailed."""
-    # Executors take what `python3` is, if nobody says anything else.
+    """A new Spark session at this master, ended with the context. Raises PackingFailed."""
+    # Without this, executors take whatever `python3` is.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.master(master).appName("ringkv publish")
     # The tables of blocks come to the driver, 80 MB a billion keys, which by default is too much from ten billion on.
@@ -107,7 +107,7 @@ def session(master: str) -> Iterator[SparkContext]:
 
 @contextmanager
 def telling(master: str) -> Iterator[None]:
-    """Raise what Spark raises as one line."""
+    """Raise Spark's errors as PackingFailed, in one line."""
     try:
         yield
     except (Py4JError, PySparkException) as error:

@@ -1,11 +1,11 @@
-r"""Text that many machines read at once: each takes a range of bytes, and of that the lines that start in it.
+r"""Text that many machines read at once: each takes a range of bytes, and reads the lines that start in it.
 
     text   │aaaa\nbbbbbbbbbbbbbbb\ncc\ndddd\n│
     ranges │0          │10         │20       │
     lines  │aaaa bbbbb…│           │cc dddd  │
 
-Nobody reads a text as a whole, so that nobody has to know where its lines are before all begin. Compressed text has no
-ranges: one machine reads all of it. This knows no engine.
+So nobody has to read a whole text to find its lines before the others can begin. Compressed text has no ranges: one
+machine reads all of it. This module knows no engine.
 """
 
 import io
@@ -35,7 +35,7 @@ FRAME: Final = "read it as a DataFrame, and give that to ringkv.dataset.packing.
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A file or an object of lines: the folder that holds it, as every machine finds it, and what it is there.
+    """A file or an object of lines: the folder that holds it, by its path or address on every machine, and its entry.
 
     `name` is what messages call it.
     """
@@ -55,7 +55,7 @@ class Text:
 
     @property
     def path(self) -> Path | None:
-        """Where it is on this machine, if it is a file of it."""
+        """Its path, if it is a file of this machine."""
         folder = _objects(self.folder).path
         return folder and folder / self.found.name
 
@@ -68,9 +68,9 @@ class Text:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def line_from(self, at: int) -> int:
-        """Where the first line begins that begins at `at` or behind it.
+        """The start of the first line that starts at byte `at` or behind it.
 
-        A line that is too long for the format is cut, which whoever parses it finds out.
+        A line that is too long for the format is cut; the parser then refuses it.
         """
         limit = min(self.size, at + MAX_LINE + 1)
         place, step = at - 1, LOOK
@@ -102,7 +102,7 @@ class Split(NamedTuple):
     end: int
 
     def pieces(self, size: int, seen: "Seen") -> Iterator[bytes]:
-        """Whole lines, a compressed text's in pieces of about `size` bytes. `seen` learns of all bytes that are read.
+        """Whole lines, of a compressed text in pieces of about `size` bytes. `seen` is updated with all bytes read.
 
         Raises SourceError, StoreError.
         """
@@ -116,7 +116,7 @@ class Split(NamedTuple):
 
 
 def splits(texts: Iterable[Text], size: int) -> list[Split]:
-    """All texts in ranges of about `size` bytes."""
+    """All texts, cut into ranges of about `size` bytes."""
     return [
         Split(text, start, min(start + size, text.size) if text.compression is None else text.size)
         for text in texts
@@ -127,7 +127,7 @@ def splits(texts: Iterable[Text], size: int) -> list[Split]:
 def find_texts(locations: Sequence[str]) -> list[Text]:
     """The texts at these paths and addresses, in order; a folder's, or a prefix's, in the order of their names.
 
-    Raises SourceError for what is none, or cannot be read by several machines, and StoreError.
+    Raises SourceError for what is no text, or cannot be read by several machines, and StoreError.
     """
     return [text for location in locations for text in (_in_store(location) if is_url(location) else _here(location))]
 

@@ -1,4 +1,4 @@
-"""What a packing may put its dataset in place of: nothing, an empty folder, or a dataset that nobody serves."""
+"""Where a packing may put its dataset: at a new name, in place of an empty folder, or of one that nobody serves."""
 
 import ctypes
 import errno
@@ -18,9 +18,9 @@ AT_FDCWD: Final = -100
 
 
 def replaceable(target: Path) -> Path:
-    """What is to be replaced for `target`: itself, or where its symlink leads, which stays as it is.
+    """The path to be replaced: `target`, or where it leads if it is a symlink, which stays as it is.
 
-    Raises PackingFailed for what is there and must stay, and OSError where it cannot be looked at.
+    Raises PackingFailed if something that must stay is there, and OSError if that cannot be found out.
     """
     real = Path(os.path.realpath(target)) if target.is_symlink() else target
     with _unserved(target, real):
@@ -30,7 +30,7 @@ def replaceable(target: Path) -> Path:
 def put(building: Path, target: Path) -> None:
     """Give the name of `target`, as `replaceable` returned it, to the dataset that was built in the same file system.
 
-    At every moment the name leads to nothing or to one whole dataset. An old one is where the new one was built then.
+    At every moment the name leads to nothing or to one whole dataset. The old dataset, if any, is at `building` then.
     Raises PackingFailed and OSError as `replaceable`.
     """
     with _unserved(target, target) as replaced:
@@ -42,7 +42,7 @@ def put(building: Path, target: Path) -> None:
 
 @contextmanager
 def _unserved(target: Path, real: Path) -> Iterator[bool]:
-    """Whether there is a dataset, which nobody can open meanwhile. `target` is for the messages."""
+    """Whether there is a dataset, which is locked meanwhile, so that nobody can open it. `target` is for messages."""
     try:
         folder = os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -78,7 +78,7 @@ def _stays(target: Path, what: str) -> PackingFailed:
 
 
 def _exchange(one: Path, other: Path) -> None:
-    """Let each of two folders have the name of the other, from one moment to the next; Python has no name for this."""
+    """Exchange the names of two folders in one step: renameat2 of Linux, which Python does not have."""
     system = ctypes.CDLL(None, use_errno=True)
     if system.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE):
         number = ctypes.get_errno()

@@ -1,8 +1,8 @@
-"""The directory beside the target in which a dataset is built; what a killed process left is removed later.
+"""The directory beside the target in which a dataset is built. One that a killed process left is removed later.
 
 .<target>.<random>.ringkv-packing/     locked for as long as its process lives
 
-A dataset that is open is locked in the same way, but shared: what nobody has locked may go.
+A dataset that is open is locked in the same way, but with a shared lock: what nobody has locked may be removed.
 """
 
 import fcntl
@@ -33,10 +33,10 @@ def workspace(target: Path) -> Iterator[Path]:
 
 
 def remove_unused(path: Path, unless: Callable[[], bool] = lambda: False) -> bool:
-    """Remove a dataset unless a process has it open: its shards may have to open it again.
+    """Remove a dataset unless a process has it open, whose shards may have to open it again; whether it is gone.
 
-    It goes by its name first, so that nobody finds a part of it, also if this process is killed in between. `unless`
-    is asked when nobody can open it any more.
+    It is renamed first, so that nobody finds a part of it, even if this process is killed in between. `unless` is asked
+    when nobody can open it any more; if it is true, the dataset stays.
     """
     with suppress(OSError):
         descriptor = _lock(path)
@@ -53,7 +53,7 @@ def remove_unused(path: Path, unless: Callable[[], bool] = lambda: False) -> boo
 
 
 def is_used(path: Path) -> bool:
-    """Whether a process has the dataset open, or removes it."""
+    """Whether a process has the dataset open, or is removing it."""
     try:
         os.close(_lock(path))
     except OSError:
@@ -69,7 +69,7 @@ def remove_stale(folder: Path) -> None:
         try:
             descriptor = _lock(Path(entry.path))
         except OSError:
-            # Locked: at work. Gone: somebody else has removed it.
+            # Locked: its process is at work. Gone: another process has removed it.
             continue
         shutil.rmtree(entry.path, ignore_errors=True)
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""A regular file as a source has it: found once, read later, and at the end still the same."""
+"""A regular file of data: found once, read later, and checked at the end to be still the same."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from xxhash import xxh3_128, xxh3_128_hexdigest
 from ringkv.cluster.errors import SourceError
 
 BLOCK = 1 << 20
-"""Bytes read at once where they are only hashed."""
+"""Bytes that are read at once for hashing."""
 
 
 class Identity(NamedTuple):
@@ -35,7 +35,7 @@ class Identity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RegularFile:
-    """Where a file is, for every process alike, what messages call it, and in which state it was found."""
+    """A file: the path by which every process finds it, its name in messages, and the state in which it was found."""
 
     path: Path
     name: str
@@ -86,7 +86,7 @@ class RegularFile:
 
 
 def digest_of(digests: Sequence[str]) -> str:
-    """One digest for sources that were read one after the other: that of a single one is its own."""
+    """One digest for several sources, in order; for a single source its own."""
     return digests[0] if len(digests) == 1 else xxh3_128_hexdigest("".join(digests).encode())
 
 

@@ -1,4 +1,4 @@
-"""From what the user names to the sources that are meant: by what they are, not by what they are called.
+"""From the paths that a user names to the sources that are meant. The kind of a source is told by its content.
 
 -               standard input              a folder   all files in it, in the order of their names
 a pipe, a fd    read once                   a pattern  all files that match, in the order of their names
@@ -29,7 +29,7 @@ STDIN_NAME: Final = "stdin"
 def find(paths: Sequence[Path]) -> list[Source]:
     """The sources that `paths` name, in order.
 
-    Raises SourceError for one that there is not, or that is none, and PackedFileError for a damaged dataset.
+    Raises SourceError for a path that does not exist or is no source, and PackedFileError for a damaged dataset.
     """
     return [source for path in paths for source in _found(path)]
 
@@ -74,7 +74,7 @@ def _segments(dataset: Path) -> list[Path]:
 
 
 def _inside(folder: Path) -> Iterator[Path]:
-    """All files below the folder, but for those that programs hide or mark as their own: .crc, _SUCCESS."""
+    """All files below the folder but those whose names begin with `.` or `_`: hidden ones, and marks like _SUCCESS."""
 
     def refuse(error: OSError) -> None:
         raise unreadable(error.filename, error) from error
@@ -94,7 +94,7 @@ def _status(path: Path) -> os.stat_result:
 def _stdin() -> Source:
     try:
         status = os.fstat(0)
-        # Whoever has read the begin of it means the rest.
+        # If something has read the beginning already, the rest is meant: a stream.
         untouched = stat.S_ISREG(status.st_mode) and os.lseek(0, 0, os.SEEK_CUR) == 0
     except OSError as error:
         raise unreadable(STDIN_NAME, error) from error
@@ -114,7 +114,7 @@ def _one(path: Path) -> Source:
 
 
 def _regular(path: Path, name: str, status: os.stat_result) -> RegularFile | None:
-    """The file under the path that it has for every process; None if it has none, like one that was deleted."""
+    """The file, by the path that it has for every process; None if it has no such path, as when it was deleted."""
     real = Path(os.path.realpath(path))
     try:
         same = os.path.samestat(real.stat(), status)

@@ -54,9 +54,9 @@ class TextFile:
         return self._hash.hexdigest()
 
     def pieces(self, size: int, spool: Path) -> Iterator[FileRange]:  # noqa: ARG002  # every byte has its place
-        """Ranges of whole lines, or one of a longer line.
+        """Ranges of whole lines of about `size` bytes, or of one longer line.
 
-        A line that is too long for the format is cut, which whoever parses it finds out.
+        A line that is too long for the format is cut; the parser then refuses it.
         """
         path, name = self.file.path, self.name
         start = 0

@@ -31,11 +31,11 @@ class Named(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The name of the source in messages."""
 
     @property
     def unit(self) -> Literal["line", "row"]:
-        """What a pair of it is called."""
+        """What messages call the place of a pair: a line or a row."""
 
 
 class Source(Named, Protocol):
@@ -43,11 +43,11 @@ class Source(Named, Protocol):
 
     @property
     def file(self) -> RegularFile | None:
-        """What it is read from; None if that is a stream, which cannot be asked for again."""
+        """The file that it is read from; None for a stream, which cannot be read again."""
 
     @property
     def consumed(self) -> int:
-        """How many bytes have been read, compressed as they are."""
+        """How many bytes have been read so far; of compressed data, compressed bytes."""
 
     @property
     def digest(self) -> str:
@@ -56,11 +56,11 @@ class Source(Named, Protocol):
     def pieces(self, size: int, spool: Path) -> Iterator[Piece]:
         """All pairs, in pieces of about `size` bytes; an empty source is one piece without pairs.
 
-        What cannot be read by its place goes into files in the folder `spool`, each of which is removed by whoever
-        reads its piece. Raises SourceError, and OSError where `spool` cannot be written.
+        Pieces that workers cannot read from the source itself are written to files in the folder `spool`; whoever reads
+        a piece removes its file. Raises SourceError, and OSError where `spool` cannot be written.
         """
 
 
 def place(source: Named, row: int) -> str:
-    """Where a row is, counted from 1, as messages begin."""
+    """The place with which a message begins: the source, and the row, counted from 1."""
     return f"{source.name}:{row}" if source.unit == "line" else f"{source.name}: row {row}"

@@ -25,17 +25,17 @@ _DIGITS: Final = [at for at in range(KEY_TEXT) if at not in _DASHES]
 
 
 class SpooledRows(NamedTuple):
-    """Rows in a file of their own, which goes when they are read: a piece."""
+    """A piece: rows in a file of their own, which is removed when they are read."""
 
     path: Path
     size: int
 
     def pairs(self) -> Pairs | Malformed:
-        # Read, not mapped: the columns outlive the file.
+        # The file is read and not mapped, as the columns outlive it.
         content = self.path.read_bytes()
         self.path.unlink()
         batch = pa.ipc.open_file(pa.py_buffer(content)).get_batch(0)
-        # The offsets are as somebody else wrote them, and must not lead out of the file.
+        # The offsets come from a file of the user's, and must not lead out of it.
         batch.validate(full=True)
         return pairs_of(batch)
 

@@ -1,10 +1,10 @@
-"""Text that can be read just once from its begin to its end: pipes, and compressed files, whose bytes have no places.
+"""Text that can only be read from its beginning to its end: pipes and compressed files, in which there is no seeking.
 
     descriptor ──► Tally ─────────► decompressor, if the first ──► whole lines ──► files in the spool
                    counts, hashes   bytes call for one                             read by workers
 
-The bytes go to workers through files rather than through the pool's own pipes: memory then holds one block, and not
-one for each task under way.
+The bytes go to workers through files and not through the pool's own pipes: so memory holds one piece, and not one for
+each task under way.
 """
 
 import io
@@ -33,23 +33,23 @@ COMPRESSIONS: Final = {
     b"\xfd7zXZ\x00": "xz",
     b"\x04\x22\x4d\x18": "lz4",
 }
-"""How compressed data begin. None of it can begin a line that is well-formed."""
+"""How compressed data begin. No well-formed line begins like any of them."""
 
 TABLES: Final = {b"PAR1": "Parquet", b"ARROW1": "Arrow"}
-"""How tables begin, which are read from their end."""
+"""How tables begin. They are read from their end, and so not from a stream."""
 
 MAGIC_SIZE: Final = max(map(len, (*COMPRESSIONS, *TABLES)))
 
 
 def kind(head: bytes, kinds: dict[bytes, str]) -> str | None:
-    """Which of these kinds of data begins with `head`."""
+    """Which of these kinds of data begins like `head`; None if none does."""
     return next((name for magic, name in kinds.items() if head.startswith(magic)), None)
 
 
 class Spooled(NamedTuple):
-    """Whole lines in a file of their own, which goes when they are read: a piece.
+    """A piece: whole lines in a file of their own, which is removed when they are read.
 
-    Where nothing tells a stream that was cut off from one that has ended, its last line must be `closed` by a newline.
+    `closed`: the last line must end with a newline, where nothing else tells a stream's end from its being cut off.
     """
 
     path: Path
@@ -87,7 +87,7 @@ class TextStream:
         return self._tally.hash.hexdigest()
 
     def pieces(self, size: int, spool: Path) -> Iterator[Spooled]:
-        """Files of whole lines. A line that is too long for the format is cut, which whoever parses it finds out."""
+        """Files of whole lines. A line that is too long for the format is cut; the parser then refuses it."""
         with self._opened() as descriptor:
             compression = kind(self._tally.begin(descriptor, self.name), COMPRESSIONS)
             parts = self._parts(compression, size)
@@ -102,7 +102,7 @@ class TextStream:
                     return
 
     def _parts(self, compression: str | None, size: int) -> Iterator[tuple[memoryview, bool]]:
-        """The text in parts, and with each whether a piece ends after it."""
+        """The text in parts, each with whether a piece ends behind it."""
         reader = decompressed(self._tally, compression)
         unfinished = 0
         while block := read_text(reader, size, self.name, compression):
@@ -136,7 +136,7 @@ def _write(file: IO[bytes], parts: Iterator[tuple[memoryview, bool]]) -> bool:
 
 
 def decompressed(raw: io.RawIOBase, compression: str | None) -> Any:
-    """What reads the text, as binary files do."""
+    """A binary file object that reads the decompressed text."""
     if compression is None:
         return io.BufferedReader(raw)
     if compression == "xz":
@@ -155,7 +155,7 @@ class _Tally(io.RawIOBase):
         self._head = b""
 
     def begin(self, descriptor: int, name: str) -> bytes:
-        """Read from now on from `descriptor`. The first bytes, which `readinto` gives all the same."""
+        """Read from `descriptor` from now on. Returns its first bytes, which `readinto` gives once more."""
         self._descriptor = descriptor
         try:
             while len(self._head) < MAGIC_SIZE and (some := os.read(descriptor, MAGIC_SIZE - len(self._head))):

@@ -15,14 +15,14 @@ from ringkv.dataset.source.rows import KEY_BYTES, SpooledRows, spool_rows
 NAMES: Final = ("key", "value")
 
 SCHEMA: Final = pa.schema([pa.field(name, pa.large_binary()) for name in NAMES])
-"""As what rows are spooled, whatever they were."""
+"""The types in which rows are spooled, whatever they were in the table."""
 
 MAX_ROWS: Final = 1 << 17
 """Rows of Parquet decoded at once, where they are small; else fewer, by their mean size."""
 
 
 class Table:
-    """A regular file of rows. What is decoded at once is a page of Parquet, or a record batch of Arrow."""
+    """A regular file of rows. Of Parquet pages are decoded at once, of Arrow record batches."""
 
     unit: Final = "row"
 
@@ -35,7 +35,7 @@ class Table:
 
     def pieces(self, size: int, spool: Path) -> Iterator[SpooledRows]:
         """Files of rows, one at least."""
-        # Tables are read from their end: the digest takes a reading of its own.
+        # Tables are read from their end, so the digest, which is of the bytes in order, takes a reading of its own.
         self.digest = self.file.digest()
         with self.file.open(), pa.OSFile(str(self.file.path)) as opened:
             empty = True
@@ -56,7 +56,7 @@ class Table:
                 yield plain_rows(batch)
 
     def _parquet(self, opened: pa.NativeFile, size: int) -> Iterator[tuple[int, int, pa.RecordBatch]]:
-        """Batches, after how many of how many rows each of them is."""
+        """Record batches, each behind how many of how many rows."""
         # It takes 9 MB in every process that packs, and few of them meet a Parquet file.
         import pyarrow.parquet as pq  # noqa: PLC0415
 
@@ -92,7 +92,7 @@ class Table:
                 raise SourceError(f"{self.name}: column `{name}` is {found[0].type}; it must be {wanted}")
 
     def packed_version(self) -> int | None:
-        """The version of the packed format of which it is a file, None if it is none or cannot be read."""
+        """The version of the packed format, if this is a file of a packed dataset; None if not, or if unreadable."""
         if self._format != "Arrow":
             return None
         try:
