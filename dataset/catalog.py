@@ -18,7 +18,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from ringkv.cluster import told
 from ringkv.cluster.errors import CatalogError, Conflict, NoSuchObject, PackedFileError, VersionConflict
+from ringkv.cluster.lease import MAX_BY, MAX_SERIAL
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.format import MANIFEST
 from ringkv.dataset.manifest import Manifest, parse_manifest
@@ -33,11 +35,9 @@ MAX_HISTORY: Final = 20
 for everybody who follows a catalog to read it every second."""
 
 MAX_CURRENT_BYTES: Final = 256 << 10
-MAX_BY: Final = 256
 MANIFESTS_AT_ONCE: Final = 16
 
 _FOLDER: Final = re.compile(r"([0-9a-f]{32})\.[0-9a-f]{8}")
-_ID: Final = re.compile(r"[0-9a-f]{32}")
 _TIME: Final = re.compile(r"[0-9T:+-]{25}")
 
 
@@ -211,9 +211,9 @@ def _versions(said: list[dict[str, Any]]) -> Iterator[Version]:
     """The versions, checked. Raises ValueError, TypeError, AttributeError for what no publisher has written."""
     found = [Version(**entry) for entry in said]
     for version in found:
-        if type(version.serial) is not int or not 0 < version.serial < 1 << 63 or type(version.forced) is not bool:
+        if type(version.serial) is not int or not 0 < version.serial <= MAX_SERIAL or type(version.forced) is not bool:
             raise ValueError("not a serial, or not a truth value")
-        if not _ID.fullmatch(version.dataset) or not _FOLDER.fullmatch(version.folder):
+        if not told.is_id(version.dataset) or not _FOLDER.fullmatch(version.folder):
             raise ValueError("not a dataset, or not its folder")
         if not version.folder.startswith(version.dataset):
             raise ValueError("the folder of another dataset")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ringkv.cluster.errors import CatalogError
+from ringkv.cluster.lease import MAX_BY
 from ringkv.process.command import OneLineCommand
 from ringkv.process.files import raise_limit
 from ringkv.process.options import DURATION
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 LOCATION: Final = click.Path(readable=False)
 """A path, or the address of a store. Whether it can be read is found out, and reported, by what opens it."""
 
-MAX_BY: Final = 256
+KEEP: Final = 3
+MIN_AGE: Final = "1h"
+"""A publisher writes a segment, the largest object, in less, and a router lets go of an old version in less."""
 
 
 class ByType(click.ParamType[str]):
@@ -104,11 +107,13 @@ def rollback(*, catalog: str, id: str | None, by: str | None, as_json: bool) -> 
 
 @click.command(cls=OneLineCommand)
 @click.argument("catalog", type=LOCATION)
-@click.option("--keep", type=click.IntRange(2), default=3, show_default=True, help="How many datasets stay at least.")
+@click.option(
+    "--keep", type=click.IntRange(2), default=KEEP, show_default=True, help="How many datasets stay at least."
+)
 @click.option(
     "--min-age",
     type=DURATION,
-    default="1h",
+    default=MIN_AGE,
     show_default=True,
     help="What is younger, or was served since then, stays: somebody may still read it.",
 )

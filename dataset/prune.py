@@ -1,14 +1,13 @@
 """Pruning: what of a catalog can go, so that the last versions stay, and whatever somebody may still read.
 
-Nobody writes down who has leased what. A dataset in use is told by age: routers let an old version go some minutes
-after they have swapped, so what was served within MIN_AGE stays; on this machine also what a process has open.
+Leases are not written down anywhere. A dataset in use is known by its age: routers let an old version go some minutes
+after they have swapped, so what was served lately stays; on this machine also what a process has open.
 """
 
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
 
 from ringkv.cluster.errors import NoSuchObject, StoreError
 from ringkv.dataset.catalog import CURRENT, Catalog, Current, is_folder_name
@@ -17,14 +16,10 @@ from ringkv.dataset.format import MANIFEST
 from ringkv.dataset.objects import Listed
 from ringkv.dataset.packing.workspace import remove_stale, remove_unused
 
-KEEP: Final = 3
-MIN_AGE: Final = 3600.0
-"""Seconds. A publisher writes a segment, the largest object, in less; a router lets go of an old version in less."""
-
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """A folder that is gone, its bytes, and whether it was a whole dataset or what a killed publisher had left."""
+    """A removed folder, its size in bytes, and whether it was a whole dataset or what a killed publisher had left."""
 
     folder: str
     bytes: int
@@ -74,7 +69,7 @@ def prune(catalog: Catalog, keep: int, min_age: float, *, dry_run: bool) -> list
 
 
 def _made(catalog: Catalog, folder: str) -> list[datetime]:
-    """When an empty folder was made, or what is hidden in it: it is one on this machine, or by now there is none."""
+    """When a local folder without objects, or a hidden file in it, was last changed; nothing if there is none."""
     with suppress(FileNotFoundError):
         if catalog.objects.path is not None:
             return [datetime.fromtimestamp((catalog.objects.path / folder).stat().st_mtime, UTC)]
@@ -95,13 +90,14 @@ def _in_use(current: Current | None, since: datetime) -> set[str]:
 
 
 def _remove(catalog: Catalog, folder: _Folder) -> bool:
-    """Whether the folder is gone: not if it is published or opened just now."""
+    """Remove the folder, unless it is being published or opened just now; whether it is gone."""
     if catalog.objects.path is not None:
         return remove_unused(catalog.objects.path / folder.name, lambda: _is_current(catalog, folder.name))
     names = [listed.name for listed in folder.objects]
     manifest = f"{folder.name}/{MANIFEST}"
     if folder.whole:
-        # Without it nobody takes the folder for a dataset any more. Who did so before has published by now, or sees it.
+        # Without its manifest the folder is no dataset any more. A publisher that took it for one has published it by
+        # now, or will notice.
         try:
             text = catalog.objects.read(manifest)
         except NoSuchObject:

@@ -1,10 +1,8 @@
-"""`GET /<key>` on aiohttp's way: what the express lane leaves, since it is written in another way or asks for more."""
-
-import re
-from typing import Final
+"""`GET /<key>` on aiohttp's way: requests that are not for the express lane, as they ask for more or look unusual."""
 
 from aiohttp import web
 
+from ringkv.cluster import told
 from ringkv.cluster.errors import ShardUnavailable
 from ringkv.cluster.position import canonical
 from ringkv.process.http import GuardedConnection
@@ -13,9 +11,6 @@ from ringkv.router.http.conditional import holds, holds_any, not_modified
 from ringkv.router.http.ranges import part
 from ringkv.router.lookup.large import Large, claim, read
 from ringkv.router.lookup.lookup import UNREACHABLE, Lookups
-
-DATASET: Final = re.compile("[0-9a-f]{32}")
-"""A dataset's id."""
 
 
 class Values:
@@ -52,7 +47,7 @@ def wanted_dataset(request: web.Request, lookups: Lookups) -> str | None:
     text = request.query.get("dataset")
     if text is None:
         return None
-    if not DATASET.fullmatch(text):
+    if not told.is_id(text):
         raise Refusal(400, f"not the id of a dataset: dataset={text[:40]!r}")
     if lookups.topology is None:
         raise ShardUnavailable(UNREACHABLE)
