@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -29,12 +29,11 @@ from ringkv.dataset.packing.memory import Budget
 from ringkv.dataset.packing.merge import DuplicatePolicy
 from ringkv.dataset.packing.rights import limit
 from ringkv.dataset.packing.workspace import remove_unused, workspace
+from ringkv.dataset.progress import Progress
 from ringkv.dataset.source.file import RegularFile, digest_of
 from ringkv.dataset.source.find import STDIN, find, is_dataset
 from ringkv.dataset.source.protocol import Source
 from ringkv.dataset.source.table import Table
-
-Progress = Callable[[int, int], None]
 
 log = logging.getLogger("ringkv.dataset")
 

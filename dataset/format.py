@@ -63,6 +63,9 @@ segment's file they begin, on a multiple of 8."""
 KEY_BYTES: Final = 16
 OFFSET_BYTES: Final = 4
 
+KEY: Final = np.dtype((np.void, KEY_BYTES))
+"""An array's item for a key."""
+
 
 def segment_name(number: int) -> str:
     return f"segment-{number:05}.arrow"

@@ -22,19 +22,20 @@ from ringkv.dataset.packing.local import pack
 from ringkv.dataset.packing.memory import Budget
 from ringkv.dataset.packing.merge import DuplicatePolicy
 from ringkv.dataset.packing.parts import Parts, remove
+from ringkv.dataset.progress import Progress
 from ringkv.dataset.source.find import find, is_dataset
-from ringkv.dataset.upload import Progress, Tell, building_place, find_whole, move, upload
+from ringkv.dataset.upload import Tell, building_place, find_whole, move, upload
 from ringkv.process.words import counted
 
 GATE: Final = 0.1
-"""The share of keys that may be gone: more is rather a truncated source than what anybody wants served."""
+"""The share of keys that may be gone: if more are, the source is probably truncated."""
 
 log = logging.getLogger("ringkv.dataset")
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """How to publish, and who does. `force` passes the gate here, `force_swap` that of the routers too."""
+    """How to publish, and who does it. `force` opens the gate here, `force_swap` that of the routers too."""
 
     by: str
     on_duplicate: DuplicatePolicy = "error"
@@ -47,7 +48,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What is served now. Not `changed`: it was served before; not `uploaded`: the catalog had it already.
+    """What is served now. `changed` is False if it was served before, `uploaded` if the catalog had it already.
 
     `gone` is the share of the keys served before that the new dataset does not have, None where nothing was compared.
     """
@@ -67,7 +68,7 @@ class Packed(NamedTuple):
 
 
 def publish(data: Sequence[Path], catalog: Catalog, order: Order, tell: Tell, progress: Progress) -> Published:
-    """Let `data` be served from this catalog. `tell` hears a line about each step.
+    """Let `data` be served from this catalog.
 
     Raises as `pack` does, and PublishRefused, VersionConflict, CatalogError, StoreError, PackedFileError, CorruptBlock.
     """
@@ -95,7 +96,7 @@ def publish(data: Sequence[Path], catalog: Catalog, order: Order, tell: Tell, pr
 def publish_parts(  # noqa: PLR0913, PLR0917  # what `publish` has, and in place of data what became of them
     made: Parts, catalog: Catalog, before: Current | None, order: Order, tell: Tell, progress: Progress
 ) -> Published:
-    """Let the dataset of these parts be served, which lie in the catalog already and were read back there.
+    """Let the dataset of these parts be served, which are in the catalog already, and have been read back from there.
 
     `before` is what was served when packing began. Raises as `publish` does.
     """
@@ -124,7 +125,7 @@ def publish_parts(  # noqa: PLR0913, PLR0917  # what `publish` has, and in place
 
 @contextmanager
 def _packed(data: Sequence[Path], catalog: Catalog, order: Order, progress: Progress) -> Iterator[Packed]:
-    """The dataset of `data`: that itself, or packed now where it is to be."""
+    """The dataset of `data`: `data` itself, or packed now, as near as possible to where it is to be."""
     match data:
         case [path] if is_dataset(path):
             yield Packed(path, building=False)
@@ -143,7 +144,10 @@ def _packed(data: Sequence[Path], catalog: Catalog, order: Order, progress: Prog
 
 
 def _pass_gate(catalog: Catalog, served: Version, new: Content, order: Order, tell: Tell) -> float | None:
-    """The share of keys that are gone, if so many may be, or it is forced. Raises PublishRefused, StoreError."""
+    """The share of keys that are gone, if so many may be or it is forced; None if damage prevents the comparison.
+
+    Raises PublishRefused, StoreError.
+    """
     forced = order.force or order.force_swap
     dataset = new.manifest.dataset_id
     try:

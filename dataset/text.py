@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ringkv.cluster.errors import InvalidKey
 from ringkv.cluster.limits import MAX_VALUE
 from ringkv.cluster.position import POSITION_BITS, SLOT_BITS, canonical, digest, is_canonical
+from ringkv.dataset.format import KEY
 from ringkv.dataset.slots import slots
 
 KEY_TEXT: Final = 36
@@ -29,6 +30,7 @@ _ENCODINGS: Final = {
 }
 
 _NEWLINE: Final = ord("\n")
+_HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
 _DASHES: Final = [8, 13, 18, 23]
 _DIGITS: Final = [at for at in range(KEY_TEXT) if at not in _DASHES]
 _AS_OBJECTS: Final = 1 << 14
@@ -73,6 +75,13 @@ def columns(heads: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArra
     text = heads[:, :KEY_TEXT] | np.uint8(0x20)
     keys = _keys(text)
     return Columns(_positions(text, keys), keys, starts, lengths)
+
+
+def as_texts(keys: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The canonical texts of keys: from rows of 16 bytes to rows of 36."""
+    texts = np.full((len(keys), KEY_TEXT), ord("-"), np.uint8)
+    texts[:, _DIGITS] = _HEX[np.stack((keys >> 4, keys & 15), axis=2).reshape(-1, len(_DIGITS))]
+    return texts
 
 
 def well_formed(heads: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -140,7 +149,7 @@ def _windows(chunk: bytes, starts: NDArray[np.int64]) -> NDArray[np.uint8]:
 def _keys(text: NDArray[np.uint8]) -> NDArray[np.void]:
     digits = text.take(_DIGITS, axis=1)
     nibbles = (digits & 15) + (digits >> 6) * 9
-    return (nibbles[:, 0::2] << 4 | nibbles[:, 1::2]).view(np.dtype((np.void, 16))).reshape(-1)
+    return (nibbles[:, 0::2] << 4 | nibbles[:, 1::2]).view(KEY).reshape(-1)
 
 
 def _positions(text: NDArray[np.uint8], keys: NDArray[np.void]) -> NDArray[np.uint64]:

@@ -18,10 +18,11 @@ from ringkv.dataset.local_objects import LocalObjects
 from ringkv.dataset.objects import Objects
 from ringkv.dataset.packing.inflight import in_order
 from ringkv.dataset.packing.workspace import workspace
+from ringkv.dataset.progress import Progress
 from ringkv.process.words import counted
 
 Tell = Callable[[str], None]
-Progress = Callable[[int, int], None]
+"""Called with a line about each step."""
 
 WORKSPACE: Final = "publish"
 """The name of the workspace of a publisher that builds a dataset in a catalog's folder."""

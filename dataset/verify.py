@@ -4,26 +4,24 @@ The checksums show whether bytes have changed since they were written; the other
 written are the right ones.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ringkv.cluster.errors import CorruptBlock
 from ringkv.cluster.position import position, shift_to
 from ringkv.dataset.block import Row
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.format import KEY_BYTES, offsets_at, values_at
+from ringkv.dataset.progress import Progress
+from ringkv.dataset.text import KEY_TEXT, as_texts
 
-_HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
-_DIGITS: Final = [at for at in range(36) if at not in {8, 13, 18, 23}]
 
-
-def damages(dataset: Dataset, progress: Callable[[int, int], None]) -> Iterator[str]:
+def damages(dataset: Dataset, progress: Progress) -> Iterator[str]:
     """One line for each block that is damaged, and one for each partition that is not what the tables say.
 
-    `progress` hears how many partitions are done, and how many there are.
+    The steps of `progress` are partitions.
     """
     manifest = dataset.manifest
     for partition in range(manifest.partitions):
@@ -56,7 +54,8 @@ def _disorder(body: bytes, row: Row, block: int, shift: int) -> str:
     """Why a lookup would not find all that the block holds; "" if it would."""
     keys = np.frombuffer(body, np.uint8, KEY_BYTES * row.keys).reshape(-1, KEY_BYTES)
     ends = np.frombuffer(body, np.int32, row.keys + 1, offsets_at(row.keys))
-    positions = np.fromiter(map(position, _texts(keys)), np.uint64, len(keys))
+    texts = as_texts(keys).view(f"S{KEY_TEXT}").reshape(-1).tolist()
+    positions = np.fromiter(map(position, texts), np.uint64, len(keys))
     wrong: dict[str, Any] = {
         "a key is no UUID version 4": ((keys[:, 6] >> 4 != 4) | (keys[:, 8] >> 6 != 2)).any(),
         "a key belongs to another block": (positions >> np.uint64(shift) != block).any(),
@@ -66,11 +65,3 @@ def _disorder(body: bytes, row: Row, block: int, shift: int) -> str:
         "it has bytes that are no value's": row.size - values_at(row.keys) - int(ends[-1]) >= 8,
     }
     return next((reason for reason, is_so in wrong.items() if is_so), "")
-
-
-def _texts(keys: NDArray[np.uint8]) -> list[bytes]:
-    """The canonical texts of keys of 16 bytes."""
-    text = np.full((len(keys), 36), ord("-"), np.uint8)
-    text[:, _DIGITS] = _HEX[np.stack((keys >> 4, keys & 15), axis=2).reshape(-1, 32)]
-    texts: list[bytes] = text.view("S36").reshape(-1).tolist()
-    return texts

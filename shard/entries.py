@@ -15,7 +15,7 @@ import numpy as np
 
 from ringkv.dataset.block import Row
 from ringkv.dataset.coalescing import Wanted
-from ringkv.dataset.format import KEY_BYTES, OFFSET_BYTES, offsets_at, values_at
+from ringkv.dataset.format import KEY, KEY_BYTES, OFFSET_BYTES, offsets_at, values_at
 from ringkv.dataset.slots import slots as slots_of
 
 ENTRY: Final = Struct("=IIIIHH")
@@ -28,8 +28,6 @@ REACH: Final = 3
 blocks of 256 keys fewer than one of 200 is elsewhere."""
 
 REACH_LIMIT: Final = (1 << 16) - 1
-
-KEY: Final = np.dtype((np.void, KEY_BYTES))
 
 
 class Checked(NamedTuple):

@@ -39,6 +39,7 @@ from ringkv.dataset.packing.seal import seal
 from ringkv.dataset.packing.segment import Segment, SegmentTask, write_segment
 from ringkv.dataset.packing.target import put, replaceable
 from ringkv.dataset.packing.workspace import workspace
+from ringkv.dataset.progress import Progress
 from ringkv.dataset.source.find import find
 from ringkv.dataset.source.protocol import Source
 from ringkv.process.words import counted
@@ -67,7 +68,7 @@ class Job:
     chunk: int
     segment_size: int | None
     on_duplicate: DuplicatePolicy
-    progress: Callable[[int, int], None]
+    progress: Progress
 
     def size(self) -> int:
         """How many bytes the sources have, when all have been read."""
@@ -90,13 +91,13 @@ def pack(  # noqa: PLR0913  # what is packed into what, and five choices by name
     executor: Executor | None = None,
     budget: Budget | None = None,
     segment_size: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Manifest:
     """Pack `data`, a path or the sources that were found, into the folder `target`, which appears whole or not at all.
 
     It replaces the dataset that stood there. Needs about twice the size of the pairs on the target's file system while
-    it works. Every byte is sorted, then merged: `progress` hears how many of these steps are done, and how many there
-    are, as soon as that is known. The dataset's id does not depend on `budget` and `segment_size`.
+    it works. The steps of `progress` are bytes, each of which is sorted, then merged; how many there are it is told as
+    soon as that is known. The dataset's id does not depend on `budget` and `segment_size`.
     Raises SourceError, MalformedLine, DuplicateKey, PackingFailed.
     """
     sources = find([data]) if isinstance(data, Path) else data

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ringkv.dataset.packing.runs import KEY, Rows, Run, borders_of, take_values
+from ringkv.dataset.format import KEY
+from ringkv.dataset.packing.runs import Rows, Run, borders_of, take_values
 
 DuplicatePolicy = Literal["error", "first", "last"]
 

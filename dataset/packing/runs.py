@@ -24,8 +24,6 @@ from ringkv.cluster.position import SLOTS, shift_to
 from ringkv.dataset.arrays import to_arrow
 from ringkv.dataset.text import Columns
 
-KEY: Final = np.dtype((np.void, 16))
-
 PLACE: Final = np.dtype([("row", np.int64), ("value", np.int64)])
 """A place in a run: a row, and where in the bytes of all values those of this row begin."""
 

@@ -7,21 +7,16 @@ so that one function says what a key is.
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from ringkv.cluster.limits import MAX_VALUE
+from ringkv.dataset.format import KEY_BYTES
 from ringkv.dataset.source.protocol import Pairs
-from ringkv.dataset.text import KEY_TEXT, VALUE_AT, Malformed, columns, well_formed, why_malformed
-
-KEY_BYTES: Final = 16
-
-_HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
-_DASHES: Final = [8, 13, 18, 23]
-_DIGITS: Final = [at for at in range(KEY_TEXT) if at not in _DASHES]
+from ringkv.dataset.text import KEY_TEXT, VALUE_AT, Malformed, as_texts, columns, well_formed, why_malformed
 
 
 class SpooledRows(NamedTuple):
@@ -94,9 +89,5 @@ def _heads(keys: _Bytes, count: int, size: int) -> NDArray[np.uint8]:
     start = int(keys.borders[0])
     raw = np.frombuffer(keys.data, np.uint8, count * size, start).reshape(count, size)
     heads = np.full((count, VALUE_AT), ord(" "), np.uint8)
-    if size == KEY_TEXT:
-        heads[:, :KEY_TEXT] = raw
-    else:
-        heads[:, _DASHES] = ord("-")
-        heads[:, _DIGITS] = _HEX[np.stack([raw >> 4, raw & 15], axis=2).reshape(count, -1)]
+    heads[:, :KEY_TEXT] = raw if size == KEY_TEXT else as_texts(raw)
     return heads

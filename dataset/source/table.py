@@ -8,9 +8,9 @@ from typing import Any, Final
 import pyarrow as pa
 
 from ringkv.cluster.errors import SourceError
-from ringkv.dataset.format import MARK
+from ringkv.dataset.format import KEY_BYTES, MARK
 from ringkv.dataset.source.file import RegularFile, unreadable
-from ringkv.dataset.source.rows import KEY_BYTES, SpooledRows, spool_rows
+from ringkv.dataset.source.rows import SpooledRows, spool_rows
 
 NAMES: Final = ("key", "value")
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringkv.cluster.position import slot
-from ringkv.dataset.packing.runs import KEY
+from ringkv.dataset.format import KEY
 from ringkv.dataset.slots import slots
 
 
