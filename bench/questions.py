@@ -15,24 +15,11 @@ from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from bench.figures import RINGKV, Figures
 from ringkv.cluster.limits import LOAD_BOUND
-from ringkv.cluster.position import block_count, partition_count
+from ringkv.sizing import Data
 
 FLOOR: Final = "nginx return 200"
 VALUE: Final = 60
-LINE: Final = 36 + 1 + VALUE + 1
-"""Bytes of a line of the data file: key, space, value, newline."""
-
-COLUMNS: Final = 16 + 4
-BLOCK: Final = 260
-PARTITION: Final = 32
-FIXED: Final = 3000
-"""Bytes beside the values in a dataset: of a key, of a block, of a partition (docs/design.md), and of the whole."""
-
-
-def packed_bytes(pairs: int) -> int:
-    """The size of the dataset of so many pairs with values of VALUE bytes."""
-    blocks = block_count(pairs, pairs * VALUE)
-    return pairs * (VALUE + COLUMNS) + BLOCK * blocks + PARTITION * partition_count(blocks) + FIXED
+"""Bytes of a value."""
 
 
 def size(work: Path, _docs: Path) -> Figure | None:
@@ -40,10 +27,11 @@ def size(work: Path, _docs: Path) -> Figure | None:
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     axes = figure.subplots()
     pairs = [10**exponent for exponent in range(4, 11)]
-    axes.plot(pairs, [at * LINE / 1e9 for at in pairs], "--", color="tab:gray", label="data file")
-    axes.plot(pairs, [packed_bytes(at) / 1e9 for at in pairs], color="tab:red", label="dataset")
+    sizes = [Data(at, at * VALUE) for at in pairs]
+    axes.plot(pairs, [data.text / 1e9 for data in sizes], "--", color="tab:gray", label="data file")
+    axes.plot(pairs, [data.dataset / 1e9 for data in sizes], color="tab:red", label="dataset")
     for shards, colour in ((3, "tab:blue"), (10, "tab:green"), (100, "tab:purple")):
-        held = [LOAD_BOUND * packed_bytes(at) / shards / 1e9 for at in pairs]
+        held = [LOAD_BOUND * data.dataset / shards / 1e9 for data in sizes]
         axes.plot(pairs, held, color=colour, linewidth=1, label=f"largest of {shards} shards, one replica")
     packed = [path for path in work.glob("*.dataset") if path.stem.isdigit()]
     measured = sorted((int(path.stem), sum(file.stat().st_size for file in path.iterdir())) for path in packed)

@@ -37,14 +37,6 @@ def docs(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("pairs", [1000, 20_000])
-def test_the_computed_size_is_that_of_a_real_file(tmp_path: Path, pairs: int) -> None:
-    lines = (f"{number:08x}-0000-4000-8000-000000000000 {'v' * questions.VALUE}\n" for number in range(pairs))
-    (tmp_path / "pairs").write_text("".join(lines))
-    pack(tmp_path / "pairs", tmp_path / "packed")
-    size = sum(path.stat().st_size for path in (tmp_path / "packed").iterdir())
-    assert size == pytest.approx(questions.packed_bytes(pairs), rel=0.02)
-
 
 def test_every_picture_is_drawn_from_what_was_measured(work: Path, docs: Path, tmp_path: Path) -> None:
     pack(ROOT / "example.data", tmp_path / "10000.dataset")
