@@ -4,8 +4,8 @@
              ▲                   └──► corrupt: refused by name, this block alone, until its partition is leased anew
              └── its segment is in doubt (`shard.watch`): each read is checked, and none is remembered
 
-A block that would have to be waited for, or that a mirror does not have, is not read here: `NotInMemory` says which,
-and `shard.reads` reads it.
+A block whose read would have to wait, or that a mirror does not have, is not read here: NotInMemory names it, and
+`shard.reads` reads it.
 """
 
 import logging
@@ -31,8 +31,8 @@ log = logging.getLogger("ringkv.shard")
 class Blocks:
     """`tables[p]` has an ENTRY for each block of partition p, or for each slot where several are one block.
 
-    Where the partition is not leased they are zeros that are shared. `largest` are the bytes of the largest block that
-    was leased so far. All methods are for the event loop's thread, but `leasing`.
+    Partitions that are not leased share one table of zeros. `largest` is the size in bytes of the largest block that
+    was leased so far. All methods but `leasing` are for the event loop's thread.
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -48,7 +48,7 @@ class Blocks:
         self.bytes = 0
         self.largest = 0
         self.checked_bytes = 0
-        self._checked_of: dict[int, int] = {}  # partition → its part of them
+        self._checked_of: dict[int, int] = {}  # partition → its part of the checked bytes
         self.mapped = True
         self._doubted: set[int] = set()  # numbers of segments
         self._suspects: set[int] = set()  # blocks that were found wrong when their segment had been touched
@@ -57,7 +57,7 @@ class Blocks:
         self._held: Mapping[int, Body] = {}
 
     def leasing(self, partitions: Collection[int]) -> dict[int, bytes | CorruptBlock]:
-        """The rows of partitions that are to be leased. May run in another thread."""
+        """The rows of partitions that are to be leased, or why they cannot be trusted. May run in another thread."""
         self.dataset.claim(partitions)
         found: dict[int, bytes | CorruptBlock] = {}
         for partition in partitions:
@@ -70,7 +70,7 @@ class Blocks:
         return found
 
     def lease(self, found: Mapping[int, bytes | CorruptBlock]) -> None:
-        """Let partitions be read that were not leased before, as `leasing` found them. `fit` is to follow."""
+        """Let partitions be read that were not leased before, given what `leasing` found. To be followed by `fit`."""
         for partition, rows in found.items():
             self.refused.pop(partition, None)
             if isinstance(rows, CorruptBlock):
@@ -117,12 +117,12 @@ class Blocks:
         return range(partition * self.width, (partition + 1) * self.width)
 
     def checked(self, block: int) -> bool:
-        """Whether the block was read and found right, and its segment is not in doubt since."""
+        """Whether the block was read and is right, and its segment has not been in doubt since."""
         partition, number = divmod(block, self.width)
         return bool(ENTRY.unpack_from(self.tables[partition], number * ENTRY.size)[0])
 
     def is_unchecked(self, block: int) -> bool:
-        """Whether `unchecked` of its partition has the block, if it is not empty."""
+        """Whether `unchecked` of its partition would name the block, unless that is empty."""
         partition = block // self.width
         if partition not in self.rows or self.dataset.segment_of(partition) in self._doubted:
             return False
@@ -132,7 +132,7 @@ class Blocks:
         """The blocks of a leased partition that are neither checked nor corrupt nor empty, with their rows."""
         if self.dataset.segment_of(partition) in self._doubted or partition not in self.rows:
             return []
-        # Where slots have entries of their own there are more of them than blocks: the first one tells of the block.
+        # Where each slot has an entry, the first entry of a block shows whether that is checked.
         checked = [keys_at for keys_at, *_ in islice(ENTRY.iter_unpack(self.tables[partition]), self.width)]
         found = zip(self.of(partition), rows_of(self.rows[partition]), checked, strict=True)
         return [(block, row) for block, row, ok in found if row.keys and not ok and block not in self.corrupt]
@@ -160,7 +160,7 @@ class Blocks:
         if number in self._doubted:
             if wrong := why_wrong(body, row):
                 self._suspects.add(block)
-                # As if it were not leased here: whether the key exists is for another shard to say.
+                # Treated as not leased here: another shard has to say whether the key exists.
                 raise PartitionNotLeased(str(segment.changed(wrong)))
         elif isinstance(body, OSError) or not self.checked(block):
             self._check(block, segment, row, body)
@@ -173,7 +173,7 @@ class Blocks:
             if wrong and block not in self._held:
                 raise NotInMemory(block)
             if not wrong and block in self._held:
-                return  # whether it is in the mirror now is not known: there was no room, or there is a hole
+                return  # it is not known to be in the mirror: there was no room, or there is a hole
         if not wrong:
             keys = keys_of(cast("bytes", body), row.keys)
             number = self.dataset.segment_of(block // self.width)
@@ -194,9 +194,9 @@ class Blocks:
         self._checked_of[partition] = self._checked_of.get(partition, 0) + row.size
 
     def refuse(self, block: int, wrong: str) -> None:
-        """Note that a block was read, and what is wrong with it: it is corrupt.
+        """Note that a block was read and is corrupt, and what is wrong with it.
 
-        Where its segment has been touched, that is for the watch to judge: it may have been overwritten.
+        If its segment has been touched, it is only suspect: the watch finds out whether that was overwritten.
         """
         if self.dataset.segments[self.dataset.segment_of(block // self.width)].touched():
             self._suspects.add(block)
@@ -207,7 +207,7 @@ class Blocks:
 
     @contextmanager
     def holding(self, bodies: Mapping[int, Body]) -> Iterator[None]:
-        """Let these bodies, or the errors that their reading brought, stand for what is in memory."""
+        """Within the context, read these bodies, or raise the errors in their place, instead of looking into memory."""
         self._held = bodies
         try:
             yield
@@ -216,7 +216,7 @@ class Blocks:
 
     @property
     def held(self) -> Mapping[int, Body]:
-        """What stands for what is in memory now."""
+        """The bodies and errors that `holding` has put in the place of what is in memory."""
         return self._held
 
     def refusal(self, partition: int) -> DatasetError:
@@ -228,9 +228,9 @@ class Blocks:
         return PartitionNotLeased(f"partition {partition} is not leased here; ask an owner of it")
 
     def distrust(self, segment: int) -> list[int]:
-        """The segment may have been written to: check each block again whenever it is read.
+        """The segment may have been written to: check each of its blocks whenever it is read.
 
-        Returns the blocks that had been checked, and those that were found wrong since it was touched.
+        Returns the blocks that had been checked, and those that were found wrong since the segment was touched.
         """
         self._doubted.add(segment)
         before = self.suspects(segment)
@@ -240,13 +240,13 @@ class Blocks:
         return before
 
     def suspects(self, segment: int) -> list[int]:
-        """The leased blocks of the segment that were found wrong since it was touched, each told once."""
+        """The leased blocks of the segment that were found wrong since it was touched; each is returned once."""
         found = {block for block in self._suspects if self.dataset.segment_of(block // self.width) == segment}
         self._suspects -= found
         return sorted(block for block in found if self.is_leased(block // self.width))
 
     def trust(self, segment: int) -> list[int]:
-        """The segment was checked again, and is what it was. Returns its leased partitions: all is unchecked now."""
+        """The segment is what it was. Returns its leased partitions, all blocks of which count as unchecked now."""
         self._doubted.discard(segment)
         leased = self._leased_in(segment)
         for partition in leased:
@@ -254,13 +254,13 @@ class Blocks:
         return leased
 
     def abandon(self, reason: str) -> None:
-        """Read nothing any more: a segment is another one."""
+        """Read nothing any more, as a segment was overwritten; `reason` says which and how."""
         self.release(list(self.rows))
         self._abandoned = reason
 
     def _at_hand(self, block: int, segment: Segment, row: Row) -> Body | None:
-        """What is held of the block, else its body if that is in memory, as far as it is worth a look."""
-        if block in self._held:  # also as b"": a file that was cut off has nothing there
+        """The body of the block, if it is held or in memory; memory is looked at only as often as that is worth it."""
+        if block in self._held:  # possibly as b"", where a file was cut off
             return self._held[block]
         if not self._looks.are_worth_it():
             return None
@@ -270,7 +270,7 @@ class Blocks:
 
     def fit(self) -> None:
         """Read blocks where they are mapped if all that is leased fits into memory, else as copies."""
-        room = available() if self.mapped else available() * 3 // 4  # so that a few bytes do not turn it to and fro
+        room = available() if self.mapped else available() * 3 // 4  # so that small changes do not switch to and fro
         fits = self.bytes <= room
         if fits != self.mapped:
             self.mapped = fits
@@ -282,7 +282,7 @@ class Blocks:
                 self._forget(partition, bytearray(len(self._nothing)))
 
     def _forget(self, partition: int, table: bytearray) -> None:
-        """Forget what of a leased partition was checked."""
+        """Forget which blocks of a leased partition were checked."""
         self.checked_bytes -= self._checked_of.pop(partition, 0)
         self.tables[partition] = table
 

@@ -1,14 +1,14 @@
-"""What a read of a block brings, and what there is to say of it: what blocks, their reads and their warm-up share."""
+"""The result of reading a block, and whether it is right: shared by blocks, their reads and the warm-up."""
 
 from ringkv.cluster.errors import BlockNotFetched
 from ringkv.dataset.block import Row, damage
 
 Body = bytes | OSError | BlockNotFetched
-"""The block's body, or why there is none."""
+"""The block's body, or the error that reading it has brought."""
 
 
 class NotInMemory(Exception):
-    """A block would have to be waited for. No error: it is read elsewhere, and then asked for again."""
+    """The read of a block would have to wait. No failure: a thread reads it, and then the lookup is repeated."""
 
     def __init__(self, block: int) -> None:
         super().__init__(block)
@@ -16,7 +16,7 @@ class NotInMemory(Exception):
 
 
 def why_wrong(body: Body | memoryview, row: Row) -> str:
-    """Why a body, or what came instead when it was read, is not the one that its row describes; "" if it is."""
+    """Why the result of reading a block is not the body that its row describes; "" if it is."""
     if isinstance(body, OSError):
         return f"cannot be read: {body.strerror}"
     return str(body) if isinstance(body, BlockNotFetched) else damage(body, row)

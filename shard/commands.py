@@ -24,7 +24,7 @@ from ringkv.shard.store import Store
 from ringkv.shard.version import Version
 
 Reply = Callable[[Iterator[bytes | None]], bytes]
-"""What makes a reply of the values of keys."""
+"""From the values of the keys, in their order, to the bytes of the reply."""
 
 CROSS_SLOT: Final = codec.error("CROSSSLOT", "Keys in request don't hash to the same slot")
 """Redis's words."""
@@ -83,7 +83,7 @@ def _elsewhere(client: ShardConnection, keys: list[bytes], reply: Reply, error: 
 
 
 def _missing(keys: list[bytes], get: Callable[[bytes], bytes | None]) -> set[int]:
-    """All blocks that would have to be waited for: they are read side by side."""
+    """All blocks whose reads would have to wait: then they are read side by side."""
     found = set()
     for key in keys:
         try:
@@ -102,12 +102,12 @@ def mget(client: ShardConnection, args: Args) -> bytes | Pending:
 
 
 def _crosses(args: Args) -> bool:
-    """Whether keys are of several slots: clients of a Redis Cluster have to ask for each by itself, wherever it is."""
+    """Whether the keys are of several slots, which Redis Cluster refuses even where one node has them all."""
     return len(args) > 2 and len(set(map(key_slot, args[1:]))) > 1
 
 
 def _bounded(values: Iterator[bytes | None], null: bytes) -> bytes:
-    """All values in one reply, or an error as soon as they have more bytes than one reply may have."""
+    """All values in one reply; an error instead, if they have more bytes than one reply may have."""
     found = [next(values)]
     room = MAX_BATCH - len(found[0] or b"")
     for value in values:
@@ -128,7 +128,7 @@ def exists(client: ShardConnection, args: Args) -> bytes | Pending:
 
 
 def _present(values: Iterator[bytes | None]) -> int:
-    """How many of the values there are, those with them that are too large to be sent whole."""
+    """How many of the keys exist, those with values that are too large to be sent whole included."""
     count = 0
     while True:
         try:
@@ -163,7 +163,7 @@ def explain(client: ShardConnection, args: Args) -> bytes | Pending:
 
 
 def piece(client: ShardConnection, args: Args) -> bytes | Pending:
-    """`PIECE key start stop`: bytes of a value, for routers, which have been told that it is large."""
+    """`PIECE key start stop`: bytes of a value, for routers that were told its size by -LARGE."""
     try:
         start, stop = parse_integer(args[2]), parse_integer(args[3])
     except ValueError as error:
@@ -184,9 +184,9 @@ def dbsize(client: ShardConnection, _args: Args) -> bytes:
 
 
 def heartbeat(client: ShardConnection, args: Args) -> bytes:
-    """`HEARTBEAT [dataset]`: for routers, which see that the shard lives, how warm it is, what changes, who comes.
+    """`HEARTBEAT [dataset]`: for routers; `dataset` is the one that they serve, if any.
 
-    They name the dataset that they serve, if they serve one.
+    The reply is that of `ringkv.cluster.lease.Heartbeat`: whether it drains, checked bytes, revision, direct requests.
     """
     dataset = args[1].decode("ascii", "replace") if args[1:] else ""
     if len(args) > 2 or not (is_id(dataset) or args[1:] == []):
@@ -213,7 +213,7 @@ def lease(client: ShardConnection, args: Args) -> bytes | Pending:
 
 
 def topology(client: ShardConnection, args: Args) -> bytes:
-    """`TOPOLOGY …`: what a router has gone over to, for the clients that come directly."""
+    """`TOPOLOGY …`: the topology that a router serves now, by which direct clients are sent to owners."""
     if client.lease is None:
         return codec.error("ERR", "TOPOLOGY is for a router that holds a lease on this connection")
     try:

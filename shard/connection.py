@@ -41,9 +41,9 @@ class Granting(Pending):
 
 
 class ShardConnection(ClaimingConnection):
-    """`store` is what GET reads, `whole` what all else does.
+    """GET reads `store`, in which large values raise LargeValue, all other commands `whole`.
 
-    `direct`: of a client of a Redis Cluster, as far as is known: routers show that they are none.
+    `direct`: this seems to be a client of a Redis Cluster, as nothing has come that shows that it is a router.
     """
 
     def __init__(self, state: ShardState, commands: Mapping[bytes, Command[Any]]) -> None:
@@ -62,12 +62,12 @@ class ShardConnection(ClaimingConnection):
         self.state.versions.readers.add(self)
 
     def hold(self, size: int) -> None:
-        """Not of a router with a lease: what it holds is others' requests, and bounded by itself."""
+        """Not counted for a router with a lease, which bounds by itself what its clients make it ask for."""
         if self.lease is None:
             super().hold(size)
 
     def waiting(self) -> tuple[Literal["header", "idle", "send", "nothing"], float]:
-        """As any connection; but a router may keep its lease for as long as it likes, without a request."""
+        """As for any connection, but a router with a lease may be silent for as long as it likes."""
         waiting = super().waiting()
         return ("nothing", 0) if waiting[0] == "idle" and self.lease is not None else waiting
 
@@ -80,7 +80,7 @@ class ShardConnection(ClaimingConnection):
     def go_over(self, version: Version) -> None:
         """Read this version from now on."""
         self.version = version
-        # Where no value can be large, nothing costs more.
+        # Where no value can be large, GETs need not ask for the size first.
         self.store = version.bounded if version.store.blocks.largest > LARGE_VALUE else version.store
         self.whole = version.store if self.lease is None else self.store
 
@@ -89,8 +89,8 @@ class ShardConnection(ClaimingConnection):
         return lambda: self.version is version
 
     def gets(self, keys: list[bytes]) -> int:
-        """As Connection has it: up to the first that has to be waited for or is not leased, or FLUSH_BYTES."""
-        # A router, which has a lease, has looked at its keys.
+        """As `Connection.gets`: up to the first key that cannot be read at once, or FLUSH_BYTES of replies."""
+        # A router, which is who has a lease, has checked its keys already.
         if self.lease is None and not (is_canonical(keys[0]) if len(keys) == 1 else are_canonical(keys)):
             return 0
         replies: list[bytes] = []
@@ -109,7 +109,7 @@ class ShardConnection(ClaimingConnection):
         return len(replies)
 
     def be_router(self) -> None:
-        """What has come shows that this is a router's."""
+        """Note that this is the connection of a router, as a request has shown."""
         self.direct = False
         self.state.routers.add(self)
 
@@ -120,10 +120,10 @@ class ShardConnection(ClaimingConnection):
         return Reading(self.notify, version.store.blocks, make).begin(version.reads, blocks)
 
     def other_version(self, error: RingkvError, key: bytes) -> Version | None:
-        """Where a direct client's key may be read that cannot be read in the version of its connection.
+        """Another version in which a direct client's key is leased, where it is not in that of the connection.
 
-        While routers go over to another version and another ring at once, one shard has heard of it before the next
-        one: each would send the client to the other.
+        While routers go over to another version and another ring at once, shards hear of it one after the other: two of
+        them might send the client to each other.
         """
         if not self.direct or isinstance(error, BlockNotFetched) or not isinstance(error, PartitionNotLeased):
             return None
@@ -139,7 +139,7 @@ class ShardConnection(ClaimingConnection):
         return cluster.redirect(error, key) if self.direct and cluster is not None else refusal(error)
 
     def redirection(self, error: RingkvError, key: bytes) -> bytes | Pending:
-        """The same, but while it is not known yet where a direct client is to go, the reply waits for that."""
+        """The same; but while a direct client's owner is not known yet, the reply waits for that."""
         cluster = self.state.cluster
         if self.direct and cluster is not None and cluster.learns:
             return Awaited(self.notify, _redirected(cluster, error, key))
@@ -160,7 +160,7 @@ class ShardConnection(ClaimingConnection):
         if self.closed.done():
             self._end_lease()
         if self.lease is None:
-            self.state.versions.tidy()  # what this lease would have kept
+            self.state.versions.tidy()  # the lease may have failed, and with it the reason to keep a version
 
     def _end_lease(self) -> None:
         if self.lease is not None:
@@ -178,7 +178,7 @@ class ShardConnection(ClaimingConnection):
         partitions = await self._own(request, version)
         if isinstance(partitions, bytes):
             return partitions
-        if version not in versions.offered:  # any more
+        if version not in versions.offered:  # it may have been replaced meanwhile
             return self._wrong_dataset()
         try:
             lease = await version.leases.grant(partitions)
@@ -196,7 +196,7 @@ class ShardConnection(ClaimingConnection):
         return codec.simple(lease.leased.reply())
 
     async def _own(self, request: LeaseRequest, version: Version) -> tuple[int, ...] | bytes:
-        """The partitions that the ring gives to this shard, or why it gives none."""
+        """The partitions that the ring gives to this shard, or the error reply that says why it gives none."""
         name = self.state.name
         if name not in request.names:
             return codec.error(WRONG_RING, f"{name} is not one of the ring's shards")

@@ -1,8 +1,8 @@
-"""What a lookup has to know of a checked block, in one piece of 20 bytes: for each block, or for each of its slots.
+"""What a lookup has to know of a checked block, in an entry of 20 bytes: one for each block, or for each of its slots.
 
 A partition of several slots is one block. Keys that were counted up fill these slots unevenly, and only within a slot
-is their order that of a hash: so each slot has an entry of its own, as if it were a block. Where the slots begin is
-found for many blocks at once, which takes an eighth of one by one.
+are they in the order of a hash: so each slot has an entry of its own, as if it were a block. Where slots begin is found
+for many blocks at once, in an eighth of the time that it takes block by block.
 """
 
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ block begin, how many keys there are, the ranks that a search extends to the lef
 where it is mapped), and the number of the segment. Zeros: not checked."""
 
 REACH: Final = 3
-"""Ranks that a search extends to the left beyond two standard deviations where these are largest, ⌊√keys⌋: so that in
-blocks of 256 keys fewer than one of 200 is elsewhere."""
+"""Ranks that a search extends to the left, beyond the ⌊√keys⌋ of two standard deviations: in blocks of 256 keys fewer
+than one key of 200 is outside then."""
 
 REACH_LIMIT: Final = (1 << 16) - 1
 
 
 class Checked(NamedTuple):
-    """A block of a segment that was read and is right, and its entries, to be read where it is mapped."""
+    """A block of a segment that was read and is right, with its entries, one behind the other."""
 
     segment: int
     block: int
@@ -40,7 +40,7 @@ class Checked(NamedTuple):
 
 
 def checked_blocks(right: Sequence[tuple[Wanted, bytes | memoryview]], slots: int, segment: int) -> list[Checked]:
-    """Blocks of a segment that are right, given with their keys: an entry each, or one of each of its `slots`."""
+    """The blocks of a segment, given with their keys, as Checked: with one entry each, or with one for each slot."""
     if slots == 1:
         return [
             Checked(segment, block, row, entry(row, 0, row.keys, segment, mapped=True)) for (block, row), _ in right
@@ -60,7 +60,7 @@ def checked_blocks(right: Sequence[tuple[Wanted, bytes | memoryview]], slots: in
 
 
 def entry(row: Row, first: int, behind: int, segment: int, *, mapped: bool) -> bytes:
-    """The entry of the keys of a block from rank `first` to the one before `behind`."""
+    """The entry of a block's keys from rank `first` up to `behind`, without it; `mapped`: to be read in the mapping."""
     count = behind - first
     reach = min(REACH + isqrt(count), REACH_LIMIT) if mapped else 0
     keys = row.offset + KEY_BYTES * first

@@ -6,7 +6,7 @@ from typing import NamedTuple
 class Explanation(NamedTuple):
     """The way of one lookup. `rank`, `offset` and `size` are None where no value was found.
 
-    `refusal` says why the block cannot be read; `found` is None then. `checked`: before this lookup.
+    `refusal` says why the block cannot be read, and `found` is None then. `checked`: it was so before this lookup.
     """
 
     position: int

@@ -6,7 +6,7 @@ from ringkv.shard.threads import to_end
 
 
 async def fetch(segment: Segment, row: Row) -> bytes:
-    """As `Segment.fetch`, for the event loop. When it is cancelled nothing is written any more. Raises StoreError."""
+    """As `Segment.fetch`, for the event loop. Once it is cancelled, it writes nothing any more. Raises StoreError."""
     origin = segment.origin
     assert origin is not None
     for _ in range(FETCHES):

@@ -5,7 +5,7 @@ look ──► as it was ──────────────────�
   │ └──► routers serve one of older days ──► open it too ──► offer all three
   └──► cannot be read, or what it says cannot be opened ──► said once; what is offered stays, and it is tried again
 
-Routers stay with what they serve where their gates refuse what is newer: a shard that starts then must offer that too.
+Routers stay with what they serve if their gates refuse what is newer: so a shard that starts must offer that too.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from ringkv.shard.warmup import Pace
 log = logging.getLogger("ringkv.shard")
 
 LOOK_SECONDS: Final = 1.0
-"""Between two looks at the catalog: one small object of a store, or a small file."""
+"""Seconds between two looks at the catalog: at one small object of a store, or one small file."""
 
 RETRY_MIN: Final = 1.0
 RETRY_MAX: Final = 30.0
@@ -57,8 +57,8 @@ class Following:
         self._mirror = mirror
         self._asked = asyncio.Event()
         self._seen: Current | None = None
-        self._wanted: list[catalogs.Version] = []  # of what was seen
-        self._missing: set[catalogs.Version] = set()  # of these, those of before that could not be opened
+        self._wanted: list[catalogs.Version] = []  # to be offered, by what was seen last
+        self._missing: set[catalogs.Version] = set()  # of these, the older ones that could not be opened
         self._offered: catalogs.Version | None = None  # the newest, of which the log has told
         self._problem = ""  # with what was seen
         self._told = ""
@@ -66,7 +66,7 @@ class Following:
         self._pause = RETRY_MIN
 
     def look_now(self) -> None:
-        """Do not wait for the next look, nor for what was to be tried again later."""
+        """Look at once, and try again at once what could not be opened."""
         self._retry_at = 0.0
         self._asked.set()
 
@@ -93,14 +93,14 @@ class Following:
             self._tell(self._problem)
 
     def _due(self, current: Current, wanted: list[catalogs.Version]) -> bool:
-        """Whether it is new, or routers serve something else, or it was lost, or is to be tried again."""
+        """Whether a version is new, was lost or is to be tried again, or routers serve another one."""
         changed = current != self._seen or wanted != self._wanted
         if changed or asyncio.get_running_loop().time() >= self._retry_at:
             return True
         return self._retry_at == inf and self._versions.find(current.version.dataset) is None
 
     def _current(self) -> Current | None:
-        """What the catalog says: at the start also what it said before, where it cannot be reached."""
+        """What the catalog says; at the start, if it cannot be reached, what it said last."""
         try:
             return self._catalog.current()
         except StoreError:
@@ -109,7 +109,7 @@ class Following:
             return known
 
     async def _follow(self, current: Current, wanted: list[catalogs.Version]) -> None:
-        """Offer these versions of what the catalog says, as far as they can be opened."""
+        """Offer these versions of the catalog, as far as they can be opened."""
         before, self._seen, self._wanted = self._seen, current, wanted
         if before is not None and current.version.serial < before.version.serial:
             log.warning(
@@ -181,7 +181,7 @@ class Following:
                 self.begun.set_result(None)
 
     def _settle(self, current: Current, problem: str) -> None:
-        """Tell what has come of it, and when it is to be tried again."""
+        """Log what came of following the catalog, and decide when to try again."""
         version = current.version
         self._problem = problem
         self._tell(problem)
@@ -216,7 +216,7 @@ class Following:
 
 
 def _wanted(current: Current, served: Collection[str]) -> Iterator[catalogs.Version]:
-    """What is to be served, what was before it, and what is served of older days: each dataset once."""
+    """The current version, the one before it, and older ones that routers still serve: each dataset once."""
     newest: dict[str, catalogs.Version] = {}
     for version in (current.version, *current.history):
         newest.setdefault(version.dataset, version)

@@ -1,4 +1,4 @@
-"""What routers serve, as their heartbeats tell: so long it is offered, however many newer versions their gates refuse.
+"""What routers serve, by their heartbeats: a shard offers it as long, however many newer versions their gates refuse.
 
     router ── HEARTBEAT <dataset> ──► heard ──► offered (`shard.following`), told to routers that start (INFO)
 
@@ -9,7 +9,7 @@ newest version with.
 from typing import Final
 
 MOST: Final = 4
-"""Datasets that routers may serve at once, the latest to be told: each of them is held open."""
+"""Datasets that are remembered as served by routers, at most, the latest ones: each of them is held open."""
 
 
 class Heard:

@@ -49,7 +49,7 @@ async def healthz(_request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """The shard can be given work: what it is asked for can be had, and it is not about to leave."""
+    """The shard can be given work: it is not about to leave, and what was asked for lately could be read."""
     state = request.app[STATE]
     fetches = state.fetches
     if state.draining:

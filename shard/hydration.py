@@ -5,7 +5,7 @@
                                                        ▲  failed │
                                                        └─────────┘ after a while, longer each time
 
-What somebody waits for does not stand in this line (`shard.reads`).
+What somebody waits for does not queue here: `shard.reads` fetches it at once.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from ringkv.shard.threads import to_end
 log = logging.getLogger("ringkv.shard")
 
 WINDOW: Final = 32 << 20
-"""Bytes of blocks for which requests are made together: gaps between partitions are judged over all of them."""
+"""Bytes of blocks for which requests are planned together, so that the best gaps among them are chosen."""
 
 MIN_REQUEST: Final = 256 << 10
 
@@ -38,16 +38,16 @@ AT_ONCE: Final = 64
 """Blocks that are looked at before the event loop does something else: half a millisecond."""
 
 PART: Final = 4
-"""At a low rate one request is what a part of a second allows, so that what is asked for later is not long in line."""
+"""At a low rate a request has the bytes of a PARTth of a second, so that partitions which are asked for come soon."""
 
 MAX_PAUSE: Final = 30.0
-"""Seconds between two attempts at most, of a store that does not answer for long."""
+"""The longest pause, in seconds, between two attempts while a store does not answer."""
 
 
 class _Batch(NamedTuple):
-    """Blocks of one segment, and the tables of their leases: a block is noted in the one that it was read for.
+    """Blocks of one segment, and the tables of their partitions: so a block is noted only in the table it was read for.
 
-    `slots` are those of a block; they are `mapped` where they are read.
+    `slots` is how many slots a block has; `mapped`: the blocks are to be read where they are mapped.
     """
 
     number: int
@@ -58,7 +58,7 @@ class _Batch(NamedTuple):
 
 
 class Hydration:
-    """Of the blocks of one dataset, which has an origin."""
+    """Fills the mirror of one dataset, which has an origin."""
 
     def __init__(self, blocks: Blocks, restraint: Restraint) -> None:
         origin = blocks.dataset.origin
@@ -71,15 +71,15 @@ class Hydration:
         self._fetching: set[asyncio.Task[None]] = set()
 
     def window(self, rate: int) -> int:
-        """Bytes of blocks that are looked at together, where so many may be read a second."""
+        """Bytes of blocks that are looked at together, at a rate in bytes a second."""
         return min(WINDOW, max(min(rate, self._fetches.rate or rate), MIN_REQUEST))
 
     def resume(self) -> None:
-        """Try again to keep what is fetched: partitions have come, and others may have gone."""
+        """Try to keep what is fetched again, as leases have changed and there may be room now."""
         self._full = False
 
     async def advance(self, partitions: Iterable[int]) -> int:
-        """Check what is here of leased partitions, and begin to fetch the rest; returns the bytes that were here."""
+        """Check what is here of leased partitions, and begin to fetch the rest; returns how many bytes were here."""
         here = 0
         for batch in await self._batches(partitions):
             found = await to_end(_look, batch, populate=self._blocks.mapped)
@@ -99,7 +99,7 @@ class Hydration:
         return here
 
     async def close(self) -> None:
-        """End all that is fetched."""
+        """Cancel all fetches."""
         fetching = list(self._fetching)
         for task in fetching:
             task.cancel()
@@ -109,7 +109,7 @@ class Hydration:
         self._fetching.discard(fetching)
         self._fetches.slots.release()
         if not fetching.cancelled() and (error := fetching.exception()) is not None:
-            # What it was to bring stays away until somebody asks for it.
+            # Its blocks are fetched when somebody asks for them.
             log.error("what is leased could not be fetched", exc_info=error)
 
     def _largest(self) -> int:
@@ -117,7 +117,7 @@ class Hydration:
         return min(MAX_REQUEST, max(rate // PART, MIN_REQUEST)) if rate else MAX_REQUEST
 
     async def _batches(self, partitions: Iterable[int]) -> list[_Batch]:
-        """What is not known to be here, a segment at a time; whoever asks meanwhile is answered in between."""
+        """Blocks that are not known to be here, by segment; in between other requests are answered."""
         batches: dict[int, _Batch] = {}
         blocks = self._blocks
         looked = 0
@@ -133,7 +133,7 @@ class Hydration:
         return list(batches.values())
 
     async def _fetch(self, batch: _Batch, requests: list[Request]) -> None:
-        """Fetch what is still wanted of these requests, however often that fails; then each by itself."""
+        """Fetch what is still wanted of these requests: if that fails, again and again, one request at a time."""
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(StoreError), wait=wait_random_exponential(multiplier=0.5, max=MAX_PAUSE)
         ):
@@ -190,7 +190,7 @@ def _look(batch: _Batch, *, populate: bool) -> list[Checked]:
 def _keep(
     batch: _Batch, requests: list[Request], parts: list[memoryview], *, populate: bool
 ) -> tuple[list[Checked], list[Wanted]]:
-    """Write the blocks of the answers to their places; those that are there now, and those that are wrong."""
+    """Write the fetched blocks to their places; returns those that are there now, and those that are wrong."""
     segment = batch.segment
     kept, wrong = list[tuple[Wanted, bytes | memoryview]](), list[Wanted]()
     for (start, _, wanted), data in zip(requests, parts, strict=True):

@@ -1,4 +1,4 @@
-"""Lookup where values may be large: such a one is not copied at once, its size is told instead.
+"""Lookup where values may be large: a large value is not copied, its size is told instead.
 
 GET ──► block of at most LARGE_VALUE ──► as any lookup
   └───► larger block ──► where is the value? ──► small: the value │ large: LargeValue, and then pieces of it
@@ -14,11 +14,11 @@ from ringkv.dataset.format import KEY_BYTES, OFFSET_BYTES, offsets_at, values_at
 from ringkv.shard.store import Store
 
 Place = tuple[mmap | bytes, int, int]
-"""In what a value lies, where it begins, and where it ends."""
+"""The buffer that a value lies in, and where it begins and ends there."""
 
 
 class BoundedStore(Store):
-    """Raises as Store."""
+    """A store that shares the blocks of another one; its methods raise as those of Store."""
 
     def get(self, key: bytes) -> bytes | None:
         """As `Store.get`; but raises LargeValue for a value of more than LARGE_VALUE bytes."""
@@ -34,7 +34,7 @@ class BoundedStore(Store):
         return source[begin:end]
 
     def piece(self, key: bytes, start: int, stop: int) -> bytes | None:
-        """The bytes of a canonical key's value from one place to another, as far as it has them."""
+        """The bytes `start` up to `stop` of a canonical key's value, as far as it has them; None if there is none."""
         found = self._find(key, self.block_of(key))
         if found is None:
             return None

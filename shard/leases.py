@@ -31,7 +31,7 @@ class Leases:
         return len(self._active)
 
     async def grant(self, partitions: Iterable[int]) -> Lease:
-        """Let partitions be read from now on. Reads no block: that is for the warm-up, or the first request."""
+        """Let partitions be read from now on. Reads no block: that is left to the warm-up or the first request."""
         lease = Lease(tuple(partitions), Leased(keys=0, bytes=0))
         self._held.update(lease.partitions)
         self._active.add(lease)
@@ -41,7 +41,7 @@ class Leases:
                 new = [partition for partition in lease.partitions if not blocks.is_leased(partition)]
                 # In a thread: the tables may have to be read from disk.
                 found = await to_end(blocks.leasing, new)
-                # A segment at a time: of a large one a millisecond or two, in which nobody is answered.
+                # A segment at a time, as no request is answered meanwhile: a large one takes a millisecond or two.
                 for _, group in blocks.by_segment(found):
                     blocks.lease({p: found[p] for p in group if p in self._held})
                     await asyncio.sleep(0)

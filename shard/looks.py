@@ -1,12 +1,12 @@
-"""Whether it is worth a look if a block is in memory: in vain, a look costs about a third of the read that follows."""
+"""Whether to look if a block is in memory before it is read: a look in vain costs a third of the read that follows."""
 
 from typing import Final
 
 COLD_MISSES: Final = 16
-"""Looks for a block in memory that have to be in vain, one after the other, before most of them are left out."""
+"""After so many looks in vain, one after the other, most looks are left out."""
 
 COLD_LOOK: Final = 8
-"""Then one in so many is done, so that it is noticed when the memory has been filled meanwhile."""
+"""Then one of so many looks is done, to notice when blocks have come into memory meanwhile."""
 
 
 class Looks:

@@ -33,7 +33,7 @@ GRACE: Final = 60.0
 class ClusterNode:
     """`view` is the topology in force, None before the first and when no router has been there for `grace` seconds.
 
-    `redirects` counts what clients were sent elsewhere for.
+    `redirects` is how many requests were answered with MOVED or ASK.
     """
 
     def __init__(self, name: str, address: Address, grace: float, versions: Versions, building: asyncio.Lock) -> None:
@@ -53,16 +53,16 @@ class ClusterNode:
 
     @property
     def learns(self) -> bool:
-        """Whether the first topology was heard, and is not in force yet."""
+        """Whether a first topology was heard that is not in force yet."""
         return self.view is None and self._heard is not None
 
     @property
     def replaced(self) -> bool:
-        """Whether clients are served by others, as far as routers have told."""
+        """Whether, by what routers told last, other shards have taken over."""
         return self._heard is not None and self.name not in self._heard.names
 
     def hear(self, table: NodeTable) -> bytes:
-        """What a router says; the reply. It is in force soon after, unless something newer comes."""
+        """Take what a router tells; returns the reply. It is in force soon after, unless something newer comes."""
         heard = hear(self._heard, table)
         if heard is None:
             epoch = self._heard.epoch if self._heard else 0
@@ -122,7 +122,7 @@ class ClusterNode:
         self._hold(None)
 
     async def _go_over(self) -> None:
-        """Put what was heard last in force."""
+        """Put the topology that was heard last in force."""
         while (table := self._heard) is not None and not (self.view and self.view.table.says_as(table)):
             async with self._building:
                 view = await asyncio.to_thread(ClusterView, table, self.name)

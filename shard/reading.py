@@ -16,7 +16,7 @@ Make = Callable[[], "bytes | Pending"]
 
 
 class Reading(Pending):
-    """Waits for `blocks`, then makes the reply with them. That may need others by then, and be pending again."""
+    """Waits for blocks, then makes the reply with them. By then that may need further blocks, and wait again."""
 
     __slots__ = ("_blocks", "_bodies", "_make", "_unread")
 
@@ -24,7 +24,7 @@ class Reading(Pending):
         super().__init__(notify)
         self._blocks = blocks
         self._make = make
-        # Of a reply that needs others now, with what was read for it before: that may have left the memory again.
+        # With what was read before, as that may have left the memory again when further blocks have come.
         self._bodies: dict[int, Body] = dict(blocks.held)
         self._unread = 0
 
@@ -44,7 +44,7 @@ class Reading(Pending):
             with self._blocks.holding(self._bodies):
                 reply = self._make()
         except Exception as error:
-            # Others wait for the same block, and for the blocks behind it: they are told whatever happens here.
+            # Others wait for this block and for those behind it, and must be told whatever happens here.
             log.exception("a reply could not be made")
             reply = codec.error("ERR", str(error) or type(error).__name__)
         if isinstance(reply, bytes):

@@ -33,16 +33,16 @@ READERS: Final = 16
 """Threads: as many reads as a disk needs at once to be near its best; more only contend for the interpreter."""
 
 MAX_READS: Final = 1024
-"""Reads begun at once. What comes beyond waits in line: a disk that is slow must not fill the memory with blocks."""
+"""Reads under way at once; further ones queue, so that a slow disk does not fill the memory with blocks."""
 
 MAX_FETCHES: Final = 64
-"""Blocks that are fetched at once, each by a request of its own. What comes beyond waits in line."""
+"""Blocks that are fetched at once, each by a request of its own; further ones queue."""
 
 FETCH_SECONDS: Final = 3.0
-"""So long somebody who asks waits for a store. Then another owner of the block has time to be asked."""
+"""Seconds that a request waits for a store: after them there is still time to ask another owner of the block."""
 
 Arrived = Callable[[int, Body], None]
-"""Told of a block that it has been read: its body, or why it could not be."""
+"""Called with the number of a block that was to be read, and its body, or why it could not be read."""
 
 
 class _Task(NamedTuple):
@@ -52,7 +52,7 @@ class _Task(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """`body` is None for what has to be fetched."""
+    """The result of a task; `body` is None if the block has to be fetched."""
 
     task: _Task
     body: bytes | OSError | None
@@ -60,7 +60,7 @@ class _Read(NamedTuple):
 
 
 class Reads:
-    """`done` reads were waited for, for `seconds` altogether; `in_flight` have been asked for and have not arrived."""
+    """`done` reads have ended, after `seconds` of waiting altogether; `in_flight` have been begun and not ended."""
 
     def __init__(self, blocks: Blocks) -> None:
         self._blocks = blocks
@@ -107,9 +107,9 @@ class Reads:
                 bodies[missing.block] = await self._body(missing.block)
 
     async def finish(self, patience: float) -> bool:
-        """End the threads when all that was asked for has arrived. False if that took longer than `patience`, seconds.
+        """End the threads when all reads have ended. False if that took longer than `patience` seconds.
 
-        Then some of them still read. What is fetched is not waited for.
+        Then some of them are still reading. Fetches are not waited for.
         """
         self._finishing = True
         for fetching in self._fetches:
@@ -142,7 +142,7 @@ class Reads:
             self._tasks.put(self._waiting.popleft())
 
     def _read_all(self) -> None:
-        """What each thread does."""
+        """Read what is queued, until told to end: the life of each thread."""
         while task := self._tasks.get():
             started = time.monotonic()
             body = _read(task)
@@ -190,7 +190,7 @@ class Reads:
         if fetching.cancelled():
             self._tell(block, _closed(block))
         elif (error := fetching.exception()) is not None:
-            # Others wait for the same block: they are told whatever happens here.
+            # Others wait for the same block, and must be told whatever happens here.
             log.error("block %d could not be fetched", block, exc_info=error)
             self._tell(block, BlockNotFetched(str(error) or type(error).__name__))
         else:

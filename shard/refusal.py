@@ -1,4 +1,4 @@
-"""What a shard answers where a key cannot be read here: whether it exists is for another owner to say."""
+"""The reply of a shard to a key that it cannot read: whether the key exists, another owner has to say."""
 
 from ringkv.cluster.errors import CorruptBlock, LargeValue, RingkvError
 from ringkv.cluster.lease import CORRUPT, LARGE, NOT_LEASED

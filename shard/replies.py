@@ -1,4 +1,4 @@
-"""A large value for a client that is no router: whole, once there is memory for it and all before it is sent."""
+"""A large value for a client that is no router: sent whole, once there is memory for it and all before it is sent."""
 
 import asyncio
 from functools import partial
@@ -10,7 +10,7 @@ from ringkv.resp.pending import Pending
 from ringkv.shard.connection import ShardConnection
 
 PATIENCE: Final = 5.0
-"""Seconds for which a client waits for memory, as a router's do."""
+"""Seconds for which a client waits for memory: as long as at a router."""
 
 
 class LargeReply(Pending):
@@ -27,7 +27,7 @@ class LargeReply(Pending):
         self._reading: asyncio.Task[None] | None = None
 
     def start(self) -> Pending:
-        """What EXEC begins is a part of its reply, and has no turn of its own."""
+        """Begin. Between MULTI and EXEC the reply is a part of another one, and so gets no turn of its own."""
         if self._client.executing:
             self._reading = asyncio.create_task(self._read())
         else:
@@ -47,7 +47,7 @@ class LargeReply(Pending):
         alone = client.has(self)
         try:
             async with asyncio.timeout(PATIENCE):
-                # As a part of another reply it is copied into that.
+                # As a part of another reply it will be copied once more.
                 claim = await client.guard.budget.claim(self._size if alone else 2 * self._size)
             value = await version.reads.patiently(partial(version.store.get, self._key))
         except TimeoutError:

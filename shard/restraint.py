@@ -1,7 +1,7 @@
-"""Work behind requests: while clients ask, it leaves the processors to who answers them.
+"""Restrains work that is done ahead of requests, so that the processors answer clients first.
 
-What is measured is processor time, and not how long something takes: a store that is far away may have many requests
-at once, which cost nobody anything.
+It goes by processor time, and not by how long something takes: many requests to a store that is far away may be under
+way at once, and take hardly any.
 """
 
 import asyncio
@@ -10,17 +10,17 @@ from collections.abc import Callable
 from typing import Final
 
 SHARE: Final = 0.15
-"""Of one processor, for the threads of the process while somebody asks: there may be several shards on a machine."""
+"""The part of one processor that such work may take while clients ask: there may be several shards on a machine."""
 
 SPACING: Final = 0.01
-"""Seconds between two pieces at least, while somebody asks: together they would be in his way for longer than each."""
+"""Seconds between two pieces of work, at least, while clients ask: so a request never waits for several in a row."""
 
 LONGEST: Final = 0.25
-"""Seconds of one pause. After it is looked again whether somebody asks."""
+"""The longest pause, in seconds. After it, it is looked again whether clients ask."""
 
 
 class Restraint:
-    """Restrains what one loop begins, piece by piece; `asked` counts what clients have asked for so far."""
+    """Restrains one loop of work, piece by piece; `asked` returns how many requests of clients came so far."""
 
     def __init__(self, asked: Callable[[], int]) -> None:
         self._asked = asked
@@ -29,14 +29,14 @@ class Restraint:
         self._free = time.monotonic()
 
     async def begin(self) -> None:
-        """Look whether somebody asks, before the first piece: what was asked while there was none does not count."""
+        """Call this before the first piece of work: requests that came before do not count."""
         self._seen = self._asked()
         await asyncio.sleep(SPACING)
         self._used = _threads_used()
         self._free = time.monotonic()
 
     async def wait(self) -> bool:
-        """Wait until the next piece may begin; whether somebody asks. For the event loop's thread."""
+        """Wait until the next piece may begin; returns whether clients ask. For the event loop's thread."""
         while True:
             asked, now, used = self._asked(), time.monotonic(), _threads_used()
             begun, self._used = used - self._used, used

@@ -15,13 +15,13 @@ from ringkv.shard.connection import ShardConnection
 from ringkv.shard.refusal import refusal
 
 PAGE_BLOCKS: Final = 1000
-"""Blocks, or partitions that are not leased, that one page looks into, at most: these take a millisecond too."""
+"""How many blocks, and partitions that are not leased, one page looks at, at most: it takes a millisecond."""
 
 
 def keys_from(client: ShardConnection, args: Args) -> bytes | Pending:
     """`KEYSFROM cursor count`: the next keys of the cursor's block, whose partition has to be leased.
 
-    The reply is the next cursor, which is at the border of the block at the latest, and the keys.
+    The reply is the cursor to go on with, which lies behind the block at the latest, and the keys.
     """
     try:
         cursor, count = map(codec.parse_integer, args[1:])
@@ -48,7 +48,7 @@ async def page(client: ShardConnection, cursor: int, count: int) -> Page:
             keys += found
         except PartitionNotLeased:
             if version is not client.version:
-                continue  # it has been replaced meanwhile: cursors are places in the next one too
+                continue  # the version was replaced meanwhile; cursors are places in the next one too
             cursor = version.store.next_partition(cursor)
         except CorruptBlock:
             if keys:

@@ -36,12 +36,12 @@ DRAIN_SECONDS: Final = 8.0
 """How long routers get to move their leases to other shards: less than the 10 s after which Docker kills."""
 
 WARM_RATE: Final = 256 << 20
-"""Bytes a second: a million pairs in a fraction of a second, and of a disk or a processor only a part."""
+"""Bytes a second that are read ahead: a million pairs in a fraction of a second, with a part of a disk or processor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """A dataset, by its folder."""
+    """A shard's source: a dataset, by its folder."""
 
     path: Path
 
@@ -52,7 +52,7 @@ class Pinned:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """A catalog, by its path or address; in `cache` is kept what comes from a store, `cache_size` bytes at most."""
+    """A shard's source: a catalog, by its path or address; up to `cache_size` bytes of a store are kept in `cache`."""
 
     location: Path | str
     cache: Path | None = None
@@ -60,12 +60,12 @@ class Followed:
 
 
 LEAVE_SECONDS: Final = 2.0
-"""How long a shard that others have replaced sends clients to them: most take less to learn where their keys are."""
+"""Seconds for which a shard that was replaced sends direct clients to the others: most learn of these sooner."""
 
 
 @dataclass(frozen=True, slots=True)
 class Direct:
-    """How clients of a Redis Cluster come: to the address `announce`, and to `listen` if it is not where all come.
+    """How clients of a Redis Cluster reach the shard: at `announce`, for which it listens at `listen` too, if given.
 
     For `grace` seconds they are served without any router.
     """
@@ -184,7 +184,7 @@ class Shard:
         )
 
     async def _open(self) -> None:
-        """Offer what is to be served first."""
+        """Open and offer the first version, or begin to follow the catalog."""
         settings, versions = self._settings, self.state.versions
         if isinstance(settings.source, Pinned):
             dataset = settings.source.open()
@@ -225,7 +225,7 @@ class Shard:
             await asyncio.sleep(LEAVE_SECONDS)
 
     def hang_up(self) -> None:
-        """Look who may read now, and at the catalog."""
+        """SIGHUP: read tokens and certificates again, and look at the catalog."""
         self._access.reload()
         self.state.recheck()
         self.look_now()

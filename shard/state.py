@@ -19,10 +19,10 @@ from ringkv.shard.versions import Versions
 
 @dataclass(eq=False)
 class ShardState(Server):
-    """`leased`: it waits for the leases of routers, and reads nothing without one.
+    """`leased`: the shard waits for the leases of routers, and reads nothing without one.
 
-    `fetches` are those of all versions, where they come from a store. `cluster` is there where it is a node of a Redis
-    Cluster, `routers` are the connections that turned out to be theirs.
+    `fetches` is for all versions that come from a store. `cluster` is set if the shard is a node of a Redis Cluster,
+    `routers` are the connections that have turned out to be those of routers.
     """
 
     name: str
@@ -35,8 +35,8 @@ class ShardState(Server):
     versions: Versions = field(init=False)
     cluster: ClusterNode | None = field(init=False, default=None)
     routers: set[Connection] = field(init=False, default_factory=set)
-    housekeeping: int = field(init=False, default=0)  # requests by which routers look after it
-    _routed: int = field(init=False, default=0)  # requests of routers that have gone
+    housekeeping: int = field(init=False, default=0)  # heartbeats of routers
+    _routed: int = field(init=False, default=0)  # requests of routers' connections that have ended
 
     def __post_init__(self) -> None:
         self.versions = Versions(lambda: tracking.tell(self), alone=not self.leased)
@@ -52,12 +52,12 @@ class ShardState(Server):
 
     @property
     def direct(self) -> int:
-        """Requests of clients that are no routers."""
+        """How many requests have come from clients that are no routers."""
         return self.commands - self._routed - sum(router.answered for router in self.routers)
 
     @property
     def asked(self) -> int:
-        """Requests of clients, also those that came by way of routers, but no heartbeats."""
+        """How many requests have come from clients, directly or through routers; heartbeats do not count."""
         return self.commands - self.housekeeping
 
     def gone(self, client: Connection) -> None:
@@ -71,7 +71,7 @@ class ShardState(Server):
         return {b"fetch-rate": Setting(lambda: str(self.fetches.rate), self._set_rate)}
 
     def info(self) -> Info:
-        """A router reads the name, zone, weight, `run_id` and versions; all else but the leases is about the newest."""
+        """Routers read name, zone, weight, `run_id` and versions. Sections about data are about the newest version."""
         newest, cluster = self.versions.newest, self.cluster
         manifest = newest.dataset.manifest
         blocks = newest.store.blocks

@@ -2,7 +2,7 @@
 
 Positions are hashes, so the keys of a block, sorted by position, are spread evenly, and a key's rank is nearly known
 before the first look (interpolation search: Perl, Itai, Avni, 1978). A window around that rank, of two standard
-deviations to the left and three to the right, holds the key 976 times in 1,000; `bytes.find` searches it in C.
+deviations to the left and three to the right, holds at least 976 keys of 1,000; `bytes.find` searches it in C.
 
     slot ──► partition ┐
     hash ──► block ────┴─► expected rank ──► window of keys ──► rank ──► value's two offsets ──► value
@@ -89,8 +89,8 @@ class Store:
     def explain(self, key: bytes) -> Explanation:
         """The way of a canonical key through `get`, timed. Raises NotInMemory.
 
-        `get` is timed as a whole, so that its steps stand in one place alone; the hashes and the reading of the value
-        are timed once more by themselves, and what is left is the search.
+        `get` is timed as a whole, so that its steps stand in one place alone; hashing and reading the value are timed
+        once more by themselves, and the rest is the time of the search.
         """
         clock = time.perf_counter_ns
         started = clock()
@@ -140,7 +140,7 @@ class Store:
         return self._behind(cursor, shift_to(self.dataset.manifest.partitions))
 
     def totals(self, partitions: Iterable[int]) -> Leased:
-        """What the leased ones among `partitions` hold."""
+        """The keys and bytes of those of `partitions` that are leased."""
         held = [p for p in partitions if p in self.blocks.rows]
         about = self.dataset.partitions
         return Leased(sum(int(about.keys[p]) for p in held), sum(int(about.sizes[p]) for p in held))

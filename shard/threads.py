@@ -1,4 +1,4 @@
-"""Calls in threads that read files: whoever is cancelled waits for the thread, so that what it reads can be closed."""
+"""Calls in threads that read files: even if cancelled, they are awaited, so that what they read can be closed then."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,12 +10,12 @@ Params = ParamSpec("Params")
 
 
 async def to_end(call: Callable[Params, Result], *args: Params.args, **kwargs: Params.kwargs) -> Result:
-    """As `asyncio.to_thread`, but it never ends before the call does."""
+    """As `asyncio.to_thread`, but it never ends before the call does, not even when it is cancelled."""
     begun = asyncio.get_running_loop().run_in_executor(None, partial(call, *args, **kwargs))
     try:
         return await asyncio.shield(begun)
     except asyncio.CancelledError:
         await asyncio.wait([begun])
         if not begun.cancelled():
-            begun.exception()  # asked for, as asyncio logs what nobody asks for
+            begun.exception()  # retrieved, as asyncio logs exceptions that nobody retrieves
         raise

@@ -19,18 +19,18 @@ from ringkv.shard.watch import watch
 log = logging.getLogger("ringkv.shard")
 
 CLOSE_SECONDS: Final = 2.0
-"""For which a version that is closed waits for its last reads: a disk that hangs must not keep a shard from leaving."""
+"""Seconds that closing a version waits for its last reads: a disk that hangs must not keep a shard from leaving."""
 
 
 class Version:
-    """`about` is how its catalog names it, `bounded` is what routers read.
+    """`about` is the version as routers are told of it. `bounded` is the store that GETs read where values are large.
 
-    `everything` is a lease of all of it, where no router has one. `lost`: a segment of it was overwritten, so that
-    nothing is read from it any more.
+    `everything` is a lease of all partitions, as long as no router has leased any. `lost`: a segment was overwritten,
+    so that nothing is read from this version any more.
     """
 
     def __init__(self, dataset: Dataset, about: Offered, pace: Pace) -> None:
-        """Hold a dataset, which is closed with the version."""
+        """Take over an open dataset, which is closed with the version."""
         self.dataset = dataset
         self.about = about
         self.store = Store(dataset)
@@ -43,7 +43,7 @@ class Version:
         self._lives: list[asyncio.Task[None]] = []
 
     def live(self, ended: Callable[["Version", BaseException], None]) -> None:
-        """Warm what is leased, and watch the segments. `ended` is told why that has ended, unless by `close`."""
+        """Warm what is leased, and watch the segments. `ended` is called with the error that ends that, if one does."""
         if not all(segment.nowait for segment in self.dataset.segments):
             log.warning(
                 "%s: its file system cannot tell what is in memory: the first read of each block takes a thread",
@@ -60,7 +60,7 @@ class Version:
             life.add_done_callback(told)
 
     async def close(self) -> None:
-        """End all that reads the dataset, and close it. Nothing may be leased of it any more."""
+        """End everything that reads the dataset, and close it. There must be no leases any more."""
         for life in self._lives:
             life.cancel()
         await asyncio.gather(*self._lives, return_exceptions=True)

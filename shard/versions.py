@@ -2,9 +2,9 @@
 
     opened ──offer──► offered, the newest first ──others are offered──► held for its leases ──the last ends──► closed
 
-A router leases the next version while it serves the one before: so two are offered, and what else routers serve; each
-connection reads one.
-Who has leased nothing reads the newest; where routers tell what they serve (`shard.node`), that.
+A router leases the next version while it serves the one before: so two are offered, and what else routers serve. Each
+connection reads one version: that of its lease; without a lease the one that routers say they serve (`shard.node`), or
+else the newest.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ log = logging.getLogger("ringkv.shard")
 
 
 class Reader(Protocol):
-    """A connection, which reads one version: that of its lease, else the newest."""
+    """A connection, as far as versions have to know it."""
 
     lease: Lease | None
     version: Version
@@ -37,11 +37,11 @@ class Reader(Protocol):
 class Versions:
     """`offered` has the newest first, and is empty only before the first; `revision` counts its changes.
 
-    `alone`: there is no router, so all of the newest is leased, until a first lease comes.
-    `heard` is what routers say that they serve, `served` what the map for direct clients is of.
-    `behind`: what the catalog says cannot be served, or it cannot be read.
-    `damaged`: the places of datasets that were overwritten, and are not opened again; a mirror is: its origin is whole.
-    `failed` raises when nothing is left that could be served.
+    `alone`: no router has leased anything yet, so all partitions of the newest version are leased.
+    `heard` is what routers say that they serve, `served` the version of the map for direct clients.
+    `behind`: the version that the catalog names cannot be served, or the catalog cannot be read.
+    `damaged`: datasets that were overwritten and are not opened again, by path; mirrors are, as their origin is whole.
+    `failed` is a future that raises when nothing is left that could be served.
     """
 
     def __init__(self, changed: Callable[[], None], *, alone: bool) -> None:
@@ -72,12 +72,12 @@ class Versions:
 
     @property
     def current(self) -> Version:
-        """What those read who have leased nothing: what routers serve, as far as that is known, else the newest."""
+        """The version that connections without a lease read: the one that routers serve, if known, else the newest."""
         return self.newest if self.served is None or self.served.lost else self.served
 
     @property
     def told(self) -> Version:
-        """Of what a heartbeat tells: what routers have leased, the newest such."""
+        """The version whose checked bytes a heartbeat tells: the newest that has leases."""
         return next((version for version in self.offered if version.leases), self.newest)
 
     @property
@@ -89,7 +89,7 @@ class Versions:
         return next((version for version in self.offered if version.about.dataset_id == dataset), None)
 
     def held(self, dataset: str) -> Version | None:
-        """The version of this dataset, also if it is held for its leases alone, but not if it is lost."""
+        """The version of this dataset, even if it is only held for its leases, but not if it is lost."""
         same = (version for version in self._held if version.about.dataset_id == dataset and not version.lost)
         return next(same, None)
 
@@ -109,23 +109,23 @@ class Versions:
             self.tidy()
 
     def other(self, version: Version, partition: Callable[[Version], int]) -> Version | None:
-        """Another version, the newest, that has its `partition` leased, for who finds it not leased in this one."""
+        """The newest other version that has a partition leased; `partition` gives its number in each version."""
         held = sorted(self._held - {version}, key=lambda each: -each.about.serial)
         leased = (each for each in held if not each.lost and each.store.blocks.is_leased(partition(each)))
         return next(leased, None)
 
     def serve(self, version: Version | None) -> None:
-        """Let those who have leased nothing read this version, or the newest."""
+        """Let connections without a lease read this version; None: the newest."""
         self.served = version
         self._go_over()
 
     def joined(self) -> None:
-        """A router has leased: what was leased without one can go."""
+        """A router has a lease: let go of what was leased without one."""
         self.alone = False
         self.tidy()
 
     def tidy(self) -> None:
-        """Let go of what is leased for nobody, and close what is neither offered nor leased."""
+        """End leases of everything that are not needed, and close versions that are neither offered nor leased."""
         for version in list(self._held):
             wanted = version in self._coming
             if version.everything is not None and not (self.alone and (wanted or version in self.offered[:1])):
@@ -136,12 +136,12 @@ class Versions:
                 self._begin(version.close())
 
     def ended(self, life: asyncio.Task[None]) -> None:
-        """Fail with what has ended a task without which nothing can be served."""
+        """Fail with the error of a task without which nothing can be served."""
         if not life.cancelled() and (error := life.exception()) is not None:
             self._fail(error)
 
     async def close(self) -> None:
-        """Close all of them, whatever is leased."""
+        """Close all versions, whatever is leased."""
         for task in list(self._tasks):
             await asyncio.wait([task])
         held, self._held = self._held, set()
@@ -160,7 +160,7 @@ class Versions:
         self._go_over()
 
     def _go_over(self) -> None:
-        """Let those who have leased nothing read what is current, if that is not what it was."""
+        """Let connections without a lease read the current version, if that is another one now."""
         before, current = self._read, self.current
         if current is before:
             return
@@ -172,7 +172,7 @@ class Versions:
             self._changed()
 
     def _ended(self, version: Version, error: BaseException) -> None:
-        """Told why a version can be served no more."""
+        """Called with the reason why a version cannot be served any more."""
         rest = [other for other in self.offered if not other.lost]
         if not version.lost or not rest:
             self._fail(error)
@@ -188,7 +188,7 @@ class Versions:
     def _fail(self, error: BaseException) -> None:
         if not self.failed.done():
             self.failed.set_exception(error)
-            self.failed.exception()  # so that it is no complaint if nobody asks for it
+            self.failed.exception()  # retrieved, as asyncio logs exceptions that nobody retrieves
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

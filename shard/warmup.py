@@ -1,7 +1,7 @@
-"""Reads what is leased before anybody asks for it: behind all requests, what was asked for first, within a rate.
+"""Reads what is leased ahead of requests: it gives way to them, keeps to a rate, and begins with what was asked for.
 
-A block that was read is checked, and in memory: a request for it waits for nothing. What is not even on this machine is
-fetched by `shard.hydration`.
+A block that was read is checked and in memory, so that a request for it waits for nothing. What is not even on this
+machine is fetched by `shard.hydration`.
 """
 
 import asyncio
@@ -23,18 +23,18 @@ from ringkv.shard.restraint import Restraint
 from ringkv.shard.threads import to_end
 
 AT_ONCE: Final = 1 << 20
-"""Bytes read by one call: some milliseconds' worth of a disk, for which a thread holds them."""
+"""Bytes that are read by one call, and held by its thread: a disk takes some milliseconds for them."""
 
 PART: Final = 20
-"""At a low rate what is read by one call is what a part of a second allows."""
+"""At a low rate a call reads the bytes of a PARTth of a second."""
 
 CATCH_UP: Final = 0.1
-"""Seconds behind its rate that the warm-up may make up for: a group that took long is not followed by a rush."""
+"""Seconds of delay that may be made up for, at most: so a group that took long is not followed by a rush."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast to read ahead: `rate` in bytes a second, 0 reads nothing; `asked` counts what clients have asked for."""
+    """How fast to read ahead: `rate` in bytes a second, 0 for nothing; `asked` returns how many requests have come."""
 
     rate: int
     asked: Callable[[], int] = lambda: 0
@@ -76,13 +76,13 @@ class Warmup:
                 await self._hydration.close()
 
     async def _advance(self) -> None:
-        """Read the next of what is cold."""
+        """Read the next partitions that are not warm yet."""
         if self._hydration and self._rate:
             await self._pace(await self._hydration.advance(self._window(self._hydration.window(self._rate))))
             return
         size = min(AT_ONCE, max(self._rate // PART, 1))
         partitions = self._window(size)
-        # Where there is no room for all, what is read ahead would push out what is asked for.
+        # Where memory does not hold everything, reading ahead would push out what is asked for.
         if self._rate and self._blocks.mapped:
             for number, group in self._groups(partitions, size):
                 await self._restraint.wait()
@@ -90,13 +90,13 @@ class Warmup:
                 await self._pace(sum(one.row.size for one in group))
 
     async def _pace(self, size: int) -> None:
-        """Wait as long as it takes to read so many bytes."""
+        """Wait as long as so many bytes take at the rate."""
         self._free = max(self._free, time.monotonic() - CATCH_UP) + size / self._rate
         if (pause := self._free - time.monotonic()) > 0:
             await asyncio.sleep(pause)
 
     def _window(self, room: int) -> list[int]:
-        """The next partitions: so many that they have this many bytes, or a few more."""
+        """Take the next partitions, until they have at least `room` bytes together."""
         sizes = self._blocks.dataset.partitions.sizes
         found: list[int] = []
         while self._cold and room > 0:
@@ -106,7 +106,7 @@ class Warmup:
         return found
 
     def _groups(self, partitions: list[int], most: int) -> Iterator[tuple[int, list[Wanted]]]:
-        """Their unchecked blocks, so many of one segment together that they have about `most` bytes, and its number."""
+        """The unchecked blocks of partitions in groups of about `most` bytes, each with the number of its segment."""
         for number, some in self._blocks.by_segment(partitions):
             group: list[Wanted] = []
             held = 0
@@ -135,7 +135,7 @@ class Warmup:
 def _read(
     segment: Segment, group: list[Wanted], slots: int, number: int
 ) -> tuple[list[Checked], list[tuple[int, str]]]:
-    """Read blocks of the segment of this number: those that are right, and the numbers of the others with a reason."""
+    """Read blocks of a segment; returns those that are right, and the numbers of the others, each with the reason."""
     right, wrong = list[tuple[Wanted, bytes | memoryview]](), list[tuple[int, str]]()
     for run in runs(group):
         start, end = extent(run)
@@ -144,7 +144,7 @@ def _read(
             row = one.row
             body: Body | memoryview = data[row.offset - start : row.offset - start + row.size]
             if why_wrong(body, row):
-                # A row may say a wrong place: that is its own fault, and not that of the others in the run.
+                # A row may name a wrong place. Then this block alone is wrong, and not the others of the run.
                 body = _read_one(segment, row)
             if reason := why_wrong(body, row):
                 wrong.append((one.block, reason))
@@ -155,7 +155,7 @@ def _read(
 
 
 def _read_span(segment: Segment, start: int, end: int) -> memoryview:
-    """The bytes of a run; none if they cannot be read together."""
+    """The bytes of a run; empty if they cannot be read together."""
     try:
         return memoryview(segment.read(start, end - start))
     except OSError:

@@ -23,18 +23,18 @@ from ringkv.shard.warmup import Warmup
 log = logging.getLogger("ringkv.shard")
 
 LOOK_SECONDS: Final = 0.1
-"""Between two looks at stamps, of about a microsecond each. It is also long enough for a write after a look to have
-another time than one before it: file systems count in steps of up to 10 ms."""
+"""Seconds between two looks at stamps, each of which takes a microsecond. They are enough for a write after a look to
+have another time than one before it: file systems count times in steps of up to 10 ms."""
 
 LOOKED_AT: Final = 256
-"""Segments whose stamps are looked at together: of up to 2,560, or 640 GiB, each has its turn within a second."""
+"""Segments whose stamps are looked at together: with up to 2,560, or 640 GiB, each has its turn within a second."""
 
 CHECKED_AT_ONCE: Final = 64
-"""Blocks that are read again between two looks at the file's size: about a millisecond's worth."""
+"""Blocks that are read again between two looks at the file's size: they take about a millisecond."""
 
 
 async def watch(blocks: Blocks, warmup: Warmup) -> None:
-    """Run until cancelled. Raises PackedFileChanged, and the blocks are not read any more."""
+    """Run until cancelled. Raises PackedFileChanged, after which the blocks are not read any more."""
     segments = blocks.dataset.segments
     checking: dict[int, asyncio.Task[Stamp]] = {}
     try:
@@ -59,7 +59,7 @@ async def watch(blocks: Blocks, warmup: Warmup) -> None:
 
 
 async def _checked_again(blocks: Blocks, number: int) -> Stamp:
-    """The stamp of the segment since when all that had been checked is as it was. Raises PackedFileChanged."""
+    """Check again all that had been checked; returns the stamp at which it was right. Raises PackedFileChanged."""
     segment = blocks.dataset.segments[number]
     log.info("%s was touched: what was checked is checked again", segment.path)
     rows = [(block, blocks.row(block)) for block in blocks.distrust(number)]
