@@ -15,7 +15,7 @@ from ringkv.router.policy import EVENTS_KEPT
 
 
 class Chronicle:
-    """`file` is where this worker writes its events, `others` are the other workers' files; one worker has none."""
+    """`file` is where this worker writes its events, `others` are those of the others; a single worker has none."""
 
     def __init__(self, log: EventLog, file: Path | None = None, others: tuple[Path, ...] = ()) -> None:
         self._log = log
@@ -25,14 +25,14 @@ class Chronicle:
         self._written = 0
 
     def all(self) -> list[Event]:
-        """Those of all workers, the oldest first."""
+        """The events of all workers, the oldest first."""
         found = self._own()
         for path in self._others:
             found += _read(path)
         return sorted(found, key=lambda event: event.at)
 
     def write(self) -> None:
-        """Tell the other workers, if something has happened since the last time."""
+        """Write this worker's events for the others, if there are new ones."""
         if self._file is not None and self._written != self._log.count:
             self._written = self._log.count
             # Replaced in one step: a reader sees the old file or the new one, never a part.
@@ -41,7 +41,7 @@ class Chronicle:
             new.replace(self._file)
 
     def _own(self) -> list[Event]:
-        """Those of this process, and of those that it replaced."""
+        """The events of this process and of its predecessors, which it was started again in place of."""
         return [*self._past, *self._log.latest()][-EVENTS_KEPT:]
 
 
@@ -51,7 +51,7 @@ def told(events: Iterable[Event]) -> list[dict[str, Any]]:
 
 
 def _read(file: Path) -> list[Event]:
-    """What a worker has told; nothing where it has not yet."""
+    """The events that a worker has written; none if it has not yet."""
     try:
         found = json.loads(file.read_text())
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 """The last hour of a router in samples, so that the page has a past to show when it is opened.
 
-Each sample is kept as the JSON text that it is told as: a few hundred bytes in the place of dozens of objects, and
-telling an hour is joining texts. Nothing is counted for it: a sample is the difference of two looks at the figures.
+Each sample is kept as JSON text: a few hundred bytes instead of dozens of objects, and the answer is made by joining
+texts. Nothing is counted for it: a sample is the difference of two looks at the figures.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from ringkv.router.policy import HISTORY_INTERVAL, HISTORY_PHASE, HISTORY_SAMPLE
 
 
 class History:
-    """Samples of what `look` tells: the figures of all workers."""
+    """Samples of the figures of all workers, which `look` returns."""
 
     def __init__(self, look: Callable[[], Figures], clock: Callable[[], float] = time.time) -> None:
         self._look = look
@@ -33,7 +33,7 @@ class History:
             self.sample()
 
     def sample(self) -> None:
-        """Add what has been done since the last look; the first look is only something to compare with."""
+        """Add a sample of what was done since the last call; the first call only begins."""
         now, figures = time.monotonic(), self._look()
         if self._before is not None:
             then, before = self._before
@@ -48,7 +48,7 @@ class History:
 
 
 def _between(before: Figures, after: Figures, seconds: float) -> dict[str, Any]:
-    """Rates a second and quantiles in seconds; a shard that cannot be asked, or has just come, has none."""
+    """Rates a second, and quantiles in seconds; without those of shards that cannot be asked, or have just come."""
     earlier = {shard.name: shard.durations for shard in before.shards}
     return {
         "requests": _rate(before, after, seconds, "requests", "batched"),

@@ -13,7 +13,7 @@ from ringkv.router.policy import HOT_TOLD
 
 @dataclass(frozen=True, slots=True)
 class HotKey:
-    """Of a key about so many `requests` were counted; `kept` says whether a router process has its value at hand."""
+    """A key for which about so many `requests` were counted; `kept`: a router process has its value in memory."""
 
     key: str
     requests: int
@@ -29,7 +29,7 @@ class Hottest:
 
 
 class HotKeys:
-    """`file` is where this worker writes its own, `others` are the other workers' files; one worker has none."""
+    """`file` is where this worker writes its keys, `others` are the other workers' files; a single worker has none."""
 
     def __init__(self, hot: HotValues, file: Path | None = None, others: tuple[Path, ...] = ()) -> None:
         self._hot = hot
@@ -37,11 +37,11 @@ class HotKeys:
         self._others = others
 
     def all(self) -> Hottest:
-        """Those of all workers."""
+        """The hottest keys of all workers together."""
         return _together([self._own(), *map(_read, self._others)])
 
     def write(self) -> None:
-        """Tell the other workers."""
+        """Write this worker's hottest keys for the others."""
         if self._file is not None:
             # Replaced in one step: a reader sees the old file or the new one, never a part.
             new = self._file.with_suffix(".new-hot")
@@ -56,7 +56,7 @@ class HotKeys:
 
 
 def _together(parts: Iterable[Hottest]) -> Hottest:
-    """What several workers tell, summed up by key."""
+    """The hottest keys of several workers: counts are added up by key."""
     seconds = 0.0
     found: dict[str, HotKey] = {}
     for part in parts:
@@ -69,7 +69,7 @@ def _together(parts: Iterable[Hottest]) -> Hottest:
 
 
 def _read(file: Path) -> Hottest:
-    """What a worker has told; nothing where it has not yet."""
+    """The keys that a worker has written; none if it has not yet."""
     try:
         told: dict[str, Any] = json.loads(file.read_text())
     except FileNotFoundError:

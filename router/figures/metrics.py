@@ -1,6 +1,6 @@
-"""What a router tells Prometheus, made from its figures at each scrape: nothing is counted for Prometheus alone.
+"""A router's metrics for Prometheus, made from its figures at each scrape: nothing is counted for Prometheus alone.
 
-Of several workers the sums are told. `process_*` is left out then: it would describe the worker that happens to
+Several workers are told as their sums. `process_*` is left out then: it would describe the worker that happens to
 answer, another one at each scrape.
 """
 
@@ -145,7 +145,7 @@ def _shards(figures: Figures) -> Iterator[Metric]:
 
 
 def _named(figures: Figures) -> list[ShardFigures]:
-    """Each shard once. A shard that came back at another address is known at both; one never met has no name."""
+    """Each shard that has a name, once: one that came back at another address is known at both addresses."""
     found: dict[str, ShardFigures] = {}
     for shard in sorted(figures.shards, key=lambda shard: -_LIKELIEST.index(shard.state)):
         found[shard.name] = shard

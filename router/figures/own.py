@@ -18,7 +18,7 @@ from ringkv.router.members.member import Member
 def own_figures(
     lookups: Lookups, controller: Controller, guard: ConnectionGuard, uptime: float, loop_lag: float
 ) -> Figures:
-    """Those of this process alone; times in seconds."""
+    """The figures of this process alone; `uptime` and `loop_lag` are in seconds."""
     topology = lookups.topology
     dataset = topology.dataset if topology else Leased(0, 0)
     durations = lookups.durations()
@@ -52,7 +52,7 @@ def own_figures(
 def _counters(lookups: Lookups, durations: Durations) -> dict[str, int]:
     counters = lookups.counters
     found = {field.name: getattr(counters, field.name) for field in fields(counters)}
-    # Which zone has answered a lookup its shard's durations tell, so that no lookup has to count it.
+    # Which zone has answered follows from the number of each shard's replies, so that no lookup has to count it.
     for name, replies in lookups.shard_durations.items():
         found["own_zone" if lookups.near.get(name, True) else "other_zone"] += replies.count
     # Values found are derived: timed answers less missing less unavailable.
@@ -75,7 +75,7 @@ def _shards(lookups: Lookups, controller: Controller) -> tuple[ShardFigures, ...
                 partitions=topology.owned.get(name, 0) if topology else 0,
                 keys=leased.keys if leased else 0,
                 bytes=leased.bytes if leased else 0,
-                # It may hold other leases too, of which a router knows nothing.
+                # The shard counts all that it has checked, also for leases of other routers.
                 checked=min(member.checked, leased.bytes) if leased else 0,
                 in_flight=link.in_flight if link else 0,
                 durations=total([lookups.shard_durations[name]]) if name in lookups.shard_durations else Durations(),
@@ -94,7 +94,7 @@ def _announced(member: Member) -> str:
 
 
 def _each_once(controller: Controller) -> Iterator[Member]:
-    """Those that are not kept out, and a shard that answers at several addresses once, at the first of them."""
+    """The members that are not kept out; a shard that answers at several addresses once, at the first of them."""
     seen = set()
     for address, member in sorted(controller.members.items()):
         if address in controller.kept_out:

@@ -3,8 +3,8 @@
     worker 1 ──► its figures, in a file ──┐
     worker 2 ──► its figures, in a file ──┴──► whichever is asked ──► sum
 
-Files, and not questions to the other workers: what a worker has done must still be told while it hangs and after it
-has died. The process that replaces it reads the file and goes on counting from there.
+They go through files, and are not asked of the other workers, as what a worker has done must not be missing while it
+hangs or after it has died. The process that replaces it reads the file and goes on counting from there.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ from ringkv.router.policy import REPORT_INTERVAL
 
 
 class Reporter:
-    """The first of `files` is where this worker writes its figures, the others are the other workers'; one has none.
+    """The first of `files` is where this worker writes its figures, the others are the other workers'; a single worker
+    has none.
 
-    What `tokens` have refused is told too.
-    `history` is the last hour of all workers, as this one has looked at them; `chronicle` holds the events of all,
-    `hottest` the keys that all of them are asked for most.
+    `history` is the last hour of all workers, as this one has seen it; `chronicle` has the events of all, `hottest` the
+    keys that are asked for most at all of them. Requests that were refused for their `tokens` are told too.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Reporter:
         self._past = past(before) if before is not None else None
 
     def own(self) -> Figures:
-        """Those of this worker, and of those that it replaced."""
+        """The figures of this worker, with the counts of its predecessors."""
         uptime = time.monotonic() - self._started
         own = own_figures(self._lookups, self._controller, self._guard, uptime, self._lag.seconds)
         own.counters["unauthorized"] = self._tokens.refused if self._tokens is not None else 0
@@ -72,7 +72,7 @@ class Reporter:
 
     @property
     def begins(self) -> bool:
-        """Whether shards are still being told the first topology, so that they can tell clients."""
+        """Whether shards are still being told the first topology, by which they send direct clients to owners."""
         return self._controller.teller.begins
 
     def versions(self) -> VersionsSeen:
@@ -80,8 +80,8 @@ class Reporter:
         return versions_seen(self._lookups, self._controller)
 
     def all(self) -> Figures:
-        """Those of all workers: the state as this one sees it, and what all of them have done."""
-        # Written before they are shown, so that another worker that is asked later never shows less.
+        """The figures of all workers: the state as this one sees it, and what all of them have done."""
+        # The file is written first, so that another worker that is asked later never shows smaller counts.
         figures = self._write()
         for path in self._others:
             other = _read(path)
@@ -109,7 +109,7 @@ class Reporter:
             self._write()
             self.chronicle.write()
             self.hottest.write()
-            # All workers at the same moments, so that what a sample of the history has of each is equally old.
+            # All workers write at the same moments, so that in a sample of the history all figures are equally old.
             await asyncio.sleep(REPORT_INTERVAL - time.time() % REPORT_INTERVAL)
 
     def _write(self) -> Figures:
@@ -123,7 +123,7 @@ class Reporter:
 
 
 def _read(file: Path) -> Figures | None:
-    """What a worker has told; None where it has not yet."""
+    """The figures that a worker has written; None if it has not yet."""
     try:
         return Figures.parse(json.loads(file.read_text()))
     except FileNotFoundError:

@@ -13,13 +13,13 @@ State = Literal["serving", "joining", "draining", "lost"]
 
 @dataclass(frozen=True, slots=True)
 class ShardFigures:
-    """One shard as the router sees it; `in_flight` are requests.
+    """One shard as the router sees it; `in_flight` is the number of its requests without a reply.
 
-    `serial` is that of the newest version that it offers, 0 where it is pinned to its dataset or cannot be asked.
-    `bytes` are those of the blocks that it may read; of them it has read and checked `checked`: once that is all, no
-    request waits for its disk. At `announced`, host:port, clients of a Redis Cluster reach it, if it is not empty;
-    `direct` requests have come without a router since the shard's start. `zone` is empty where it says none; of two
-    shards the one with twice the `weight` is to own twice as much.
+    `serial` is that of the newest version that it offers, 0 if it is pinned to a dataset or cannot be asked.
+    `bytes` is the size of the blocks that it may read, `checked` how many of these bytes it has read and checked: once
+    that is all, no request waits for its disk. At `announced`, host:port, clients of a Redis Cluster reach it; empty if
+    it announces nothing. `direct` is how many requests have come without a router since the shard's start. `zone` is
+    empty if it has none; a shard of twice the `weight` of another one is to own twice as much.
     """
 
     name: str
@@ -42,10 +42,10 @@ class ShardFigures:
 class Figures:
     """The state of a cluster and the sums of what `workers` router processes have done; times in seconds.
 
-    `serial` is that of the version that is served, 0 where that is of no catalog.
-    `hot_keys` values are kept in the router itself, in `hot_bytes`.
-    `connections` are open; `closed` are those that kept a process waiting or had no place, by reason.
-    `zone` is that of the routers, whose shards they ask first, empty where they have none.
+    `serial` is that of the version that is served, 0 if that is of no catalog. `hot_keys` is how many values routers
+    keep in their own memory, `hot_bytes` what these take. `connections` is how many are open; `closed` is how many were
+    closed as they kept a process waiting or had no place, by reason. `zone` is that of the routers, whose shards they
+    ask first; empty if they have none.
     """
 
     version: str
@@ -73,7 +73,7 @@ class Figures:
     zone: str = ""
 
     def cluster(self) -> dict[str, Any]:
-        """The body of `GET /ring`: who owns what, without what was done."""
+        """The body of `GET /ring`: who owns how much, without the counters."""
         shown = ("name", "address", "announced", "zone", "weight", "state", "serial", "partitions", "keys", "direct")
         return {
             **{name: getattr(self, name) for name in ("epoch", "serial", "dataset", "ring", "replicas", "partitions")},
@@ -83,7 +83,7 @@ class Figures:
 
     @classmethod
     def parse(cls, found: dict[str, Any]) -> "Figures":
-        """The opposite of dataclasses.asdict. Raises KeyError, TypeError where it is something else."""
+        """The opposite of dataclasses.asdict. Raises KeyError, TypeError for anything else."""
         shards = tuple(
             ShardFigures(**{**shard, "durations": Durations(**shard["durations"])}) for shard in found["shards"]
         )
@@ -91,7 +91,7 @@ class Figures:
 
 
 def add(own: Figures, other: Figures) -> Figures:
-    """The state as one worker sees it, with what two have done."""
+    """The state as the first worker sees it, with the counts of both."""
     theirs = {shard.name: shard for shard in other.shards}
     return replace(
         own,
@@ -120,7 +120,7 @@ def add(own: Figures, other: Figures) -> Figures:
 
 
 def past(figures: Figures) -> Figures:
-    """The figures to keep of a process that has ended: its counts, without what was in flight."""
+    """What is kept of the figures of a process that has ended: its counts, but nothing that was in flight."""
     shards = tuple(replace(shard, in_flight=0) for shard in figures.shards)
     return replace(
         figures,

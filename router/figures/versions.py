@@ -1,6 +1,6 @@
-"""The body of `GET /versions`: which version of the data is served since when, and what becomes of the next one.
+"""The body of `GET /versions`: which version of the data is served since when, and what the next one waits for.
 
-Apart from the other figures, since nothing of it is counted: it is what this worker of the router sees now.
+It is apart from the other figures, as nothing of it is counted: it is what this worker of the router sees now.
 """
 
 import time
@@ -15,7 +15,7 @@ from ringkv.router.members.versions import Coming, Served
 
 @dataclass(frozen=True, slots=True)
 class ServedVersion:
-    """The version that is served `since`; who published it, `by`, and when, `at`: nobody, where there is no catalog."""
+    """The version that is served `since`; `by` whom and when, `at`, it was published: empty without a catalog."""
 
     serial: int
     dataset: str
@@ -28,7 +28,7 @@ class ServedVersion:
 
 @dataclass(frozen=True, slots=True)
 class WaitingFor:
-    """A shard that has not done its part, and what that is."""
+    """A shard that a version waits for, and why."""
 
     shard: str
     why: str
@@ -36,7 +36,7 @@ class WaitingFor:
 
 @dataclass(frozen=True, slots=True)
 class ComingVersion:
-    """The newest version, which is not served yet; `refused` is why the gate keeps it out, null where it does not."""
+    """The newest version, if it is not served yet; `refused` is why the gate keeps it out, null if it does not."""
 
     serial: int
     dataset: str
@@ -49,7 +49,7 @@ class ComingVersion:
 
 @dataclass(frozen=True, slots=True)
 class KeptVersion:
-    """A dataset that was served before, and can be asked for with `?dataset=`, `until` its leases are given back."""
+    """A dataset that was served before and can still be asked for with `?dataset=`, and `until` when."""
 
     dataset: str
     until: str
@@ -65,7 +65,7 @@ class OfferedVersion:
 
 @dataclass(frozen=True, slots=True)
 class VersionsSeen:
-    """What is served, what is to come, what is kept, and what each shard offers, the newest first."""
+    """What is served, what is about to be, what is kept, and what each shard offers, the newest version first."""
 
     served: ServedVersion | None
     swapping: ComingVersion | None
@@ -74,7 +74,7 @@ class VersionsSeen:
 
 
 def versions_seen(lookups: Lookups, controller: Controller) -> VersionsSeen:
-    """What this worker sees now."""
+    """The versions as this worker sees them now."""
     now = time.time()
     served, coming = controller.versions.served, controller.versions.coming
     return VersionsSeen(
