@@ -1,6 +1,6 @@
-"""What the outcome of a request is in HTTP: the one place where answers, refusals and headers are made.
+"""From the outcome of a request to its answer in HTTP: the one place where answers, refusals and headers are made.
 
-The express lane writes an `Answer` as bytes, aiohttp's way sends `response(answer)`: both by the same table.
+The express lane writes an `Answer` as bytes, aiohttp's way sends `response(answer)`: both are made by the same table.
 """
 
 import json
@@ -35,7 +35,7 @@ TAKEN: Final = (hdrs.AUTHORIZATION, hdrs.CONTENT_TYPE, hdrs.IF_NONE_MATCH, hdrs.
 
 
 class Refusal(Exception):
-    """A request that is not answered as it was asked; `str()` is the line for the client."""
+    """A request is refused, with this status and headers; `str()` is the line for the client."""
 
     def __init__(self, status: int, line: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(line)
@@ -45,7 +45,7 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response without what every response has; `headers` precede Content-Type."""
+    """A response without the headers that every response has; `headers` stand before Content-Type."""
 
     status: int
     reason: str
@@ -54,7 +54,7 @@ class Answer:
 
 
 def answer(outcome: Reply | InvalidKey | Refusal, dataset_id: str | None = None) -> Answer:
-    """The response to `GET /<key>`, or to whatever was refused. With a value goes the id of its dataset."""
+    """The answer to `GET /<key>`, or the refusal of any request. `dataset_id` is that of a value, for its ETag."""
     match outcome:
         case bytes():
             return Answer(200, "OK", etag(dataset_id) | {hdrs.ACCEPT_RANGES: "bytes"}, outcome)
@@ -79,7 +79,7 @@ def plain(line: str, headers: Mapping[str, str] | None = None) -> web.Response:
 
 
 def fresh_json(content: Any) -> web.Response:
-    """200, with JSON that no cache may keep: a value, or bytes that are JSON already."""
+    """200, with JSON that no cache may keep; `content` is an object to encode, or bytes that are JSON already."""
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     return web.Response(body=body, content_type="application/json", headers={hdrs.CACHE_CONTROL: "no-store"})
 
@@ -94,10 +94,10 @@ def etag(dataset_id: str | None) -> dict[str, str]:
 
 
 def common_headers(cors: str | None = None) -> dict[str, str]:
-    """What every response of this router has beside its own headers and the date.
+    """The headers that every response of this router has, but for the date.
 
-    `cors` is the origin whose pages may read here, or `*`. It is told in every response, whoever asks: so nothing
-    depends on the header Origin, neither a cache nor the express lane.
+    `cors` is the origin whose pages may read here, or `*`. It stands in every response, whoever asks: so no response
+    depends on the request's Origin, and neither caches nor the express lane have to look at it.
     """
     headers: dict[str, str] = {hdrs.SERVER: SERVER}
     if cors is not None:
@@ -110,7 +110,7 @@ def allowed(methods: Iterable[str]) -> dict[str, str]:
 
 
 def preflight(methods: Iterable[str]) -> dict[str, str]:
-    """What a browser asks for before it lets a page of another origin ask."""
+    """The headers that a browser wants to see before it lets a page of another origin send its request."""
     return {
         hdrs.ACCESS_CONTROL_ALLOW_METHODS: ", ".join(methods),
         hdrs.ACCESS_CONTROL_ALLOW_HEADERS: ", ".join(TAKEN),

@@ -20,7 +20,7 @@ from ringkv.router.lookup.lookup import Lookups
 
 
 class Part(enum.Enum):
-    """Of all paths, which ones a port answers."""
+    """Which of all paths a port answers."""
 
     ALL = enum.auto()
     KEYS = enum.auto()
@@ -32,7 +32,7 @@ class Part(enum.Enum):
 
 _OF_KEYS: Final = frozenset({"/mget", "/{key}"})
 _OF_BOTH: Final = frozenset({"/healthz", "/readyz"})
-"""Paths for who reads, and those for who probes any of the ports; all others are for operators."""
+"""The paths for readers, and those for probes, which each port answers; all others are for operators."""
 
 
 def endpoints(
@@ -42,7 +42,7 @@ def endpoints(
     cors: bool = False,
     tokens: TokenFile | None = None,
 ) -> list[Endpoint]:
-    """All that the router answers, with `cors` also to pages of other origins; keys want one of `tokens`."""
+    """All endpoints of a router. With `cors` they answer pages of other origins too; those of keys want a token."""
     pages = Pages()
     health = Health(lookups, reporter)
     return [
@@ -71,7 +71,7 @@ def build_app(
     tokens: TokenFile | None = None,
     part: Part = Part.ALL,
 ) -> web.Application:
-    """The application of a port; `common` are the headers that every response has."""
+    """The application of a port; `common` are the headers that every response has, `part` the paths it answers."""
     cors = hdrs.ACCESS_CONTROL_ALLOW_ORIGIN in common
 
     async def add_common_headers(_request: web.Request, response: web.StreamResponse) -> None:

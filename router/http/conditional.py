@@ -10,12 +10,12 @@ from ringkv.router.http.answers import bare, etag
 
 
 def holds(request: web.Request, dataset_id: str) -> bool:
-    """Whether the client holds the key's value in this dataset already."""
+    """Whether `If-None-Match` names this dataset: then the client holds the key's value already."""
     return any(tag.value == dataset_id for tag in request.if_none_match or ())
 
 
 def holds_any(request: web.Request) -> bool:
-    """Whether the client sent `If-None-Match: *`: it wants the value only if it holds none yet."""
+    """Whether the client sent `If-None-Match: *`: then it wants 304 for any key that exists."""
     return request.headers.get(hdrs.IF_NONE_MATCH, "").strip() == ETAG_ANY
 
 

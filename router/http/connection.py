@@ -33,12 +33,12 @@ class HttpConnection(GuardedConnection):
         super().__init__(manager, guard, max_line_size=MAX_URL, max_field_size=MAX_FIELD, **kwargs)
         self._common = common
         self._half_closed = False
-        self._rest = b""  # what is not parsed yet, behind as many requests as may wait
-        self._before = b""  # the latest bytes, in which the end of a head may have begun
+        self._rest = b""  # bytes that are not parsed yet, as MAX_WAITING requests wait before them
+        self._before = b""  # the latest few bytes, in case the end of a head is split between two reads
 
     def data_received(self, data: bytes) -> None:
         if not data:
-            super().data_received(data)  # without bytes aiohttp goes on with those that it has kept
+            super().data_received(data)  # called with nothing, aiohttp parses what it has kept
         if self._rest:
             data, self._rest = self._rest + data, b""
         if not data:
@@ -48,7 +48,7 @@ class HttpConnection(GuardedConnection):
             super().data_received(whole[begin:end])
             self._before = whole[max(end - len(_END), 0) : end]
             if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
-                return  # what is behind it is nothing any more
+                return  # nothing behind a malformed request has a meaning
             if len(self._messages) >= MAX_WAITING:
                 self._rest = whole[end:]
                 self.note()
@@ -86,7 +86,7 @@ class HttpConnection(GuardedConnection):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Say in one plain line what aiohttp says in several: the request was no HTTP, or the router has a bug."""
+        """Say in one plain line, and not in several as aiohttp, that the request is no HTTP, or that there is a bug."""
         if isinstance(exc, NoText):
             refusal = Refusal(400, str(exc))
         elif status >= 500:
@@ -108,7 +108,7 @@ class HttpConnection(GuardedConnection):
 
 
 def _cut_behind_heads(whole: bytes, begin: int) -> Iterator[tuple[int, int]]:
-    """Where the pieces of `whole` from `begin` on lie that end where a head does; what is before that is known."""
+    """Cut `whole` from `begin` on into pieces that end where a head ends; the bytes before it were seen already."""
     while begin < len(whole):
         at = whole.find(_END, max(begin - len(_END) + 1, 0))
         end = at + len(_END) if at >= 0 else len(whole)
@@ -117,7 +117,7 @@ def _cut_behind_heads(whole: bytes, begin: int) -> Iterator[tuple[int, int]]:
 
 
 def _too_long(error: LineTooLong) -> Refusal:
-    """Which line was too long is told by its limit alone: the two differ."""
+    """The refusal of a line that was too long: which one it was shows its limit alone, as the two limits differ."""
     if error.args[1] == MAX_URL:
         return Refusal(414, f"a URL of more than {MAX_URL} bytes")
     return Refusal(431, f"a header of more than {MAX_FIELD} bytes")

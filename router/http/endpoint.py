@@ -1,7 +1,7 @@
 """What all endpoints share: a path takes some methods, says which, and every error is one plain line.
 
-aiohttp only finds the endpoint of a path. What is refused before a body is read is refused here, so that a client
-that waits for `100 Continue` is not asked for a body that nobody wants.
+aiohttp only finds the endpoint of a path. Whatever can be refused before a body is read is refused here, so that a
+client that waits for `100 Continue` is not asked for a body that nobody wants.
 """
 
 import re
@@ -33,9 +33,9 @@ _NAMED: Final = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What answers the requests for a path, in aiohttp's form; with `cors`, also those of pages of other origins.
+    """A path, its methods and the handler that answers them; with `cors`, pages of other origins may ask too.
 
-    With `tokens` it answers only those who say one of them.
+    With `tokens` it answers only requests that have one of them.
     """
 
     path: str
@@ -45,7 +45,7 @@ class Endpoint:
     tokens: TokenFile | None = None
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Raises Refusal for a method that the path does not take, and where a token is missing."""
+        """Answer a request. Raises Refusal for a method that the path does not take, and for a missing token."""
         if request.method in self.methods:
             if self.tokens is not None:
                 check_token(self.tokens, request)
@@ -59,7 +59,7 @@ class Endpoint:
 
 
 def add_routes(app: web.Application, endpoints: Iterable[Endpoint], elsewhere: Iterable[str] = ()) -> None:
-    """Have aiohttp find these endpoints, and refuse every other path: first those that are answered `elsewhere`."""
+    """Have aiohttp find these endpoints, and refuse all other paths; those that are answered `elsewhere` come first."""
     for path in elsewhere:
         app.router.add_route("*", _NAMED.sub(r"{\1:[^/]+}", path), nowhere, expect_handler=_not_yet)
     for endpoint in endpoints:
@@ -68,7 +68,7 @@ def add_routes(app: web.Application, endpoints: Iterable[Endpoint], elsewhere: I
 
 
 def check_token(tokens: TokenFile, request: web.BaseRequest) -> None:
-    """Raises Refusal for a request that names no token that counts. Source: RFC 6750, section 3."""
+    """Raises Refusal for a request without a valid token. Source: RFC 6750, section 3."""
     said = request.headers.getall(hdrs.AUTHORIZATION, [])
     if len(said) == 1 and tokens.admits(said[0]):
         return
@@ -79,15 +79,15 @@ def check_token(tokens: TokenFile, request: web.BaseRequest) -> None:
 
 
 async def nowhere(request: web.Request) -> web.StreamResponse:
-    """Answers a path that is none of ours."""
+    """The handler of paths that do not exist."""
     raise Refusal(404, _named("Not Found", request))
 
 
 async def invite_body(request: web.Request) -> None:
-    """Tell a client that waits for it to send its body, now that nothing else speaks against it."""
+    """Send `100 Continue` to a client that waits for it, now that the request will not be refused without its body."""
     if request.headers.get(hdrs.EXPECT) and request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # aiohttp takes what was written for the beginning of the answer
+        request.writer.output_size = 0  # else aiohttp would take this for the beginning of the answer
 
 
 @web.middleware
@@ -106,7 +106,7 @@ async def one_line_errors(request: web.Request, handler: Handler) -> web.StreamR
 
 
 def _asks_for_all(request: web.Request) -> bool:
-    """Whether it is `OPTIONS *`: what the server takes anywhere."""
+    """Whether it is `OPTIONS *`, which asks what the server takes at all."""
     return request.method == hdrs.METH_OPTIONS and request.raw_path == "*"
 
 
@@ -120,13 +120,13 @@ def _check_head(request: web.Request) -> None:
 
 
 def _leaves_something_unread(request: web.Request) -> bool:
-    """Whether nobody knows what comes next: a body that was not invited, or one before what aiohttp would drop."""
+    """Whether it is unknown what follows the request: a body that was not invited, or bytes that aiohttp would drop."""
     odd = hdrs.EXPECT in request.headers or hdrs.UPGRADE in request.headers
     return odd and request.body_exists
 
 
 async def _not_yet(_request: web.Request) -> None:
-    """Sends no 100 Continue, as aiohttp would before it asks anybody: who wants a body invites it."""
+    """Take the place of aiohttp's own `100 Continue`, which comes too early: handlers that want a body invite it."""
 
 
 def _named(what: str, request: web.Request) -> str:

@@ -20,7 +20,7 @@ from ringkv.router.lookup.topology import Topology
 from ringkv.router.policy import DEADLINE
 
 FROM_SHARD: Final = ("block", "checked", "found", "rank", "offset", "size", "file")
-"""Fields of the shard's account that are passed on as they are."""
+"""Fields of the shard's reply that are passed on as they are."""
 
 
 class Explanations:
@@ -87,7 +87,7 @@ class Explanations:
 
 
 async def _ask(routes: tuple[Link, ...], key: bytes) -> tuple[dict[str, Any], int, int]:
-    """The account of the first owner that has one, and when that was asked and had answered, in ns.
+    """The reply of the first owner that gives one, and when that was asked and had answered, in ns of a clock.
 
     Raises ShardUnavailable with the last owner's reason.
     """
@@ -112,7 +112,7 @@ async def _ask(routes: tuple[Link, ...], key: bytes) -> tuple[dict[str, Any], in
 
 
 def _parse(reply: Any) -> dict[str, Any]:
-    """Read a shard's account. Raises PeerError where it is none."""
+    """Read a shard's reply to EXPLAIN. Raises PeerError."""
     wanted = {"name", "refusal", "ns", *FROM_SHARD}
     try:
         said = json.loads(reply)
@@ -124,7 +124,7 @@ def _parse(reply: Any) -> dict[str, Any]:
 
 
 def _is_right(said: dict[str, Any]) -> bool:
-    """Whether each field is of a type, and in a range, that a shard's account has."""
+    """Whether each field has a type and a range that a shard's reply may have."""
     name, refusal, file, ns = said["name"], said["refusal"], said["file"], said["ns"]
     numbers = [said["block"], *(said[field] for field in ("rank", "offset", "size") if said[field] is not None)]
     steps = ns if isinstance(ns, dict) else {"": None}

@@ -5,9 +5,9 @@
                   ▼
               aiohttp, as if this file did not exist
 
-An optimisation and nothing more: what a client sees is the same, byte for byte (tests/router/http/test_express.py
-sends both ways whatever it can think of). It leans on the inside of aiohttp's RequestHandler, which is why
-pyproject.toml admits one minor version of aiohttp.
+It is an optimisation and nothing more: a client sees the same, byte for byte (tests/router/http/test_express.py sends
+all kinds of requests both ways). It leans on the inside of aiohttp's RequestHandler, which is why pyproject.toml admits
+one minor version of aiohttp.
 """
 
 import asyncio
@@ -70,13 +70,13 @@ def authorization(tail: bytes) -> str:
 class Lane:
     """What all connections of a router share: the lookups, and the parts of a response that stay the same.
 
-    With `tokens` a request takes it that names one of them; all others are refused on aiohttp's way.
+    With `tokens` only requests with a valid one take the lane; all others are refused on aiohttp's way.
     """
 
     def __init__(self, lookups: Lookups, common: Mapping[str, str], tokens: TokenFile | None = None) -> None:
         self.lookups = lookups
         self.tokens = tokens
-        self._digests = tokens.digests if tokens else ()  # those by which the remembered tails were admitted
+        self._digests = tokens.digests if tokens else ()  # of the tokens when the remembered tails were judged
         self._common = "".join(f"{name}: {value}\r\n" for name, value in common.items())
         self.tails: set[bytes] = set()
         self._heads: dict[int, bytes] = {}  # by the size of the value: of this second, and of this dataset
@@ -141,7 +141,7 @@ class ExpressConnection(HttpConnection):
         self._lookup: Lookup | LargeLookup | None = None
         self._tail: bytes | None = None  # of the latest request in the lane: nearly always of the next one too
         self._kept: list[bytes] = []
-        self._between_requests = True  # aiohttp's parser has seen whole requests and nothing of the next
+        self._between_requests = True  # aiohttp's parser has seen whole requests and nothing of a next one
 
     def data_received(self, data: bytes) -> None:
         if self._lookup is not None or self._kept:
@@ -190,7 +190,7 @@ class ExpressConnection(HttpConnection):
     def _take(self, lane: Lane, tail: bytes) -> bool:
         """Whether a request that ends like this may take the lane.
 
-        One with a token is not kept to be compared with: how long that takes tells how much of a token is right.
+        A tail with a token is not remembered here, as the time of comparing it would show how much of a token is right.
         """
         if not lane.knows(tail):
             return False

@@ -12,7 +12,7 @@ _JSON: Final = json.JSONEncoder(ensure_ascii=False)
 
 
 class Format(Protocol):
-    """`begin`, a `piece` for each window, and `end` make one body; `missing` keys were left out of it so far."""
+    """`begin`, a `piece` for each window, and `end` make one body; `missing` is how many keys were absent so far."""
 
     content_type: str
 
@@ -43,7 +43,7 @@ class Lines:
         self.missing += missing
         pairs = zip(keys, values, strict=True)
         found = [(key, value) for key, value in pairs if value is not None] if missing else pairs
-        # The empty last item makes the join end the last line too, without another copy.
+        # The empty last item has the join end the last line too, without another copy.
         return b"\n".join([*map(b" ".join, found), b""])  # type: ignore[arg-type]
 
     def end(self) -> bytes:

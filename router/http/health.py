@@ -1,4 +1,4 @@
-"""Whether the router lives and can serve, and what it has done: for probes, people and Prometheus."""
+"""Endpoints about the router itself: whether it lives and can serve, its state and its figures."""
 
 from dataclasses import asdict
 
@@ -15,7 +15,7 @@ from ringkv.router.lookup.lookup import Lookups
 
 
 class Health:
-    """Answers from what the router knows of itself."""
+    """The handlers of these endpoints."""
 
     def __init__(self, lookups: Lookups, reporter: Reporter) -> None:
         self._lookups = lookups
@@ -26,7 +26,7 @@ class Health:
         return plain("ok")
 
     async def ready(self, _request: web.Request) -> web.Response:
-        """There is a topology, a part of it can be reached, and shards know it. Raises ShardUnavailable."""
+        """200 if there is a topology, a part of it can be reached, and shards know it. Raises ShardUnavailable."""
         topology = self._lookups.topology
         if topology is None or not any(link.open for link in topology.links.values()):
             raise ShardUnavailable("no shard can be reached")
@@ -39,7 +39,7 @@ class Health:
         return fresh_json(self._reporter.own().cluster())
 
     async def versions(self, _request: web.Request) -> web.Response:
-        """Which version of the data is served since when, and what becomes of the next one, as JSON."""
+        """Which version of the data is served since when, and what the next one waits for, as JSON."""
         return fresh_json(asdict(self._reporter.versions()))
 
     async def stats(self, _request: web.Request) -> web.Response:
@@ -62,7 +62,7 @@ class Health:
         return fresh_json(asdict(self._reporter.hottest.all()))
 
     async def metrics(self, request: web.Request) -> web.Response:
-        """The same for Prometheus."""
+        """The figures in Prometheus's format, or in that of OpenMetrics."""
         families = router_families(self._reporter.all())
         body, content_type = exposition(families, request.headers.get(hdrs.ACCEPT, ""))
         return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})

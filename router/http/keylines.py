@@ -10,7 +10,7 @@ MAX_LINE: Final = 64
 
 
 class KeyLines:
-    """`keys` are those of the lines that have arrived whole, canonical and in order; `size` is that of all pieces."""
+    """`keys` are those of the lines that have arrived whole, canonical and in order; `size` is how many bytes came."""
 
     def __init__(self) -> None:
         self.keys: list[bytes] = []
@@ -30,7 +30,7 @@ class KeyLines:
             self._take(self._rest + b"\n")
 
     def end(self) -> None:
-        """Nothing more comes: the last line may be without its end. Raises InvalidKey."""
+        """Take the last line, which may lack its newline, as nothing more comes. Raises InvalidKey."""
         if self._rest:
             self._take(self._rest + b"\n")
             self._rest = b""

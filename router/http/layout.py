@@ -1,7 +1,6 @@
 """The ring's layout, for a picture of it: who owns which arc, where the virtual nodes are, what the last change moved.
 
-It stands apart from the figures, which change all the time: a layout is large, and stays the same while its topology
-does.
+It is apart from the figures, which change all the time: a layout is large, and stays the same as long as its topology.
 """
 
 import asyncio
@@ -25,7 +24,7 @@ T = TypeVar("T")
 
 
 class Layouts:
-    """The layout of the current topology, computed once for each topology that somebody asks about."""
+    """The layout of the current topology, computed once for each topology when it is first asked for."""
 
     def __init__(self, lookups: Lookups) -> None:
         self._lookups = lookups
@@ -76,7 +75,7 @@ def fraction(position: int) -> float:
 
 
 def _moved(before: Ring, after: Ring) -> list[list[list[int]]]:
-    """The runs of each band that are new to their owners: who moves from one band to another keeps what it has."""
+    """The runs of each band whose owners did not own them in any band before."""
     owned = [frozenset(owners) for owners in before.owners]
     bands = zip(*after.owners, strict=True)
     new = ([name not in names for name, names in zip(band, owned, strict=True)] for band in bands)

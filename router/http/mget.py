@@ -8,7 +8,7 @@ HTTP/1.1 is sent chunks, and the number of missing keys in a trailer. HTTP/1.0 k
 has a length, and that number in a header; a longer one ends with the connection. In all cases `Ringkv-Keys` says how
 many keys were asked for, so that a client whose proxy drops trailers can count.
 
-What is held is the keys, and the values of two windows: one on its way to the client, one from the shards.
+The router holds the keys, and the values of two windows: one on its way to the client, one on its way from the shards.
 """
 
 import asyncio
@@ -35,11 +35,11 @@ log = logging.getLogger("ringkv.router")
 FORMATS: Final[dict[str, Callable[[], Format]]] = {"data": Lines, "json": Json}
 
 _AS_IT_IS: Final = "identity"
-"""The one encoding of a body that is taken (RFC 9110, section 15.5.16, has the 415 name it)."""
+"""The one content coding of a body that is accepted; RFC 9110, section 15.5.16, has the 415 name it."""
 
 
 _TAKEN: Final = 3
-"""Bytes of memory that a byte of keys takes, or a little less."""
+"""Bytes of memory that each byte of keys takes, at most."""
 
 
 class Mget:
@@ -77,7 +77,7 @@ class Mget:
             self._held += len(data)
             async with self._turn:
                 lines.feed(data)
-                await asyncio.sleep(0)  # thousands of keys: in each turn of the event loop those of one request
+                await asyncio.sleep(0)  # a piece may have thousands of keys: one piece in each turn of the event loop
             protocol.carry(lines.size * _TAKEN)
             if lines.size > MGET_BYTES:
                 raise Refusal(413, f"a body of more than {MGET_BYTES} bytes: send at most so many in one request")
@@ -92,7 +92,7 @@ class Mget:
         raise ShardUnavailable(f"{MGET_HELD} bytes of keys wait already; try again later")
 
     async def _answer(self, request: web.Request, keys: list[bytes], form: Format) -> web.StreamResponse:
-        """The answer, all of it sent or cut off. Raises ShardUnavailable as long as nothing is sent."""
+        """Send the whole answer, or cut it off. Raises ShardUnavailable only as long as nothing has been sent."""
         batch = await self._first(keys[:WINDOW_KEYS])
         headers = {**etag(batch.dataset_id), hdrs.CONTENT_TYPE: form.content_type, KEYS: str(len(keys))}
         chunked = request.version == HttpVersion11  # aiohttp has no other version with chunks
@@ -110,11 +110,11 @@ class Mget:
             stream.force_close()
         writer = await stream.prepare(request)
         assert isinstance(writer, StreamWriter)
-        # It cannot send a trailer, so from here on the chunks are framed here and it sends them as they are.
+        # aiohttp's writer cannot send a trailer. So the chunks are framed here, and it sends them as they are.
         writer.chunked = False
         sending = Sending(self._lookups, writer, keys, form, chunked=chunked)
         first = [batch]
-        del batch  # it may have megabytes, and this goes on until all of the answer is sent
+        del batch  # it may have megabytes, which must not stay until all of the answer is sent
         try:
             await sending.send(first.pop())
         except ConnectionError:

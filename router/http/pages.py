@@ -34,7 +34,7 @@ POLICY: Final = "; ".join(
         *(f"{what} 'none'" for what in ("base-uri", "form-action", "frame-ancestors")),
     ]
 )
-"""Source: Content Security Policy Level 3, W3C. Without it a value shown wrongly could run as a script."""
+"""Without it a value that was shown wrongly could run as a script. Source: Content Security Policy Level 3, W3C."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class PageFile:
 
     def answer(self, request: web.Request) -> web.Response:
         """The file, or 304 where the client has it already."""
-        # A new version of ringkv is a new page, at the same path: always ask, seldom send.
+        # A new version of ringkv has another page at the same path: browsers always ask, and mostly get 304.
         headers = {
             "Content-Security-Policy": POLICY,
             "X-Content-Type-Options": "nosniff",

@@ -23,7 +23,7 @@ from ringkv.router.policy import DRAIN_SECONDS
 class HttpSettings:
     """`cors` is the origin whose pages may read, or `*`; `proxied` connections begin with a PROXY protocol's header.
 
-    Of `access` come who may read, and TLS.
+    `access` says who may read, and has TLS's contexts. `part` is which paths are answered here.
     Without `express` aiohttp answers everything, which tests compare with the lane.
     """
 

@@ -1,7 +1,7 @@
 """A part of a value, for clients that go on with a download or want a piece of something large.
 
-Source: RFC 9110, section 14. One range of bytes is answered; what asks for several, or is no range of bytes, is
-answered with the whole value, as the RFC allows.
+Source: RFC 9110, section 14. One range of bytes is answered; requests for several ranges, or for what is no range of
+bytes, are answered with the whole value, as the RFC allows.
 """
 
 import re
@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 from ringkv.router.http.answers import Answer, Refusal, answer, etag
 
 _NO_BYTES: Final = re.compile("bytes=-0+", re.IGNORECASE)
-"""The last no bytes, which aiohttp takes for all bytes."""
+"""A range of the last 0 bytes, which aiohttp takes for all bytes."""
 
 
 def part(request: web.Request, value: bytes, dataset_id: str) -> Answer:
@@ -25,7 +25,7 @@ def part(request: web.Request, value: bytes, dataset_id: str) -> Answer:
         asked = request.http_range
     except ValueError:
         return whole
-    if not value:  # nothing has no part, and whoever always asks for the first bytes wants what there is
+    if not value:  # an empty value has no parts; a client that always asks for the first bytes gets what there is
         return whole
     first, end, _ = asked.indices(len(value))
     if first >= end or _NO_BYTES.fullmatch(request.headers[hdrs.RANGE]):
@@ -37,6 +37,6 @@ def part(request: web.Request, value: bytes, dataset_id: str) -> Answer:
 
 
 def _still_the_same(request: web.Request, dataset_id: str) -> bool:
-    """Whether the part would fit to what the client has: If-Range compares strongly, and there are no dates here."""
+    """Whether `If-Range` allows a part: it compares strongly, and a date never matches, as values have none."""
     wanted = request.headers.get(hdrs.IF_RANGE)
     return wanted is None or wanted.strip() == etag(dataset_id)["ETag"]

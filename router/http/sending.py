@@ -17,7 +17,7 @@ from ringkv.router.policy import DIRECT_BYTES, WINDOW_BYTES, WINDOW_KEYS
 
 
 class Sending:
-    """One answer on its way; `sent` of the keys are done."""
+    """One answer on its way; `sent` is how many of the keys it has answered."""
 
     def __init__(
         self, lookups: Lookups, writer: StreamWriter, keys: list[bytes], form: Format, *, chunked: bool
@@ -42,7 +42,7 @@ class Sending:
                 batch = await self._fetch(dataset_id)
                 continue
             following = asyncio.create_task(self._fetch(dataset_id))
-            del batch  # all that is held of a window while the client reads is its piece
+            del batch  # while the client reads, only the piece of a window is held
             try:
                 await self._write(piece)
                 del piece
@@ -56,7 +56,7 @@ class Sending:
             await self._writer.drain()
 
     def _piece(self, batch: Batch) -> bytes:
-        """The answer's next piece; the next window is as large as the values of this one let it be."""
+        """The next piece of the answer; the size of its values decides how many keys the next window has."""
         count = len(batch.values)
         piece = self._form.piece(self._keys[self.sent : self.sent + count], batch.values)
         self.sent += count
@@ -70,7 +70,7 @@ class Sending:
         return await fetch(self._lookups, keys, WINDOW_BYTES, dataset_id)
 
     async def _write_large(self, piece: bytes, batch: Batch) -> None:
-        """Write the piece of a batch with claims, which its memory is a part of until the client has read it."""
+        """Write the piece of a batch that has claims, which are held until the client has read it."""
         connection = self._writer.protocol
         assert isinstance(connection, GuardedConnection)
         connection.keep(*batch.claims)

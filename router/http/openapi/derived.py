@@ -1,6 +1,6 @@
-"""JSON schemas of dataclasses, so that what is described of an answer is what the answer is made of.
+"""JSON schemas derived from dataclasses, so that the description of an answer is made of what the answer is made of.
 
-Exact: every field is required and no other is allowed. The description is the class's docstring.
+They are exact: every field is required and no other is allowed. The description is the class's docstring.
 """
 
 import inspect
@@ -31,13 +31,13 @@ def record(description: str, properties: Schema) -> Schema:
 
 
 def derived(cls: type, **others: Schema) -> Schema:
-    """The schema of a dataclass as `asdict` makes it; `others` are properties told otherwise, or added."""
+    """The schema of a dataclass in the form of `asdict`; `others` replace or add properties."""
     fields = {name: schema_of(kind) for name, kind in get_type_hints(cls).items()}
     return record(" ".join((inspect.getdoc(cls) or "").split()), fields | others)
 
 
 def schema_of(kind: Any) -> Schema:
-    """The schema of a field's type; a dataclass is a reference by its name. Raises TypeError for types not used yet."""
+    """The schema of a field's type; of a dataclass a reference by its name. Raises TypeError for unknown types."""
     origin, args = get_origin(kind), get_args(kind)
     found: Schema
     if kind in _PLAIN:

@@ -1,7 +1,7 @@
 """`GET /openapi.json`: the table of endpoints, told in OpenAPI 3.1.
 
-What is in the table is in the document, since it is made from the table: a path that operations.py says nothing of ends
-the router at its start, and a method that a path takes is in the document without being named there.
+The document is made from the table, so it has every path and method of that. A path that operations.py does not
+describe ends the router at its start.
 Source: https://spec.openapis.org/oas/v3.1.1.html.
 """
 
@@ -30,7 +30,7 @@ _ABOUT: Final = (
 
 
 def described(endpoints: Iterable[Endpoint], *, cors: bool) -> Endpoint:
-    """The endpoint that tells of these, and of itself. Raises KeyError for a path that nothing is known of."""
+    """The endpoint of the document about these endpoints and itself. Raises KeyError for an undescribed path."""
     methods = {PATH: READ} | {endpoint.path: endpoint.methods for endpoint in endpoints}
     body = json.dumps(document(methods), separators=(",", ":")).encode()
 
@@ -41,7 +41,7 @@ def described(endpoints: Iterable[Endpoint], *, cors: bool) -> Endpoint:
 
 
 def document(methods: Mapping[str, Iterable[str]]) -> dict[str, Any]:
-    """The document of these paths and the methods that each of them takes."""
+    """The document about these paths and the methods that each of them takes."""
     return {
         "openapi": "3.1.1",
         "info": {
@@ -64,7 +64,7 @@ def document(methods: Mapping[str, Iterable[str]]) -> dict[str, Any]:
 
 
 def _path(operation: Operation, methods: Iterable[str]) -> Schema:
-    """What a path takes; OPTIONS is taken everywhere."""
+    """The item of a path: its methods, and OPTIONS, which all paths take."""
     told = {method.lower(): _operation(operation, method) for method in methods}
     told["options"] = {
         "operationId": f"options{operation.name}",
@@ -75,7 +75,7 @@ def _path(operation: Operation, methods: Iterable[str]) -> Schema:
 
 
 def _operation(operation: Operation, method: str) -> Schema:
-    """What a method does. The answer to HEAD has the headers of that to GET, and no body."""
+    """The description of a method. The answer to HEAD has the headers of that to GET, and no body."""
     parameters = [each for each in operation.parameters if each["in"] != "path"]
     responses = EVERYWHERE | dict(operation.responses)
     if method == hdrs.METH_GET:

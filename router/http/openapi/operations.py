@@ -1,4 +1,4 @@
-"""What each path is asked for and answers: the part of the document that the table of endpoints does not know."""
+"""What each path takes and answers: the part of the document that the table of endpoints does not have."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ Responses = Mapping[str, Schema]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`name` is the second half of the ids of its methods; `get_…` is what GET alone has, since HEAD knows no parts."""
+    """A path. `name` is the second half of its operations' ids; `get_…` is for GET alone, as HEAD knows no parts."""
 
     name: str
     summary: str

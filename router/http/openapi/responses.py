@@ -80,9 +80,9 @@ def unavailable(description: str) -> Schema:
 
 
 UNAUTHORIZED: Final = {
-    "401": line("With `--read-token-file`: no token was said, or none that counts.", (hdrs.WWW_AUTHENTICATE,))
+    "401": line("With `--read-token-file`: the request has no token, or none that is valid.", (hdrs.WWW_AUTHENTICATE,))
 }
-"""What who asks for keys may be answered."""
+"""What requests for keys may be answered besides."""
 
 VALUE: Final = UNAUTHORIZED | {
     "200": response(
@@ -104,7 +104,7 @@ PART: Final = {
     ),
     "416": line("The value has no such part; `Content-Range` says how many bytes it has.", (hdrs.CONTENT_RANGE,)),
 }
-"""What a GET alone is answered, as HEAD knows no parts."""
+"""What only a GET may be answered, as there are no parts of values for HEAD."""
 
 MGET: Final = UNAUTHORIZED | {
     "200": response(
@@ -157,7 +157,7 @@ REFUSALS: Final = {
     "OtherExpectation": line("`Expect` asks for something other than `100-continue`."),
     "LongHeader": line("A header is too long."),
 }
-"""What any request may be answered, whatever it asks for: the document's components."""
+"""What any request may be answered, whatever it asks for, as components of the document."""
 
 EVERYWHERE: Final[dict[str, Schema]] = {
     status: {"$ref": f"#/components/responses/{name}"}
