@@ -5,9 +5,9 @@
            ▼                           ▼
         known at once              lookups of just those keys (router/lookup/lookup.py)
 
-Like a batch (router/lookup/batch.py) it leaves retries, hedges and deadlines to lookups. Unlike one it has few keys,
-and so needs no task and does not wait for a turn. It costs router and shard less than a lookup for each key; a GET
-that arrives alone is a lookup. A large value among them is read when all before it is sent, and sent by itself.
+Like a batch (router/lookup/batch.py) a pipeline leaves retries, hedges and deadlines to lookups. It has fewer keys, and
+so needs no task and does not wait for a turn. It costs router and shard less than a lookup for each key; a GET that
+arrives alone is a lookup. A large value among them is read when all before it is sent, and sent by itself.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from ringkv.router.redis.whole import Client, Whole, larges_of
 
 
 class Pipeline(Pending):
-    """The replies to GETs, whose `keys`, as they came, may be added to until it is sent."""
+    """The replies to GETs. `keys` are their keys as they came; until `send` others may be added."""
 
     __slots__ = (
         "_client",
@@ -99,7 +99,7 @@ class Pipeline(Pending):
             self._patience = asyncio.get_running_loop().call_later(BATCH_PATIENCE, self._hurry)
 
     def turn(self) -> None:
-        """Send what is known up to the next large value, then that: no other one is held for this client meanwhile."""
+        """Send what is known up to the next large value, then read and send that: only one at a time is held."""
         if self._left or self._reading is not None or self.reply is not None:
             return
         replies = self._replies
@@ -139,7 +139,7 @@ class Pipeline(Pending):
         self._look_up(part.places)
 
     def _take_hot(self) -> Sequence[int]:
-        """Take the values that are at hand; the places of the other keys."""
+        """Take the values that the router has kept as hot; returns the places of the other keys."""
         hot, replies, cold = self._lookups.hot, self._replies, range(len(self.keys))
         if not hot:
             return cold
@@ -154,7 +154,7 @@ class Pipeline(Pending):
         return places
 
     def _look_up_some(self, keys: list[bytes | None]) -> None:
-        """Look the keys up one by one; those that are None are no keys and have no value."""
+        """Look the keys up one by one. Those that are None are no canonical keys, and so have no value."""
         for place, key in enumerate(keys):
             if key is None:
                 self._take(place, None)
@@ -198,14 +198,14 @@ class Pipeline(Pending):
         self.answer(reply)
 
     def _read_large(self) -> None:
-        """Have large values read: when it is their turn, or whole as a part of another reply."""
+        """Have large values read: one by one in their turns, or all together if this is a part of another reply."""
         if self._client.has(self):
             self.notify()
         else:
             self._reading = Whole(self._client, larges_of(self._replies), self._take_whole, keep=True)
 
     def _send_large(self, outcome: bytes | ShardUnavailable) -> None:
-        """Send the reply that is the first of those left: not in one piece, which would be another copy."""
+        """Send the first of the replies that are left, in several pieces: joining them would be another copy."""
         reading, self._reading = self._reading, None
         del self._replies[0]
         if isinstance(outcome, bytes):
@@ -226,7 +226,7 @@ class Pipeline(Pending):
         self._end_with(b"".join(cast("list[bytes]", self._replies)))
 
     def _hurry(self) -> None:
-        """Some shard does not answer in time: go on with lookups, which hedge and retry."""
+        """A shard does not answer in time: go on with lookups, which hedge and retry."""
         self._patience = None
         for part in self._parts:
             if part.pipeline is not None:
@@ -240,7 +240,7 @@ class Pipeline(Pending):
 
 
 class _Part:
-    """What one link was asked for; `pipeline` is None when that waits for it no more."""
+    """The keys that one link was asked for; `pipeline` is None once that does not wait for them any more."""
 
     __slots__ = ("pipeline", "places", "started")
 

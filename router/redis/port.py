@@ -30,7 +30,7 @@ from ringkv.router.redis.replies import Encode, FewKeys, key_of, many_keys
 from ringkv.router.redis.unavailable import unavailable
 
 View = Callable[[], ClusterView | None]
-"""Tells the shards as nodes of a Redis Cluster, if they are."""
+"""Returns the shards as nodes of a Redis Cluster, None if they are none."""
 
 
 @dataclass(eq=False)
@@ -69,7 +69,7 @@ class RedisConnection(ClaimingConnection):
         self._pipeline: Pipeline | None = None  # the latest pending one, if GETs can still join it
 
     def gets(self, keys: list[bytes]) -> int:
-        """As Connection has it: as many as may be under way."""
+        """As `Connection.gets`: as many as may be under way become one pipeline."""
         self.last = pipeline = Pipeline(self, keys[: self._window])
         self._pending.append(pipeline)
         self._in_flight = begun = len(pipeline.keys)
@@ -78,7 +78,7 @@ class RedisConnection(ClaimingConnection):
         return begun
 
     def get(self, args: Args) -> Pending | None:
-        """Ask for a key together with those of the GETs right before and behind it."""
+        """Ask for a key together with those of the GETs right before and right behind it."""
         pipeline = self._pipeline
         if pipeline is not None:
             if self.last is pipeline:
@@ -99,7 +99,7 @@ class RedisConnection(ClaimingConnection):
             now = lookups.topology
             if before is None or now is None:
                 return before is now
-            # After more than one swap, one between them could have served another dataset.
+            # After more than one swap another dataset may have been served in between.
             return now.dataset_id == before.dataset_id and now.epoch - before.epoch <= 1
 
         return unchanged
@@ -112,7 +112,7 @@ class RedisConnection(ClaimingConnection):
 
 
 class RedisPort:
-    """All connections of the port; `connection` makes one, for the server that listens."""
+    """The port, with all of its connections; `connection` makes one for a server that listens."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Replies of the router's Redis port that are made of the values of a few keys, or of many."""
+"""Replies of the router's Redis port to commands about several keys, a few or many."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,7 +23,7 @@ Encode = Callable[[Values], bytes]
 
 
 def key_of(arg: bytes) -> bytes | None:
-    """The canonical key, None where there cannot be one: as in Redis, no key is wrong, it just does not exist."""
+    """The canonical key, None for what is no UUID version 4: as in Redis, that is no error, but does not exist."""
     if is_canonical(arg):
         return arg
     try:
@@ -35,8 +35,8 @@ def key_of(arg: bytes) -> bytes | None:
 class FewKeys(Pending):
     """The reply to a command about at most FEW_KEYS keys, each looked up by itself, all answered of one dataset.
 
-    `_of_hot` is the dataset of those that need no lookup, if there are any. Large values are read when all before the
-    reply is sent.
+    `_of_hot` is the dataset of the values that the router had kept, if there are any. Large values are read when all
+    before the reply is sent.
     """
 
     __slots__ = (
@@ -66,7 +66,7 @@ class FewKeys(Pending):
         self._left = 0
 
     def start(self, keys: Sequence[bytes | None]) -> bytes | Pending:
-        """Look the keys up. What it returns is the reply: this one, unless it is known at once."""
+        """Look the keys up. Returns the reply: this object, or bytes if all values are known at once."""
         self._keys = keys
         self._values = [None] * len(keys)
         self._started = []
@@ -88,7 +88,7 @@ class FewKeys(Pending):
         return self if self._left else self._encode(cast("Values", self._values))
 
     def turn(self) -> None:
-        """Read what is large."""
+        """Read the large values among them."""
         if not self._left and self._reading is None and self.reply is None:
             self._read(keep=False)
 

@@ -32,7 +32,7 @@ async def _page(lookups: Lookups, cursor: int, count: int) -> Page:
         starts = _starts(lookups.topology, cursor, left)
         parts = await asyncio.gather(*[_ask(lookups, start, left) for start in starts], return_exceptions=True)
         for start, part in zip(starts, parts, strict=True):
-            # A part that was cut short, or another dataset's partitions, leave a gap: go on from there.
+            # There is a gap, as a part was cut short or is of a dataset with other partitions: go on from there.
             if start != cursor:
                 break
             if isinstance(part, BaseException):
@@ -46,7 +46,7 @@ async def _page(lookups: Lookups, cursor: int, count: int) -> Page:
 
 
 def _starts(topology: Topology | None, cursor: int, count: int) -> list[int]:
-    """`cursor`, and those of the partitions behind it that are likely to be needed for `count` keys."""
+    """`cursor`, and the cursors of those partitions behind it that are likely to be needed for `count` keys."""
     if topology is None:
         return [cursor]
     partitions = topology.ring.partitions

@@ -1,4 +1,4 @@
-"""What the Redis port replies where the router cannot tell what was asked for."""
+"""What the Redis port replies if the router cannot answer."""
 
 from ringkv.cluster.errors import RingkvError, TooManyRequests
 from ringkv.resp import codec

@@ -1,4 +1,4 @@
-"""Large values that are a part of one reply, which is held whole: all of their memory is claimed before one is read."""
+"""Large values in a reply that is held whole: memory for all of them is claimed before the first is read."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,11 +14,11 @@ from ringkv.router.policy import MGET_REPLY
 from ringkv.router.redis.unavailable import unavailable
 
 COPIES = 2
-"""Of each value: itself, and the reply that is made of it."""
+"""How often each value is in memory: itself, and in the reply that is made of it."""
 
 
 class Client(Protocol):
-    """A connection, as far as large values have to know it."""
+    """A connection, as far as pipelines and large values have to know it."""
 
     lookups: Lookups
     null: bytes
@@ -26,7 +26,7 @@ class Client(Protocol):
     def notify(self) -> None: ...
 
     def has(self, reply: Pending) -> bool:
-        """Whether it is sent by itself, and not as a part of another reply."""
+        """Whether `reply` waits in line there, to be sent by itself and not as a part of another reply."""
 
     def send(self, part: bytes) -> None:
         """Send a part of the reply whose turn it is."""
@@ -35,13 +35,13 @@ class Client(Protocol):
         """Hold on to memory until all that was begun is answered."""
 
     def about_to_send(self, claims: Iterable[Claim]) -> None:
-        """What is sent in this turn of the event loop is claimed until the client has read it."""
+        """Hold these claims until the client has read what is sent in this turn of the event loop."""
 
 
 class Whole:
-    """The reading; `done` is called once with the values, by their places, or with an error reply.
+    """Reads large values; `done` is called once, with the values by their places, or with an error reply.
 
-    With `keep` the reply is a part of one that is sent later.
+    With `keep` the reply is a part of another one that is sent later, and the claims are held until then.
     """
 
     def __init__(
@@ -83,5 +83,5 @@ class Whole:
 
 
 def larges_of(found: Sequence[bytes | Large | None]) -> dict[int, Large]:
-    """Those that are still to be read, by their places."""
+    """The large values that are still to be read, by their places."""
     return {place: value for place, value in enumerate(found) if isinstance(value, Large)}
