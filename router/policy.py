@@ -13,14 +13,14 @@ MAX_IN_FLIGHT: Final = 16_384
 
 CROWD: Final = 2048
 CROWDED_WINDOW: Final = 8
-"""Beyond so many requests at once a Redis connection has no more than so many of them: of 250 that pipeline thousands
-the router else takes up half a second's work at once, for which all others wait."""
+"""With more than CROWD requests in flight a Redis connection has CROWDED_WINDOW of them at most: else the router would
+take up half a second's work at once of 250 clients that pipeline thousands, and all others would wait for it."""
 
 TICK: Final = 0.01
 """Seconds between two looks at the requests in flight. A timer for each would cost more than the request."""
 
 HEDGE_BUDGET: Final = 0.1
-"""Hedges allowed for each request, on average: a cluster that is slow for being overloaded is not loaded further."""
+"""Hedges allowed for each request, on average: so that hedging does not add load to a cluster that is overloaded."""
 
 HEDGE_BURST: Final = 256
 """Hedges that may be saved up: the requests in flight to a shard at the moment when it hangs."""
@@ -33,17 +33,17 @@ HEDGE_QUANTILE: Final = 0.99
 """The share of recent replies that took no longer than the hedge delay."""
 
 HEDGE_SAMPLES: Final = 100
-"""Replies from which a quantile can be told: with fewer one late reply decides."""
+"""Replies that it takes to tell a quantile: with fewer, one late reply would decide."""
 
 HEDGE_LOOK_INTERVAL: Final = 0.5
 """Seconds between two looks at the recent replies."""
 
 BATCH_KEYS: Final = 512
-"""Keys in one MGET of a batch: some 1.5 ms of a shard's time, in which it answers nobody else. More saves nothing."""
+"""Keys in one MGET of a batch: 1.5 ms of a shard's time, in which it answers nobody else. More of them save nothing."""
 
 BATCHES: Final = 4
-"""Batches inside the router at once: one being rendered, three at the shards; further ones wait. So at its shard a GET
-waits for no more than four commands of BATCH_KEYS. Each batch counts as one of MAX_IN_FLIGHT."""
+"""Batches inside the router at once: one that is made into an answer, three at the shards; further ones wait. So a GET
+waits at its shard for no more than four commands of BATCH_KEYS. Each batch counts as one of MAX_IN_FLIGHT."""
 
 BATCH_PATIENCE: Final = 0.25
 """Seconds without any answer after which the keys of a batch are looked up one by one. A busy machine takes less."""
@@ -59,7 +59,7 @@ MGET_REPLY: Final = 128 << 20
 
 LARGE_READS: Final = 4
 LARGE_PIECES: Final = 4
-"""Large values that are read at once, and pieces of each: so a small value waits behind 4 MiB of them, at most."""
+"""Large values that are read at once, and pieces of each that are: so a small value waits behind 4 MiB, at most."""
 
 PIECE_PATIENCE: Final = 1.0
 """Seconds that an owner has for a piece of a large value, before another one is asked."""
@@ -87,11 +87,10 @@ WINDOW_KEYS: Final = 1000
 """Keys whose values a POST /mget holds at once: a turn of the event loop of 1 ms, and a full batch for two shards."""
 
 WINDOW_BYTES: Final = 1 << 20
-"""Bytes of values that it aims at holding at once. Of a slow reader two windows are held: the one that it is reading,
-and the next one."""
+"""Bytes of values that a window aims at. For a slow reader two windows are held: the one it reads, and the next."""
 
 DIRECT_BYTES: Final = 1 << 16
-"""From this size on, a value is written as it is instead of being copied into one piece with what frames it."""
+"""Bytes from which on a value is written by itself: to copy it into one piece with its head would cost more."""
 
 MAX_TAILS: Final = 1024
 """Distinct remainders of a request's head that the express lane remembers as unremarkable: each client has its own."""
@@ -100,38 +99,39 @@ SCAN_PARTITIONS: Final = 64
 """Partitions whose keys a SCAN asks for at once, at most: in a dataset of a few keys most partitions are empty."""
 
 SAMPLE_KEYS: Final = 256
-"""Keys that were asked for lately which a router remembers, to try another version of the data with them: they tell
-10 % from 20 %, and asking them takes a few milliseconds."""
+"""Keys that a router remembers of those asked for lately, to try the next version of the data with them: so many tell
+10 % from 20 %, and asking for them takes a few milliseconds."""
 
 SAMPLE_EVERY: Final = 64
-"""Of the keys that are asked for together one of so many is remembered: it costs a thousandth of what they cost."""
+"""One of so many keys that are asked for together is remembered: that costs a thousandth of what the requests cost."""
 
 GATE: Final = 0.1
 """The share of keys asked for lately that another version may lack, unless `--gate` says otherwise: data lose some keys
 from day to day, and a truncated file many."""
 
 GATE_KEYS: Final = 20
-"""Remembered keys that the served version must hold for the gate to judge the next one: of fewer, two are 10 %."""
+"""Remembered keys that the served version must hold for the gate to judge the next one: of these, two are 10 %."""
 
 GATE_DRAWS: Final = 64
 GATE_NEIGHBOURS: Final = 4
-"""Where fewer were asked for, keys are drawn from what is served: so many at so many places, SAMPLE_KEYS together."""
+"""If fewer were asked for, keys are drawn from what is served: GATE_NEIGHBOURS at each of GATE_DRAWS places, which are
+SAMPLE_KEYS in all."""
 
 GATE_TOGETHER: Final = 32
-"""Keys of the sample that are asked for at once: less than a millisecond in which others wait."""
+"""Keys of the sample that are asked for at once: other requests wait less than a millisecond for them."""
 
 GATE_PATIENCE: Final = 5.0
-"""Seconds that a version gets for each GATE_TOGETHER of these keys; their blocks may have to come from a store."""
+"""Seconds that shards have to answer GATE_TOGETHER of these keys, whose blocks may have to come from a store."""
 
 LAG_TOLD: Final = 10.0
-"""Seconds after which it is told which shard a new version waits for: fetching its manifest may take a few."""
+"""Seconds after which the log says which shards a new version waits for: fetching its manifest may take a few."""
 
 KEEP_SECONDS: Final = 60.0
 """How long the dataset that was served before can be asked for: longer than a client takes to read a long answer, or to
 read the values of a page one by one; until then its shards hold it open."""
 
 KEPT_TOPOLOGIES: Final = 2
-"""Datasets before the current one that are kept at once: who publishes again and again must not fill the shards."""
+"""Datasets before the current one that are kept at once: publishing again and again must not fill the shards."""
 
 HEARTBEAT_INTERVAL: Final = 0.25
 HEARTBEAT_TIMEOUT: Final = 1.0
@@ -150,7 +150,7 @@ JOIN_SETTLE_MAX: Final = 2.0
 together are one change, not five."""
 
 FIRST_SETTLE: Final = 3.0
-"""Seconds that the first topology waits at most while shards arrive; not at all once all listed ones are there."""
+"""Seconds that the first topology waits for shards, at most; not at all once all listed ones are there."""
 
 FLAP_UPTIME: Final = 2.0
 FLAP_HOLD_MIN: Final = 1.0
@@ -159,12 +159,12 @@ FLAP_HOLD_MAX: Final = 30.0
 
 LINGER_SECONDS: Final = 0.5
 LINGER_MAX: Final = 2.0
-"""How long a router that is told to stop, and accepts nobody any more, waits for the next request of those who are
-connected; and at most, while some have not sent their first one: closed at once, they would be answered by nobody."""
+"""Seconds that a router which is told to stop waits for the next requests of connected clients; and at most, while some
+of them have not sent their first request, which nobody would answer if the connection was closed at once."""
 
 DRAIN_SECONDS: Final = 6.0
-"""How long requests in flight may take to end when the router stops: above their deadline, below the 10 s after
-which Docker kills."""
+"""Seconds that requests in flight may take to end when the router stops: more than their deadline, less than the 10 s
+after which Docker kills."""
 
 REPORT_INTERVAL: Final = 0.5
 """Seconds between two writes of a worker's figures: those of the other workers are at most that old."""
@@ -173,8 +173,8 @@ LAYOUT_POINTS: Final = 4096
 """Virtual nodes in a layout: as many as a picture can show, and 60 KB. 32 shards have 16,384 of them."""
 
 EVENTS_KEPT: Final = 500
-"""Events that a router remembers: 100 KB, and about an hour of a shard that is lost again and again at FLAP_HOLD_MAX,
-while a change that is wanted makes a handful."""
+"""Events that a router remembers: 100 KB, and about an hour of a shard that is lost again and again at FLAP_HOLD_MAX; a
+change that an operator makes has a handful."""
 
 HISTORY_INTERVAL: Final = 5
 HISTORY_SAMPLES: Final = 720
@@ -182,15 +182,15 @@ HISTORY_SAMPLES: Final = 720
 for each shard of it: 350 KB with five shards. A loss that lasts a second is still seen, and shorter ones are events."""
 
 HISTORY_PHASE: Final = 0.25
-"""Seconds after each multiple of HISTORY_INTERVAL at which a sample is taken: half of REPORT_INTERVAL, so that each
-sample finds what the other workers have written as old as the next one does."""
+"""Seconds after each multiple of HISTORY_INTERVAL at which a sample is taken: half of REPORT_INTERVAL, so that what the
+other workers have written is equally old in every sample."""
 
 HOT_MEMORY: Final = 64 << 20
 """Bytes for values that are asked for again and again, of all processes of a router together, unless `--hot-memory`
 says otherwise: some 220,000 values of 60 bytes, beside the 50 MB that a process needs anyway."""
 
 HOT_VALUE: Final = 64 << 10
-"""Bytes of the largest value that is kept there: a larger one costs more to write than to fetch."""
+"""Bytes of the largest hot value that is kept: a larger one costs more to write to the client than to fetch."""
 
 HOT_ENTRY: Final = 240
 """Bytes that a kept value takes beside its own: the objects of key and value, their places in a dict, a queue and a
@@ -198,28 +198,28 @@ set."""
 
 HOT_SAMPLE: Final = 2
 HOT_SAMPLE_MAX: Final = 16
-"""One of so many answers of shards is looked at closely: of 2 while many keys were seen lately, of 16 while hardly any
-was, so that keys that are asked for evenly do not pay. With all of them Zipf's keys would have 5 % more hits."""
+"""One of so many answers of shards is looked at closely: of 2 while many of them are for keys that were seen lately, of
+16 while hardly any are, so that evenly drawn keys pay little. Looking at all would bring Zipf's keys 5 % more hits."""
 
 HOT_SLOWER: Final = 1.06
-"""The factor for each key that was not seen lately; one that was halves the distance. They balance where 8 % were seen:
-of a million keys that are asked for evenly HOT_SEEN are less, of Zipf's it is 13 %."""
+"""The factor by which that distance grows with each key that was not seen lately; each that was halves it. Both balance
+where 8 % were seen: of a million evenly drawn keys fewer are, of Zipf's 13 %."""
 
 HOT_MARKS: Final = 8
-"""One of so many hits is counted, and marks its key: more would cost a hit more than it tells."""
+"""One of so many hits is counted and marks its key: to do so with more of them would cost more than it tells."""
 
 HOT_SEEN: Final = 1 << 16
-"""Keys of answers that are remembered, as fingerprints of 8 bytes: at 60,000 a second those of 2 s without any hit, and
-of longer the more hits there are. A power of two."""
+"""Keys of answers that are remembered, as fingerprints of 8 bytes: at 60,000 requests a second those of 2 s, and of a
+longer time the more hits there are. A power of two."""
 
 HOT_CHANCES: Final = 32
-"""Values that are spared for being asked for lately before one goes for a new one: what that may cost at most."""
+"""Marked values that are spared before one is dropped for a new one, at most: this bounds what a new one costs."""
 
 HOT_COUNTED: Final = 256
-"""Keys that are counted, for 20 that are told: so the count of each of these is about right."""
+"""Keys that are counted, so that the counts of the HOT_TOLD hottest ones are about right."""
 
 HOT_TOLD: Final = 20
-"""Keys of `GET /hot`."""
+"""Keys that `GET /hot` tells."""
 
 HOT_WINDOW: Final = 60.0
 """Seconds of one window of counting. What is told is the current one and the one before: one to two minutes."""

@@ -60,9 +60,9 @@ class Worker:
 
 
 async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -> None:
-    """Serve until `stop`, then until what is in flight is answered. Raises StartupError."""
+    """Serve until `stop`, then until all requests in flight are answered. Raises StartupError."""
     access = settings.access.open()
-    # Hot values are a part of what the process may take: for its clients stays less.
+    # Hot values count to the memory of the process, and leave less for its clients.
     hot_memory = min(settings.hot_memory // (1 + len(worker.others)), memory_of(settings.limits.memory) // 4)
     lookups = Lookups(hot_memory=hot_memory)
     events = EventLog(worker.figures.stem if worker.figures else "router")
@@ -111,7 +111,7 @@ async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -
 
 
 async def _linger(guard: ConnectionGuard) -> None:
-    """Wait for what those who are connected are about to ask for."""
+    """Wait for requests that connected clients are about to send."""
     if guard:
         await asyncio.sleep(LINGER_SECONDS)
     for _ in range(LINGER_LOOKS):
@@ -121,7 +121,7 @@ async def _linger(guard: ConnectionGuard) -> None:
 
 
 def _reload_on_hangup(access: Access, redis: RedisPort) -> None:
-    """Have SIGHUP read files again in a child; a process that is none begins anew instead."""
+    """Have SIGHUP read files again, in a child process; any other process begins anew on SIGHUP (process/run.py)."""
 
     def reload() -> None:
         access.reload()
@@ -135,7 +135,7 @@ def _http_ports(worker: Worker, settings: HttpSettings) -> list[tuple[socket.soc
     """The sockets on which HTTP is spoken, each with its settings."""
     if worker.admin is None:
         return [(worker.http, settings)]
-    # Operators do not come through the readers' proxy.
+    # Operators connect directly, and not through the readers' proxy.
     admin = replace(settings, part=Part.ADMIN, proxied=False)
     return [(worker.http, replace(settings, part=Part.KEYS)), (worker.admin, admin)]
 
@@ -143,5 +143,5 @@ def _http_ports(worker: Worker, settings: HttpSettings) -> list[tuple[socket.soc
 def _behind_header(
     connection: Callable[[], asyncio.Protocol], settings: RouterSettings
 ) -> Callable[[], asyncio.Protocol]:
-    """What makes a connection that begins with a header of the PROXY protocol, where it is to."""
+    """A factory of connections that begin with a header of the PROXY protocol, if the settings say so."""
     return partial(Proxied, connection) if settings.proxied else connection

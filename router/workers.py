@@ -1,4 +1,4 @@
-"""Several processes that are one router: they share the ports, and whichever is asked tells the figures of all.
+"""Several processes that are one router: they share the ports, and each of them tells the figures of all.
 
 clients ──► one port ─┬─► worker 1 ──┬──► shards       each with its own event loop, links and topology
                       └─► worker 2 ──┘
@@ -32,7 +32,7 @@ def bind_workers(
     admin: Address | None = None,
     taken_over: Sequence[socket.socket] = (),
 ) -> list[Worker]:
-    """So many workers with their listening sockets: those that were taken over, else new ones. Raises StartupError."""
+    """`count` workers with their listening sockets: those that were taken over, else new ones. Raises StartupError."""
     kept = iter(taken_over)
 
     def bound(address: Address) -> list[socket.socket]:
@@ -46,7 +46,7 @@ def bind_workers(
 
 
 def duplicates(workers: Sequence[Worker]) -> list[socket.socket]:
-    """The workers' sockets once more, to be taken over when the workers have closed theirs."""
+    """Duplicates of the workers' sockets, to be taken over when the workers have closed theirs."""
     sockets = [worker.http for worker in workers]
     sockets += [worker.redis for worker in workers if worker.redis]
     sockets += [worker.admin for worker in workers if worker.admin]
@@ -54,7 +54,7 @@ def duplicates(workers: Sequence[Worker]) -> list[socket.socket]:
 
 
 def parts(settings: RouterSettings, workers: Sequence[Worker], runtime: Path) -> dict[str, Start]:
-    """What a supervisor keeps alive: one process for each worker; they exchange figures in the folder `runtime`.
+    """For a supervisor, by name: a process for each worker; they exchange figures through the folder `runtime`.
 
     Their sockets stay open in the process that made them: while a worker is started again, the clients that
     came to its socket wait instead of being refused.
