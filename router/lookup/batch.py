@@ -36,7 +36,7 @@ Values = list[bytes | None]
 class Batch:
     """The values of the first `len(values)` of the keys asked for, None for those that the dataset does not hold.
 
-    `claims` are the memory of large ones, and of what is made of them.
+    `claims` are for the memory of large values, and of the answer that is made of them.
     """
 
     dataset_id: str
@@ -101,9 +101,9 @@ async def _ask_shards(lookups: Lookups, topology: Topology, keys: Sequence[bytes
 
 
 def places_by_link(topology: Topology, keys: Sequence[bytes]) -> tuple[dict[Link, list[int]], list[int]]:
-    """Which link to ask for which keys, as places in `keys`; and the places of the keys without a reachable owner.
+    """The places in `keys` of the keys that each link is to be asked for; and those of keys without a reachable owner.
 
-    A key's link is the least busy one of those of its owners that are open, in the router's zone if there are any.
+    A key is asked of the least busy of its owners with open links, in the router's zone if there are any.
     """
     routes, shift = topology.routes, topology.shift
     by_owners: defaultdict[tuple[Link, ...], list[int]] = defaultdict(list)
@@ -135,7 +135,7 @@ class _Asking:
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def failed(self) -> list[int]:
-        """Wait until every part has ended or none makes progress; the places of the unanswered keys, ascending."""
+        """Wait until every part has ended or none makes progress; returns the places of unanswered keys, ascending."""
         for part in self._parts:
             part.ask()
         progress = -1
@@ -151,7 +151,7 @@ class _Asking:
         return failed
 
     def count(self, counters: Counters) -> None:
-        """Count what shards of this zone have answered, and what others."""
+        """Count the keys that shards of the router's zone have answered, and those that others have."""
         for part in self._parts:
             if part.link.near:
                 counters.own_zone += part.answered_keys
@@ -181,7 +181,7 @@ class _Part:
             self.link.mget([keys[place] for place in self._next_places()], self)
 
     def end(self) -> None:
-        """Ignore later replies. This also cuts a cycle of references, so that the values are freed at once."""
+        """Ignore later replies. This also breaks a cycle of references, so that the values are freed at once."""
         self._asking = None
 
     def left(self) -> list[int]:
@@ -227,9 +227,9 @@ class _LookingUp:
     async def up(self, places: list[int], room: float, asked: str | None) -> int:
         """Look the keys at `places` up until their values have more than `room` bytes together.
 
-        They are asked of the dataset `asked`, or of whichever is served: when the wanted one was replaced, and the only
-        owner of a key with it, that one can answer. Returns how many of the values, from the first on, are complete
-        then. Raises ShardUnavailable.
+        They are asked for in the dataset `asked`, else in whichever is served: if the wanted one was replaced, and the
+        only owner of a key was lost with it, the next one can answer. Returns how many values, from the first on, are
+        complete then. Raises ShardUnavailable.
         """
         keys, find = self._keys, self._lookups.find
         for start in range(0, len(places), BATCH_LOOKUPS):
@@ -251,6 +251,6 @@ class _LookingUp:
         return len(keys)
 
     async def _read(self, large: Large) -> bytes:
-        """The value; twice its bytes are claimed, for itself and for what is made of it."""
+        """The value; twice its size is claimed, for itself and for the answer that is made of it."""
         self.claims.append(await claim(self._lookups, 2 * large.size))
         return await read(self._lookups, large)

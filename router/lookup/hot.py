@@ -8,8 +8,8 @@
                                                ▼
                                  counted, and kept; for room the oldest value without a mark goes
 
-What is kept is of the one dataset that is served, so nothing can be outdated, and a swap to another one empties it.
-Keys that are asked for evenly are hardly seen twice, so what they pay is one look into a nearly empty dict.
+All values are of the one dataset that is served, so none can be outdated, and a swap to another one empties the dict.
+Keys that are asked for evenly are hardly seen twice, so all they cost is a look into a nearly empty dict.
 """
 
 from array import array
@@ -36,10 +36,10 @@ _PLACES: Final = HOT_SEEN - 1
 
 
 class HotValues:
-    """At most `room` bytes of values of `dataset_id`, `bytes` now; with no room nothing is kept or counted.
+    """At most `room` bytes of values of `dataset_id`, now `bytes`; with no room nothing is kept or counted.
 
-    Who asks shards tells `skip` down by one for each answer, and calls `look` when it is below zero: that is the only
-    thing here that each answer of a shard pays for.
+    Whoever asks shards counts `skip` down by one for each answer, and calls `look` when it is below zero: this is all
+    that an answer of a shard costs here.
     """
 
     def __init__(self, room: int, counters: Counters) -> None:
@@ -53,8 +53,8 @@ class HotValues:
         self._one_of: float = HOT_SAMPLE
         self._values: dict[bytes, bytes] = {}
         self._order: deque[bytes] = deque()  # the keys of the values, the oldest first
-        self._marked: set[bytes] = set()  # those that were asked for since they came, or were spared
-        # One place for each fingerprint, in which the latest one stands: the older one is, the likelier it is gone.
+        self._marked: set[bytes] = set()  # keys that were asked for since they came or were spared last
+        # Each fingerprint has one place, which others share: the latest stands there, so older ones get overwritten.
         self._seen = array("q", bytes(8 * HOT_SEEN)) if room else array("q")
 
     def __len__(self) -> int:
@@ -64,7 +64,7 @@ class HotValues:
         return key in self._values
 
     def find(self, key: bytes) -> bytes | None:
-        """The value of a canonical key in `dataset_id`, if it is kept: then the request is counted, and answered."""
+        """The value of a canonical key in `dataset_id`, if it is kept; then the request is counted as a hit."""
         value = self._values.get(key)
         if value is None:
             return None
@@ -79,7 +79,10 @@ class HotValues:
         return value
 
     def look(self, key: bytes, value: object, dataset_id: str) -> None:
-        """Look closely at an answer of a shard, None where its dataset does not hold the key."""
+        """Look closely at an answer of a shard: keep the value if its key was seen lately, else remember the key.
+
+        `value` is None if the dataset does not hold the key.
+        """
         fingerprint = hash(key)  # salted by Python: nobody outside can make two keys alike
         place = fingerprint & _PLACES
         if self._seen[place] != fingerprint:
@@ -101,7 +104,7 @@ class HotValues:
     def look_at_some(
         self, keys: Sequence[bytes], places: Sequence[int], values: Sequence[bytes | None], dataset_id: str
     ) -> None:
-        """The same for the answers to the keys at these places, which came together: some of them are looked at."""
+        """As `look`, for answers that came together, to the keys at these places: some of them are looked at."""
         while self.skip < len(places):
             at = int(self.skip)
             self.look(keys[places[at]], values[at], dataset_id)
@@ -109,7 +112,7 @@ class HotValues:
         self.skip -= len(places)
 
     def begin(self, dataset_id: str) -> None:
-        """Keep values of this dataset from now on; of another one no value stays."""
+        """Keep values of this dataset from now on, and drop those of any other."""
         if dataset_id != self.dataset_id:
             self.dataset_id = dataset_id
             self.bytes = 0
@@ -132,5 +135,5 @@ class HotValues:
 
 
 def _pause(one_of: float) -> int:
-    """How many to pass over until the next one, at random: no pattern of requests escapes."""
+    """How many answers to skip until the next is looked at, at random, so that no pattern of requests escapes."""
     return int((2 * one_of - 1) * random())  # noqa: S311 - what is sampled is no secret

@@ -21,19 +21,19 @@ log = logging.getLogger("ringkv.router")
 
 _MARKS: Final = b"*~>"
 _ARRAY, _SET, _PUSH = _MARKS
-"""What the head of an array, a set or a push begins with."""
+"""The first byte of an array, a set or a push."""
 
 _HEADS: Final = b"*", b"~", b">"
 _LINE: Final = 16
 _LARGE: Final = 512
-"""Between these bytes no line ends where values are large. There it is cheaper to go from line to line: to look for two
-bytes in all of a value takes 3 ns for each of its own."""
+"""If no line ends between byte _LINE and byte _LARGE, values are large. Then it is cheaper to go from line to line: to
+look for two bytes in a whole value takes 3 ns for each of its bytes."""
 
 _LARGE_COUNT: Final = rb"[*~>](?:\d{7}|\d*\Z)"
 _AT_FIRST: Final = re.compile(_LARGE_COUNT)
 _BEHIND_A_LINE: Final = re.compile(rb"\n" + _LARGE_COUNT)
-"""What may be the head of an array, a set or a push of a million items or more, or the beginning of such a head.
-hiredis makes room for as many as are announced. No reply of a shard has more than a thousand."""
+"""The head of an array, a set or a push of a million items or more, or what may be the beginning of one. hiredis makes
+room for as many items as are announced. No reply of a shard has more than about a thousand."""
 
 
 def _may_have_heads(data: bytes) -> bool:
@@ -49,7 +49,7 @@ def _may_have_heads(data: bytes) -> bool:
 
 
 class Waiter(Protocol):
-    """Who asked: told exactly once, either of the reply or of the end of the connection."""
+    """Whoever has sent a command: called exactly once, with the reply or at the end of the connection."""
 
     def answered(self, reply: Any, link: "Link") -> None: ...
 
@@ -122,7 +122,7 @@ class Link(asyncio.Protocol):
             self._transport.abort()
 
     def distrust(self, reply: Any) -> PeerError:
-        """Close, since a reply is none that a shard gives; what is to be said of it."""
+        """Close the link, as this reply is none that a shard gives; returns the error to raise."""
         problem = PeerError(f"what answers there does not reply as a shard does: {reply!a}"[: told.MAX_LINE])
         if not isinstance(self.problem, PeerError):
             self.problem = problem
@@ -135,7 +135,7 @@ class Link(asyncio.Protocol):
             data = self._held + data
             self._held = b""
         try:
-            # A single byte is looked for in a tenth of the time of two.
+            # Looking for a single byte takes a tenth of the time of looking for two.
             if (_ARRAY in data or _SET in data or _PUSH in data) and _may_have_heads(data):
                 data = self._checked(data)
             self._take(data)
@@ -156,7 +156,7 @@ class Link(asyncio.Protocol):
         self.closed.set_result(None)
 
     def _take(self, data: bytes) -> None:
-        """Hand the replies to those who asked. Raises ProtocolError, and IndexError for what nobody asked for."""
+        """Hand the replies to their waiters. Raises ProtocolError, and IndexError for a reply that nobody waits for."""
         waiters, gets = self._waiters, self._reader.gets
         self._reader.feed(data)
         while (reply := gets()) is not codec.NOT_ENOUGH:
@@ -164,14 +164,14 @@ class Link(asyncio.Protocol):
             try:
                 waiter.answered(reply, self)
             except Exception:
-                # Whoever asked may be gone; those behind must still get their replies.
+                # The waiter may be gone; those behind it must get their replies all the same.
                 log.exception("a reply could not be delivered")
 
     def _checked(self, data: bytes) -> bytes:
-        """What may be given to hiredis. Raises ProtocolError for the head of a reply with too many items.
+        """The part of `data` that may be given to hiredis. Raises ProtocolError for a reply of too many items.
 
-        Such a head may as well be a part of a value. Which of both it is shows when what stands before it has been
-        read: if nothing of that is left over, a reply or an item of one begins there.
+        What looks like such a head may be a part of a value. Which of both it is shows when all before it was read: if
+        nothing of that is left over, a reply or an item of one begins there.
         """
         first = _AT_FIRST.match(data)
         heads = [] if first is None else [(0, first.end())]

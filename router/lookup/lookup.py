@@ -35,10 +35,10 @@ from ringkv.router.lookup.topology import Topology
 from ringkv.router.policy import DEADLINE, HEDGE_LOOK_INTERVAL, MAX_IN_FLIGHT, TICK
 
 Reply = bytes | None | ShardUnavailable
-"""A value, None for a key that is not in the dataset, or why neither can be told."""
+"""A value, None for a key that is not in the dataset, or the error that says why neither can be told."""
 
 Found = Reply | Large
-"""The same, or a large value that is still to be read."""
+"""A Reply, or a large value that is still to be read."""
 
 UNREACHABLE: Final = "no shard that owns this key could be reached"
 
@@ -46,7 +46,7 @@ UNREACHABLE: Final = "no shard that owns this key could be reached"
 class Lookup:
     """One key on its way; `on_reply` is called once, unless `abandon` came first.
 
-    `dataset_id` is the dataset that was asked for, None for whichever is served; then that of the answer.
+    `dataset_id` is the dataset that is asked for, None for whichever is served; once answered, that of the answer.
     """
 
     __slots__ = ("_lookups", "asked", "copies", "dataset_id", "key", "on_reply", "problem", "sent", "slot", "started")
@@ -61,7 +61,7 @@ class Lookup:
         self.started = started
         self.dataset_id = dataset_id
         self.asked: tuple[Link, ...] = ()
-        self.copies = 0  # under way: asked of an owner that has not replied yet
+        self.copies = 0  # how many owners have been asked and have not replied yet
         self.sent = 0
         self.problem: RingkvError | None = None  # what the latest owner said, None if it could not be reached
 
@@ -97,9 +97,9 @@ class Lookup:
 class Lookups(Ledger):
     """All lookups of a router, and the topology by which they are sent.
 
-    `kept` are those of datasets that were served before, `sample` is some of what was asked for lately. `hot` are
-    values that need no lookup, in at most `hot_memory` bytes: who asks for a key of whichever dataset is served looks
-    there first. `clock` counts seconds as the loop's clock does; uvloop's shows no more than milliseconds.
+    `kept` are topologies of datasets that were served before, `sample` some of the keys asked for lately. `hot` are
+    values that need no lookup, in at most `hot_memory` bytes: callers that want a key of whichever dataset is served
+    look there first. `clock` counts seconds as the loop's clock does, but more finely: uvloop's has milliseconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, hot_memory: int = 0) -> None:
@@ -114,15 +114,15 @@ class Lookups(Ledger):
         self._hedge_delay = HedgeDelay()
         self._next_look = 0.0
         self._young: deque[Lookup] = deque()  # not yet old enough to be hedged, in the order of their start
-        self._old: deque[Lookup] = deque()  # hedged if that was possible; next comes the deadline
-        self._waiting: dict[Lookup, None] = {}  # nobody to ask in this topology, in the order of their start
+        self._old: deque[Lookup] = deque()  # hedged, if that was possible; their next event is the deadline
+        self._waiting: dict[Lookup, None] = {}  # without an owner to ask in this topology, in the order of their start
         self._hedges = HedgeBudget()
         self._ticking = False
 
     def start(self, key: bytes, on_reply: Callable[[Found], None], dataset_id: str | None = None) -> Lookup | None:
-        """Look a canonical key up; None when there are too many already, and nothing will be called.
+        """Look a canonical key up; None if there are too many requests, and then `on_reply` is not called.
 
-        With `dataset_id` it is looked up there, though another one be served.
+        With `dataset_id` it is looked up in that dataset, even if another one is served.
         """
         self.counters.requests += 1
         if self.in_flight >= MAX_IN_FLIGHT:
@@ -141,14 +141,14 @@ class Lookups(Ledger):
         return (await self.find(key))[0]
 
     async def find(self, key: bytes, dataset_id: str | None = None) -> tuple[Found, str | None]:
-        """What `start` calls back with, awaited, and the dataset that has answered, as `Lookup.dataset_id` is."""
+        """As `start`, awaited: the reply, and the dataset that has answered."""
         hot = self.hot
         if dataset_id in {None, hot.dataset_id} and (value := hot.find(key)) is not None:
             return value, hot.dataset_id
         done: asyncio.Future[Found] = self._loop.create_future()
 
         def reply(outcome: Found) -> None:
-            # The awaiting task may have been cancelled a moment ago, and not yet had the chance to abandon the lookup.
+            # The awaiting task may have been cancelled just now, and not have abandoned the lookup yet.
             if not done.done():
                 done.set_result(outcome)
 
@@ -165,14 +165,14 @@ class Lookups(Ledger):
         return self.topology.dataset_id if self.topology else ""
 
     def holding(self, dataset_id: str) -> Topology | None:
-        """The topology that answers of this dataset: the current one, one that is kept, or none."""
+        """The topology of this dataset: the current one, one that is kept, or None."""
         topology = self.topology
         return topology if topology and topology.dataset_id == dataset_id else self.kept.find(dataset_id)
 
     def swap(self, topology: Topology) -> None:
-        """Send by this topology from now on, first of all what has waited for it.
+        """Send lookups by this topology from now on, first of all those that have waited for it.
 
-        The one before ends what it has begun; where it is of another dataset, it is kept for a while.
+        The topology before ends what it has begun; if it is of another dataset, it is kept for a while.
         """
         before, self.topology = self.topology, topology
         self.near |= {name: link.near for name, link in topology.links.items()}
@@ -191,7 +191,7 @@ class Lookups(Ledger):
             self._ask(lookup)
 
     def renew(self, topology: Topology) -> None:
-        """Ask by this topology from now on who wants its dataset, which is kept, and first of all who has waited."""
+        """Use this topology for its dataset, which is kept, from now on, first of all for lookups that have waited."""
         if not self.kept.renew(topology):
             topology.retire()
         for lookup in [each for each in self._waiting if each.dataset_id == topology.dataset_id]:
@@ -209,7 +209,7 @@ class Lookups(Ledger):
     def answered(self, lookup: Lookup, reply: bytes | Large | None, link: Link) -> None:
         """Count an answer. The lookup is not among those that wait: it had been sent."""
         self.in_flight -= 1
-        # Of a lookup that was sent twice it is not known which copy was answered.
+        # Which copy of a lookup was answered that was sent twice is not known, so its time says nothing of the shard.
         (link.durations if lookup.sent == 1 else self.other_durations).observe(self._clock() - lookup.started)
         if reply is None:
             self.counters.missing += 1
@@ -234,16 +234,16 @@ class Lookups(Ledger):
         elif lookup.copies:
             return
         elif isinstance(lookup.problem, CorruptBlock):
-            # No topology heals a damaged file: say so at once.
+            # Another topology does not heal a damaged file, so there is nothing to wait for.
             self._give_up(lookup)
         else:
             self.counters.waited += 1
             self._waiting[lookup] = None
 
     def _choose(self, lookup: Lookup) -> Link | None:
-        """The open link with the fewest requests in flight among the owners not asked yet, the preferred first.
+        """The open link with the fewest requests in flight among owners that were not asked, the preferred one first.
 
-        Owners in other zones are asked where there is nobody to ask in this one.
+        Owners in other zones are asked only if there is none left to ask in the router's zone.
         """
         topology = self.topology if lookup.dataset_id is None else self.holding(lookup.dataset_id)
         if topology is None:
