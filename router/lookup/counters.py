@@ -7,10 +7,10 @@ from dataclasses import dataclass
 class Counters:
     """What has happened since the start.
 
-    Values found are derived: timed answers less `missing` less `unavailable` (router/figures/own.py).
-    `own_zone` and `other_zone` are batched keys that a shard in the router's zone has answered, and others.
-    `hits` are those of `requests` that were answered with a value that the router had kept (router/lookup/hot.py).
-    `swapped` counts datasets that took over from another one, `gated` those that the gate has refused.
+    Values found are derived: timed answers less `missing` less `unavailable` (router/figures/own.py). `own_zone`
+    counts batched keys that shards in the router's zone have answered, `other_zone` those that others have. `hits` are
+    those of `requests` that were answered with a value which the router had kept (router/lookup/hot.py). `swapped`
+    counts datasets that took over from another one, `gated` versions that the gate has refused.
     """
 
     requests: int = 0

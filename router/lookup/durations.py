@@ -15,7 +15,7 @@ BOUNDS: Final = tuple(round(50e-6 * 2 ** (step / 2), 7) for step in range(35))
 
 @dataclass(slots=True)
 class Durations:
-    """`counts` has one more entry than BOUNDS: what took longer than all of them. `seconds` is the sum."""
+    """`counts` has an entry for each of BOUNDS, and one for what took longer; `seconds` is the sum of all durations."""
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
     seconds: float = 0.0
@@ -25,7 +25,7 @@ class Durations:
         self.seconds += seconds
 
     def observe_all(self, seconds: float, count: int) -> None:
-        """As `observe` for so many that took equally long."""
+        """As `observe`, for `count` requests that took equally long."""
         self.counts[bisect_left(BOUNDS, seconds)] += count
         self.seconds += count * seconds
 
@@ -34,9 +34,9 @@ class Durations:
         return sum(self.counts)
 
     def quantile(self, share: float) -> float:
-        """The seconds within which this share of the requests was answered, interpolated; 0 where there were none.
+        """The seconds within which this share of the requests was answered, interpolated; 0 if there were none.
 
-        What lies above all bounds counts as the last of them.
+        Durations above all bounds count as the last bound.
         """
         wanted = share * self.count
         below = 0.0
@@ -47,13 +47,13 @@ class Durations:
         return BOUNDS[-1] if below < wanted else 0.0
 
     def since(self, before: "Durations") -> "Durations":
-        """What came after `before` was taken."""
+        """The durations that were added after `before`, an earlier copy, was taken."""
         counts = [now - then for now, then in zip(self.counts, before.counts, strict=True)]
         return Durations(counts, self.seconds - before.seconds)
 
 
 def total(parts: Iterable[Durations]) -> Durations:
-    """All of them together, as a new one."""
+    """The sum of several, as a new object."""
     found = Durations()
     for part in parts:
         found.counts = [a + b for a, b in zip(found.counts, part.counts, strict=True)]

@@ -15,14 +15,14 @@ from ringkv.router.policy import (
 
 
 class HedgeDelay:
-    """`seconds` to wait before asking a second owner: the 99th percentile of recent replies, clamped."""
+    """`seconds` to wait before asking a second owner: the 99th percentile of recent replies, within bounds."""
 
     def __init__(self) -> None:
         self.seconds = HEDGE_DELAY_MAX
         self._before = Durations()
 
     def follow(self, replies: Durations) -> None:
-        """Adapt to `replies`, the times of all replies so far. Recent are those since the last call that adapted."""
+        """Adapt to `replies`, those of all time; what counts as recent is what came since the last adaptation."""
         recent = replies.since(self._before)
         if recent.count >= HEDGE_SAMPLES:
             self._before = replies
@@ -30,7 +30,7 @@ class HedgeDelay:
 
 
 class HedgeBudget:
-    """A token bucket that every request fills by HEDGE_BUDGET."""
+    """A token bucket, to which each request adds HEDGE_BUDGET, and from which each hedge takes 1."""
 
     def __init__(self) -> None:
         self._tokens = float(HEDGE_BURST)

@@ -1,9 +1,9 @@
-"""Topologies of datasets that were served before: what was begun with one of them is ended with it.
+"""Topologies of datasets that were served before, kept for a while: what was begun with one is ended with it.
 
     POST /mget, window 1 of dataset A ──► swap to B ──► windows 2, 3, … of A, from the topology that is kept
     GET /<key>?dataset=A                           ──► the same
 
-Apart from the lookups, whose one topology is all that a request without such a wish needs to know.
+They are apart from the lookups, as all other requests need only the current topology.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class Kept:
         self._kept: dict[str, _Kept] = {}  # by dataset, the latest last
 
     def __iter__(self) -> Iterator[tuple[Topology, float]]:
-        """Each with the seconds that are left."""
+        """The topologies, each with the seconds for which it is still kept."""
         now = self._loop.time()
         return iter([(kept.topology, max(0.0, kept.until - now)) for kept in self._kept.values()])
 
@@ -46,7 +46,7 @@ class Kept:
             self.let_go(next(iter(self._kept)))
 
     def renew(self, topology: Topology) -> bool:
-        """Keep this one in place of that of the same dataset, for as long; False if none is kept any more."""
+        """Keep this topology in place of that of the same dataset, until the same time; False if there is none."""
         kept = self._kept.get(topology.dataset_id)
         if kept is None:
             return False
@@ -55,7 +55,7 @@ class Kept:
         return True
 
     def let_go(self, dataset_id: str) -> None:
-        """Give the leases of this dataset back, if it is kept, once what was begun has ended."""
+        """If this dataset is kept, give its leases back as soon as all that was begun has ended."""
         kept = self._kept.pop(dataset_id, None)
         if kept is not None:
             kept.timer.cancel()

@@ -8,7 +8,7 @@ from ringkv.router.lookup.link import Link
 
 
 async def keys_from(link: Link, cursor: int, count: int) -> Page:
-    """The next keys of the cursor's block, `count` at most or few more. Raises PeerError, ConnectionError."""
+    """The next keys of the cursor's block, about `count`. Raises PeerError, ConnectionError."""
     match await link.call("KEYSFROM", cursor, count):
         case [int(after), list(keys)] if after == 0 or cursor < after < CURSORS:
             if all(type(key) is bytes and is_canonical(key) for key in keys):

@@ -1,12 +1,12 @@
-"""Large values: a shard tells the size of one first, then, once there is memory for it, it comes in pieces.
+"""Large values: the shard tells only the size; once there is memory for the value, it is fetched in pieces.
 
     GET ──► -LARGE <size> ──► claimed of the process's budget ──► pieces, LARGE_PIECES at once ──► the value
                                    │ not before the deadline           │ an owner is lost, refuses, is slow
                                    ▼                                   ▼
                             TooManyRequests                       another owner
 
-A piece is as long as the largest value that comes whole: so nobody waits long behind one, on a link or in a process.
-Pieces are all of the dataset whose size was told.
+A piece is as long as the largest value that comes whole: so requests never wait long behind one, on a link or in a
+process. All pieces are of the dataset that told the size.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Large:
-    """That a key has a value of so many bytes in a dataset."""
+    """A key's value in a dataset, of which only the size in bytes is known so far."""
 
     key: bytes
     dataset_id: str
@@ -37,7 +37,7 @@ class Large:
 
 
 async def claim(lookups: "Lookups", size: int) -> Claim:
-    """Memory for so many bytes, of the budget. Raises TooManyRequests where there is none before the deadline."""
+    """Claim memory for so many bytes of the budget. Raises TooManyRequests if there is none before the deadline."""
     try:
         async with asyncio.timeout(DEADLINE):
             return await lookups.budget.claim(size)
@@ -66,7 +66,7 @@ async def read(lookups: "Lookups", large: Large) -> bytes:
 class LargeLookup:
     """A large value on its way; `on_reply` is called once, unless `abandon` came first.
 
-    Then `claim` is its memory, which is given back when nobody keeps it.
+    By then `claim` is that of its memory, which is given back when the claim is released or dropped.
     """
 
     claim: Claim

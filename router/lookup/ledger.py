@@ -1,6 +1,6 @@
 """How many requests a router has in flight and how each of them ended: all counting of requests happens here.
 
-Apart from the lookups, which send them, since batches and pipelines are counted too, and are sent by others.
+It is apart from the lookups, as batches and pipelines are counted too, but not sent by those.
 """
 
 import asyncio
@@ -16,15 +16,15 @@ from ringkv.router.policy import BATCHES, LARGE_READS, MAX_IN_FLIGHT
 
 
 def too_many() -> TooManyRequests:
-    """Why a request was refused by `Lookups.start` or one of its siblings."""
+    """The error of a request that is refused because too many are in flight."""
     return TooManyRequests(f"{MAX_IN_FLIGHT} requests wait already; try again later")
 
 
 class Ledger:
     """`in_flight` is how many requests were begun and have not ended.
 
-    `near` tells of each shard that has served whether it is in the router's zone. `budget` is the process's, of which
-    memory for large values is claimed; `large_reads` bounds how many of them are on their way at once.
+    `near` says, by name, whether a shard that has served is in the router's zone. `budget` is that of the process, from
+    which memory for large values is claimed; `large_reads` bounds how many of these are on their way at once.
     """
 
     def __init__(self) -> None:
@@ -42,9 +42,9 @@ class Ledger:
         self.counters.refused += count
 
     def has_room(self, count: int) -> bool:
-        """Whether so many requests may be begun together; where they may not, they are counted as refused.
+        """Whether so many requests may be begun together; if not, they are counted as refused.
 
-        What comes together takes a half of all places at most, so that there are some for who asks for one key.
+        Requests that come together take half of all places at most, so that some are left for single requests.
         """
         if self.in_flight + count <= MAX_IN_FLIGHT // 2:
             return True
@@ -53,31 +53,31 @@ class Ledger:
         return False
 
     def begin(self, count: int) -> None:
-        """Count requests that are asked for together. Each of them ends in one of the next three."""
+        """Count requests that are begun together. Each of them ends by one of the next three methods."""
         self.counters.requests += count
         self.in_flight += count
 
     def end(self, values: list[bytes | None], seconds: float, durations: Durations) -> None:
-        """Count those that were answered, together after `seconds`."""
+        """Count requests that were answered together, after `seconds`."""
         count = len(values)
         self.in_flight -= count
         self.counters.missing += values.count(None)
         durations.observe_all(seconds, count)
 
     def end_abandoned(self, count: int) -> None:
-        """Count those whose client has gone."""
+        """Count requests whose client has gone."""
         self.in_flight -= count
         self.counters.abandoned += count
 
     def end_unanswered(self, count: int) -> None:
-        """Count those that are looked up one by one now, which counts them as requests once more."""
+        """Take back requests that are looked up one by one now, as the lookups count them again."""
         self.in_flight -= count
         self.counters.requests -= count
         self.counters.retried += count
 
     @asynccontextmanager
     async def batch(self, keys: int) -> AsyncIterator[None]:
-        """Wait for one of the few turns for batches; all of one is one request in flight. Raises TooManyRequests."""
+        """Wait for one of the few turns for batches; a batch is one request in flight. Raises TooManyRequests."""
         if self.in_flight >= MAX_IN_FLIGHT:
             self.refuse()
             raise too_many()
@@ -90,7 +90,7 @@ class Ledger:
             self.in_flight -= 1
 
     def durations(self) -> Durations:
-        """Those of all answers so far, from the start of the lookup; a hit takes some microseconds, told as none."""
+        """The durations of all answers so far, from the start of each lookup; a hot value's counts as 0."""
         found = total([*self.shard_durations.values(), self.other_durations])
         found.counts[0] += self.counters.hits
         return found

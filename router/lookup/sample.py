@@ -1,7 +1,7 @@
 """Some of the keys that were asked for lately: what another version of the data is tried with before it is served.
 
-Apart from the lookups, because nothing of it may cost a request anything: of lookups one is taken at each tick, of
-keys that are asked for together one of many.
+Taking them costs requests next to nothing: of single lookups one is taken at each tick, of keys that are asked for
+together one of many.
 """
 
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from ringkv.router.policy import SAMPLE_EVERY, SAMPLE_KEYS
 
 
 class Sample:
-    """Up to SAMPLE_KEYS keys, each once; the one that was not taken again for the longest time goes first."""
+    """Up to SAMPLE_KEYS different keys; a new one replaces the one that was not taken for the longest time."""
 
     def __init__(self) -> None:
         self._keys: dict[bytes, None] = {}
-        self._skip = 0  # of the keys that come together so many, until the next one is taken
+        self._skip = 0  # how many keys that come together to skip until the next one is taken
 
     def keys(self) -> list[bytes]:
         return list(self._keys)

@@ -1,8 +1,8 @@
-"""Which keys are asked for most, of any number of them, in a few counters.
+"""Which keys are asked for most, told by a few counters, however many keys there are.
 
 Source: Metwally, Agrawal, El Abbadi, *Efficient Computation of Frequent and Top-k Elements in Data Streams*, 2005
-(Space-Saving). A heap in which counts may be outdated takes the place of their list of buckets: an entry is put right
-when it is on top, so that counting a known key costs one entry of a dict.
+(Space-Saving). In place of their list of buckets there is a heap in which counts may be outdated: an entry is corrected
+when it comes to the top, so that counting a known key costs one entry of a dict.
 """
 
 import time
@@ -17,8 +17,8 @@ from ringkv.router.policy import HOT_COUNTED, HOT_WINDOW
 class _Window:
     began: float
     counts: dict[bytes, int] = field(default_factory=dict)
-    too_many: dict[bytes, int] = field(default_factory=dict)  # what a key may have been counted too often
-    heap: list[tuple[int, bytes]] = field(default_factory=list)  # of each key a count that it had once
+    too_many: dict[bytes, int] = field(default_factory=dict)  # by how much the count of a key may be too high
+    heap: list[tuple[int, bytes]] = field(default_factory=list)  # the keys, each with a count that may be outdated
 
     def count(self, key: bytes, times: int) -> None:
         counts = self.counts
@@ -41,7 +41,7 @@ class _Window:
         return heap[0]
 
     def certain(self) -> dict[bytes, int]:
-        """How often each key was counted at least."""
+        """How often each key was counted, at least."""
         return {key: count - self.too_many.get(key, 0) for key, count in self.counts.items()}
 
 
@@ -57,7 +57,7 @@ class TopKeys:
         self._now.count(key, times)
 
     def counted(self) -> tuple[float, dict[bytes, int]]:
-        """The seconds since the beginning of what is counted, and how often each key was, at least."""
+        """For how many seconds has been counted, and how often each key was asked for, at least."""
         self._turn()
         counts = self._now.certain()
         if self._before is not self._now:
@@ -69,6 +69,6 @@ class TopKeys:
         now = self._clock()
         age = now - self._now.began
         if age >= HOT_WINDOW:
-            # After a silence of a whole window nothing is left of what was before.
+            # After a whole window without any request, the window before is empty.
             self._before = self._now if age < 2 * HOT_WINDOW else _Window(now - HOT_WINDOW)
             self._now = _Window(now)

@@ -44,7 +44,7 @@ class Topology:
         before: Ring | None = None,
         zone: str = "",
     ) -> "Topology":
-        """All shards are as good as those in the zone where that is ""."""
+        """Without a `zone` no owners are preferred."""
         for name, link in links.items():
             link.dataset_id = dataset_id
             link.near = zone in {"", ring.places.get(name, ANYWHERE).zone}
@@ -68,7 +68,7 @@ class Topology:
         return Leased(sum(shard.keys for shard in leased) // copies, sum(shard.bytes for shard in leased) // copies)
 
     def describe(self) -> str:
-        """What it is made of, and how it differs from the one before, in words."""
+        """Its shards and keys, and what moved since the topology before, in words."""
         ring = self.ring
         shards = f"{counted(len(ring.names), 'shard')}, {counted(self.dataset.keys, 'key')}, ring {ring.ring_id[:8]}"
         if self.before is None:
