@@ -16,13 +16,13 @@ class Absences:
     def __init__(self, clock: Callable[[], float], events: EventLog) -> None:
         self._clock = clock
         self._events = events
-        self._gone: dict[str, float] = {}  # when those that served once were lost, or left
-        self._lost: set[str] = set()  # of these, those that were lost
+        self._gone: dict[str, float] = {}  # shards that have served, and when they were lost or left
+        self._lost: set[str] = set()  # those of them that were lost
         self._nobody_since: float | None = clock()
         self._told = False
 
     def lost(self, name: str, hold: float) -> None:
-        """A shard that serves was lost, and is kept out for `hold` seconds."""
+        """Note that a serving shard was lost, and is kept out for `hold` seconds."""
         held = f"; kept out for {hold:.0f} s" if hold else ""
         log.warning("shard %s is lost%s", name, held)
         self._events.note(Kind.LOSS, f"{name} is lost{held}", name)
@@ -30,7 +30,7 @@ class Absences:
         self._lost.add(name)
 
     def swapped(self, before: AbstractSet[str], after: AbstractSet[str]) -> None:
-        """Another topology serves; those of the last one that were lost are not among `before`."""
+        """Note that another topology serves; `before` are the shards of the last one without those that were lost."""
         now = self._clock()
         for name in sorted(after - before):
             if name not in self._gone:
@@ -44,7 +44,7 @@ class Absences:
         self._gone |= dict.fromkeys(before - after, now)
 
     def look(self, serving: AbstractSet[str]) -> None:
-        """These serve now. To be called at each change, and now and then without one."""
+        """Note that these shards serve now. To be called at each change, and now and then without one."""
         now = self._clock()
         if self._nobody_since is None:
             self._nobody_since = None if serving else now

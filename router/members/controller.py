@@ -53,7 +53,7 @@ class _Serving:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What a router is told of its cluster; `gate` is the share of keys asked for lately that a version may lack."""
+    """A router's settings about its cluster; `gate` is the share of keys asked for lately that a version may lack."""
 
     shards: Discovery
     replicas: int = 1
@@ -66,8 +66,8 @@ class Cluster:
 class Controller:
     """`members` are all known addresses; `kept_out` those that must not take part, with the reason.
 
-    `versions` is what it knows of the versions of the data, `events` where it tells what happens, `teller` who tells
-    the shards of each other.
+    `versions` is what is known of the versions of the data, `events` takes what happens, `teller` tells shards the
+    topology.
     """
 
     def __init__(self, cluster: Cluster, lookups: Lookups, events: EventLog) -> None:
@@ -114,7 +114,7 @@ class Controller:
                 self.members[address] = member
                 self._watching[address] = tasks.create_task(member.watch())
             for address in self.members.keys() - found:
-                # A shard that is no longer resolved may still serve: it goes when it stops answering.
+                # A shard whose address is not resolved any more may still serve: it goes when it stops answering.
                 if self.members[address].identity is None:
                     del self.members[address]
                     self._watching.pop(address).cancel()
@@ -158,7 +158,7 @@ class Controller:
             self._absences.lost(name, self._flapping.lost(name, self._clock() - serving.since))
 
     def _let_go(self, leaving: set[str]) -> None:
-        """Give back what is only kept on these shards, as a shard that leaves waits for all of its leases."""
+        """End the leases of kept topologies on these shards, which wait for all of their leases to end."""
         for topology, _ in self._lookups.kept:
             for link in topology.links.values():
                 if self._leasing.links.get(link) in leaving:
@@ -170,7 +170,7 @@ class Controller:
         held = self._flapping.held()
         membership = choose(self._candidates(), versions.version, serving, held, versions.refused.keys())
         if topology is not None and self._serving.keys() != topology.links.keys() and not membership.leasable.shards:
-            # What is served cannot be leased anew, and a part of it is lost: go on with what there is.
+            # A part of what is served is lost and cannot be leased anew: go on with whatever is offered.
             membership = choose(self._candidates(), None, {}, held, versions.refused.keys())
         versions.look(membership)
         if topology is not None and membership.version and membership.version.dataset_id == topology.dataset_id:
@@ -206,7 +206,7 @@ class Controller:
         return self._settled() - self._clock() if joins else DISCOVERY_INTERVAL
 
     def _settled(self) -> float:
-        """The time from which on no more shards are expected to join together with those that have arrived."""
+        """The time at which those that have arrived no longer wait for further shards to join with them."""
         arrived = self._arrived.values()
         return min(max(arrived) + JOIN_SETTLE, min(arrived) + JOIN_SETTLE_MAX)
 
@@ -217,20 +217,20 @@ class Controller:
         if topology is not None:
             self._swap(topology, membership)
             took = 1000 * (self._clock() - started)
-            # Computed after the swap, for which requests may have waited.
+            # Described only after the swap, as requests may have waited for that.
             change = await asyncio.to_thread(topology.describe)
             log.info("topology %d in %.0f ms: %s", topology.epoch, took, change)
             self.events.note(Kind.SWAP, f"epoch {topology.epoch} after {took:.0f} ms: {change}")
 
     async def _renew(self, before: Topology, membership: Membership) -> None:
-        """Form a topology that is kept anew, of these shards."""
+        """Form a kept topology anew, of these shards."""
         forming = self._leasing.form(membership, self.cluster.replicas, before, self.cluster.zone)
         topology = await self._formed(forming, membership)
         if topology is not None:
             self._lookups.renew(topology)
 
     async def _formed(self, form: Coroutine[Any, Any, Topology], membership: Membership) -> Topology | None:
-        """What comes of it: None where a shard of it was lost, gave no lease, or the gate has refused the version."""
+        """The topology that is formed; None if a shard was lost, gave no lease, or the gate has refused the version."""
         forming = asyncio.create_task(form)
         try:
             await self._watch_over(forming, membership)
@@ -245,7 +245,7 @@ class Controller:
         if isinstance(error, SwapRefused):
             self._lookups.counters.gated += 1
         elif isinstance(error, ClusterError):
-            # What a shard offers instead it tells with its next heartbeat.
+            # The shard tells what it offers now with its next heartbeat.
             level = logging.INFO if isinstance(error, NotOffered) else logging.WARNING
             log.log(level, "no new topology: %s", error)
             await asyncio.sleep(RECONNECT_MIN)

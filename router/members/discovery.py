@@ -33,14 +33,14 @@ class Discovery:
 
 
 class Lookout:
-    """Looks where shards may be, again and again, and says when a name ceases to resolve and when it does again."""
+    """Finds where shards may be, and logs when a name ceases to resolve and when it does so again."""
 
     def __init__(self, discovery: Discovery) -> None:
         self._discovery = discovery
         self._problems: dict[Address, str] = {}
 
     async def look(self, known: frozenset[Address]) -> frozenset[Address]:
-        """The addresses now. Where a look-up fails, those that are `known` stay: DNS fails more than shards do."""
+        """The addresses now. If a look-up fails, those that are `known` stay: DNS fails more often than shards do."""
         found = set(self._discovery.addresses)
         for name in self._discovery.names:
             try:

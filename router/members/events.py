@@ -1,7 +1,7 @@
 """What has happened to the cluster as this router saw it: the last few hundred events, each with its time.
 
-Apart from the log, which leaves the process at once: the page, `GET /events` and `ringkv stats` tell what happened
-before somebody came to look.
+They are apart from the log, which leaves the process at once: the page and `GET /events` tell what happened before
+somebody came to look.
 """
 
 import time
@@ -31,7 +31,7 @@ class Kind(StrEnum):
 class Event:
     """`text` is a whole sentence; `at` in seconds since 1970, UTC.
 
-    `shard` is a name, "" where no shard is meant or its name is not known. `worker` is the router process that tells.
+    `shard` is a name; "" if no shard is meant or its name is not known. `worker` is the router process that saw it.
     """
 
     at: float

@@ -5,7 +5,7 @@ them are gone, since a truncated file is a valid one.
     too few ──► keys drawn from what is served ──┘                         └──► their blocks are warm now
 
 All owners are asked, so that the blocks that are asked for most are read and checked on each of them before the swap.
-A router that has just started, or that nobody asks, draws keys: else it would serve what its neighbours have refused.
+A router that has just started, or is not asked for anything, draws keys: else it would serve what others have refused.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class Verdict:
     drawn: bool = False
 
     def keeps_out(self, gate: float) -> bool:
-        """Whether more than this share is gone; of too few keys nothing can be told."""
+        """Whether more than this share is gone; False if there were too few keys to tell."""
         return self.asked >= GATE_KEYS and self.gone > gate * self.asked
 
     def reason(self, gate: float) -> str:
@@ -58,7 +58,7 @@ class Gate:
         self._versions = versions
 
     async def pass_on(self, version: Offered | None, now: Topology, after: Topology) -> None:
-        """Raises SwapRefused for a version that is kept out, LeaseRefused where that cannot be told."""
+        """Raises SwapRefused for a version that is kept out, LeaseRefused if that cannot be told now."""
         verdict = await judge(self._sample.keys(), now, after)
         if version is None or not verdict.keeps_out(self._share):
             return
@@ -92,7 +92,7 @@ async def _try(keys: Sequence[bytes], now: Topology, after: Topology) -> Verdict
 
 
 async def _draw(topology: Topology) -> list[bytes]:
-    """Keys from all over the ring, a few neighbours at each place: of these one block is read, and not one for each."""
+    """Keys from all over the ring, a few neighbours at each place, for which only one block has to be read."""
     found: dict[bytes, None] = {}
     for _ in range(0, GATE_DRAWS, GATE_TOGETHER):
         places = [random.randrange(CURSORS) for _ in range(GATE_TOGETHER)]  # noqa: S311 - nobody keeps a secret by it
@@ -102,7 +102,7 @@ async def _draw(topology: Topology) -> list[bytes]:
 
 
 async def _neighbours(topology: Topology, cursor: int) -> list[bytes]:
-    """Keys behind a place; none where nobody tells them. In a dataset of few keys most partitions are empty."""
+    """A few keys behind a place, none if no owner tells any. In a dataset of few keys most partitions are empty."""
     found: list[bytes] = []
     for _ in range(GATE_NEIGHBOURS):
         cursor, keys = await _page(topology, cursor, GATE_NEIGHBOURS - len(found))
@@ -113,7 +113,7 @@ async def _neighbours(topology: Topology, cursor: int) -> list[bytes]:
 
 
 async def _page(topology: Topology, cursor: int, count: int) -> Page:
-    """The next keys, from whichever owner tells them first."""
+    """The next keys, from the first owner that tells them."""
     for link in topology.routes[slot_at(first_position(cursor)) >> topology.shift]:
         try:
             async with asyncio.timeout(GATE_PATIENCE):

@@ -15,13 +15,13 @@ from ringkv.router.members.member import TROUBLE, Opening, problem_of
 from ringkv.router.members.membership import Candidate, Membership
 
 Noted = Callable[[Offered, str, str | None], None]
-"""Told of a version and a shard what that has to do for it yet, None once it has leased it."""
+"""Called with a version, a shard's name, and what that has yet to do for the version; None once it has leased it."""
 
 
 class Leasing:
     """`links` are those that hold a lease, of all topologies that are not closed yet, with the run ids of the shards.
 
-    `refused` is called with the name of a shard that gave no lease and the reason, `closed` when a link has ended.
+    `refused` is called with the name of a shard that gave no lease, and why; `closed` is called when a link has ended.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Leasing:
     async def form(self, membership: Membership, replicas: int, now: Topology | None, zone: str) -> Topology:
         """Lease the ring that follows `now` on all of its shards; those in this zone are to be asked first.
 
-        Raises LeaseRefused, NotOffered where it will help to ask what the shard offers; every lease is given back then.
+        Raises LeaseRefused, or NotOffered if the shard has to be asked what it offers; all leases are given back then.
         """
         version = membership.version
         if version is None:

@@ -25,7 +25,7 @@ from ringkv.router.policy import HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, RECONNEC
 log = logging.getLogger("ringkv.router")
 
 TROUBLE = (OSError, PeerError, TimeoutError)
-"""Errors that any connection may bring at any time; the answer is always to try again."""
+"""Errors that any connection may raise at any time: the remedy is always to try again."""
 
 
 def problem_of(error: BaseException | None) -> str:
@@ -51,7 +51,7 @@ def identify(info: Any) -> Identity:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How links to shards are opened: with the secret that is proved to them, and the context of TLS."""
+    """How links to shards are opened: with the secret, and with TLS, if there are any."""
 
     secret: str | None = field(default=None, repr=False)
     tls: ssl.SSLContext | None = None
@@ -78,7 +78,7 @@ async def _ask(link: Link) -> Identity:
 class Member:
     """An address that discovery has named; `identity` is None while nobody answers there as a shard should.
 
-    `name` is the latest that was heard from there, "" before the first.
+    `name` is the latest name that a shard told there, "" before the first.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Member:
         events: EventLog,
         serves: Callable[[], str] = lambda: "",
     ) -> None:
-        """`changed` is called when something is to be looked at; `serves` tells the dataset that the router serves."""
+        """`changed` is called when the membership may change; `serves` returns the dataset that the router serves."""
         self.address = address
         self.identity: Identity | None = None
         self.name = ""
@@ -98,7 +98,7 @@ class Member:
         self.direct = 0  # requests of clients that came there without a router
         self._revision: int | None = None  # of what it offers, None before the first heartbeat
         self._problem = ""
-        self._level = logging.INFO  # at which the problem was told
+        self._level = logging.INFO  # at which the problem was logged
         self._opening = opening
         self._changed = changed
         self._events = events
@@ -129,7 +129,7 @@ class Member:
             await asyncio.sleep(RECONNECT_MIN)
 
     def doubt(self) -> None:
-        """Another connection to the shard was lost: take it for gone until it has been met again."""
+        """Take the shard for gone until it answers anew, as another connection to it was lost."""
         self.identity = None
         if self._link is not None:
             self._link.close()
@@ -157,14 +157,14 @@ class Member:
             self.checked = heartbeat.checked
             self.direct = heartbeat.direct
             if self._revision != heartbeat.revision:
-                # Asked behind the heartbeat, so that what it tells is at least as new as the revision.
+                # INFO follows the heartbeat, so that it is at least as new as the revision.
                 await self._look_again(link, heartbeat.revision)
             if self.draining != heartbeat.draining:
                 self.draining = heartbeat.draining
                 if self.draining:
                     self._events.note(Kind.LEAVE, f"{self.name} is about to leave", self.name)
                 self._changed()
-            # Woken early by the end of the connection: a shard that dies is missed at once.
+            # The end of the connection ends the wait, so that a shard that dies is missed at once.
             if (await asyncio.wait([link.closed], timeout=HEARTBEAT_INTERVAL))[0]:
                 raise link.problem
 
@@ -193,7 +193,7 @@ class Member:
             self._changed()
 
     def _note(self, problem: str, error: BaseException | None) -> None:
-        """Note an event, unless it was to be expected: nobody has answered here yet, or the shard said it leaves."""
+        """Note an event, unless it was expected, as nobody has answered here yet or the shard said that it leaves."""
         nobody_there = self.identity is None and isinstance(error, OSError)
         if not nobody_there and not self.draining:
             who = f"{self.name} at {self.address}" if self.name else str(self.address)

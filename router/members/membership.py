@@ -3,9 +3,9 @@
     candidates ──► those that serve ──► the highest version that all of them offer ──► all that offer it
                                    └──► none higher: the one that is served stays
 
-Where none is served yet, the one that other routers serve comes first, so that the gate has something to compare with.
-Served versions are compared by serial, what is leased is told by dataset: a rollback is a higher serial of an older
-dataset, and a shard that is pinned to its dataset offers it under serial 0.
+If none is served yet, the one that other routers serve is chosen first, so that the gate has something to compare with.
+Versions are ordered by serial, but leased by dataset: a rollback is a higher serial of an older dataset, and a shard
+that is pinned to its dataset offers it under serial 0.
 """
 
 from collections import Counter
@@ -30,8 +30,8 @@ class Identity:
     """Who answers at an address. `run_id` tells one process from the next of the same name.
 
     `versions` are those that can be leased there, the newest first, each of another dataset; `served` is the dataset
-    that other routers serve by it, as far as it knows, `place` its zone and weight. At `announced` clients of a Redis
-    Cluster reach it: host and port, "" and 0 where it announces nothing.
+    that routers serve, as far as the shard knows, `place` its zone and weight. At `announced` clients of a Redis
+    Cluster reach it: host and port, "" and 0 if it announces nothing.
     """
 
     name: str
@@ -62,8 +62,8 @@ class Candidate:
 class Membership:
     """`shards` by name, all to serve `version`; `kept_out` are addresses with the reason, in words.
 
-    Those of `shards` that serve this version, but offer newer ones only, go on as long as nothing has to be leased
-    anew: `leasable` is without them. `version` is None where nobody offers anything.
+    Shards that serve this version but offer only newer ones stay, as long as nothing has to be leased anew: `leasable`
+    is without them. `version` is None if no shard offers anything.
     """
 
     version: Offered | None
@@ -85,7 +85,7 @@ class Membership:
         return replace(self, shards=able)
 
     def able(self, dataset_id: str) -> "Membership":
-        """Those of the shards that stay and offer this dataset, to serve that."""
+        """The membership of those shards that are not leaving and offer this dataset, to serve that."""
         shards = {name: c for name, c in self.shards.items() if c.identity.offers(dataset_id) and not c.draining}
         offered = (each for shard in shards.values() for each in shard.identity.versions)
         version = next((each for each in offered if each.dataset_id == dataset_id), None)
@@ -120,9 +120,9 @@ def choose(
     """Choose the version and the shards of the next topology.
 
     `served` is the version that is served now, `serving` the names of its shards with their run ids: both are kept as
-    long as they can be, so that whoever comes later is the one who is kept out. A dataset can be kept until the last of
-    its shards leaves: then the next one takes over while the last still serves.
-    `held` are names to leave out unless nobody else is there, `refused` are versions that must not take over.
+    long as possible, so that a shard which comes later is the one to be kept out. A dataset is kept until the last of
+    its shards leaves: then the next one takes over while that still serves.
+    `held` are names to leave out unless there are no others, `refused` are versions that must not take over.
     """
     present = sorted(candidates, key=lambda candidate: candidate.address)
     version = _next_version(present, served, serving, refused)
@@ -180,7 +180,7 @@ def _serves(candidate: Candidate, serving: dict[str, str]) -> bool:
 
 
 def _other_data(identity: Identity, version: Offered | None) -> str:
-    """Why a shard that does not offer this version takes no part."""
+    """The reason why a shard that does not offer this version is kept out."""
     if not identity.versions:
         return "it has no dataset yet"
     own = " and ".join(version.dataset_id for version in identity.versions)
@@ -189,6 +189,6 @@ def _other_data(identity: Identity, version: Offered | None) -> str:
 
 
 def _preferred(shards: dict[str, Candidate], held: frozenset[str]) -> dict[str, Candidate]:
-    """Without those that are leaving or are held back, as far as somebody remains."""
+    """The shards without those that are leaving or held back, unless none would remain."""
     staying = {name: shard for name, shard in shards.items() if not shard.draining} or shards
     return {name: shard for name, shard in staying.items() if name not in held} or staying

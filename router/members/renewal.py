@@ -3,8 +3,8 @@
     kept ──► all of its links are open ──► as it is
       └────► one has ended ──► the shards that offer its dataset still ──► leased on those ──► kept in its place
 
-Else what the lost shard held would be answered by nobody, neither for `?dataset=` nor for a batch that began before the
-swap.
+Without this no shard would answer for what the lost one held, neither for `?dataset=` nor for a batch that began before
+the swap.
 """
 
 from ringkv.router.lookup.kept import Kept
@@ -18,7 +18,7 @@ class Renewal:
         self._tried: dict[str, frozenset[str]] = {}  # by dataset, the runs of the shards
 
     def due(self, serving: Membership) -> tuple[Topology, Membership] | None:
-        """A topology to be formed anew, and of which of the shards that serve: once of the same ones."""
+        """A kept topology to be formed anew, and of which shards; tried only once with the same shards."""
         broken = [topology for topology, _ in self._kept if not all(link.open for link in topology.links.values())]
         self._tried = {each.dataset_id: self._tried.get(each.dataset_id, frozenset()) for each in broken}
         for topology in broken:

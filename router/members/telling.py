@@ -3,7 +3,7 @@
     swap ──► TOPOLOGY on a link of each shard: of the new topology, or of an old one that is about to close
                └─ STALE: another router has said something else meanwhile ──► once more, above its epoch
 
-Nothing is told where no shard announces an address: then nobody comes directly.
+Nothing is told if no shard announces an address, as then no client comes directly.
 """
 
 import asyncio
@@ -22,15 +22,15 @@ from ringkv.router.lookup.topology import Topology
 log = logging.getLogger("ringkv.router")
 
 ATTEMPTS: Final = 8
-"""How often a topology is told: each time one of several other routers was faster."""
+"""How often a topology is told, at most: it has to be told again whenever another router was faster."""
 
 _stale_epoch = re.compile(rf"{STALE} ([0-9]{{1,16}})\b").match
 
 
 class Teller:
-    """`view` is what clients of the router's own Redis port are told, None where no shard announces an address.
+    """`view` is what clients of the router's own Redis port are told, None if no shard announces an address.
 
-    `begins` until the shards have been told the first topology: before that they could send nobody to the right one.
+    `begins` is true until the shards have been told the first topology, before which they cannot redirect clients.
     """
 
     def __init__(self) -> None:
@@ -40,9 +40,9 @@ class Teller:
         self._task: asyncio.Task[None] | None = None
 
     def tell(self, topology: Topology, nodes: Iterable[Node], others: Mapping[Link, str]) -> None:
-        """Tell the shards of a topology and those behind `others`, links to further ones with the ids of their runs.
+        """Tell a topology to its shards, and to those behind `others`: further links, with the run ids of their shards.
 
-        What is sent on a link leaves before it closes, if it is retired behind this call.
+        It is sent on a link before that closes, if the link is retired after this call.
         """
         epoch = self._table.epoch + 1 if self._table else 1
         ring = topology.ring

@@ -1,6 +1,6 @@
-"""Which version of the data is served since when, which one is to come, what it waits for, and which were refused.
+"""Which version of the data is served since when, which one is next and what it waits for, and which were refused.
 
-The controller acts; here stands what it knows of versions, and here is told what happens to them: who published what,
+The controller acts. Here is what it knows of versions, and here is logged what happens to them: who published what,
 what holds it up, what the gate says.
 """
 
@@ -27,9 +27,9 @@ class Served:
 
 @dataclass(slots=True)
 class Coming:
-    """The newest version, as long as it is not served: `since` it was first offered, as wall clock and as the loop's.
+    """The newest version, as long as it is not served; `since` when it is offered, by the wall clock and by the loop's.
 
-    `lagging` are shards that do not offer it, `leasing` those that do and have not leased it yet, each with the reason;
+    `lagging` are shards that do not offer it, `leasing` those that do but have not leased it yet, each with the reason;
     `refused` is what the gate said.
     """
 
@@ -39,7 +39,7 @@ class Coming:
     lagging: dict[str, str] = field(default_factory=dict)
     leasing: dict[str, str] = field(default_factory=dict)
     refused: str | None = None
-    told: bool = False  # whether the log says that it takes long
+    told: bool = False  # whether it was logged that it takes long
 
     @property
     def waiting_for(self) -> dict[str, str]:
@@ -84,7 +84,7 @@ class Versions:
             self._note(f"{named(newest)} is held up: {waiting}")
 
     def leasing(self, version: Offered, name: str, why: str | None) -> None:
-        """Note what a shard has to do for this version yet, None once it has done that."""
+        """Note what a shard has yet to do for this version, None once it has done that."""
         coming = self.coming
         if coming is not None and key_of(coming.version) == key_of(version):
             coming.leasing.pop(name, None)
@@ -92,13 +92,13 @@ class Versions:
                 coming.leasing[name] = why
 
     def refuse(self, version: Offered, why: str) -> None:
-        """Keep a version out, since the gate says so."""
+        """Keep a version out, for the reason that the gate gives."""
         self.refused[key_of(version)] = why
         log.warning("version %d is refused: %s", version.serial, why)
         self._note(f"{named(version)}{_by(version)} is refused: {why}")
 
     def forced(self, version: Offered, why: str) -> None:
-        """Tell that the gate would have kept out a version which is forced."""
+        """Log that the gate would have kept out a version that is forced."""
         log.warning("version %d is forced by %s: %s", version.serial, version.by, why)
         self._note(f"{named(version)} is forced{_by(version)}: {why}")
 
@@ -111,7 +111,7 @@ class Versions:
         coming, self.coming = self.coming, None
         self.refused = {key: why for key, why in self.refused.items() if key[0] > version.serial}
         if before is None and not version.serial:
-            return  # nobody has published it
+            return  # it is of no catalog
         self._note(f"{named(version)}{_by(version)} is served")
         if coming is not None and coming.told and coming.version == version:
             log.warning("version %d is served after %.1f s", version.serial, self._clock() - coming.started)
@@ -121,7 +121,7 @@ class Versions:
 
 
 def named(version: Offered) -> str:
-    """A version as sentences name it."""
+    """The name of a version in sentences."""
     dataset = f"dataset {version.dataset_id[:12]}"
     return f"version {version.serial} ({dataset})" if version.serial else dataset
 
