@@ -1,4 +1,4 @@
-"""`ringkv get`: client/get.py for those who have the whole of ringkv installed, and what its like have in common."""
+"""`ringkv get`: client/get.py as an installed command, and the options that all commands which ask a router share."""
 
 import ssl
 import sys
@@ -28,7 +28,7 @@ token_file = click.option(
 
 
 def tls(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of a client of routers of https, handed on as `tls`."""
+    """The options `--ca`, `--cert` and `--cert-key` of a client, handed on as the context `tls`."""
 
     @wraps(command)
     def secured(*, ca: str | None, cert: str | None, cert_key: str | None, **given: Any) -> None:

@@ -1,4 +1,4 @@
-"""What the installed commands read from files for a client: a token, and whom to trust and who to be in TLS."""
+"""What the installed commands read from files for a client: a token, and certificates for TLS."""
 
 import os
 import ssl
@@ -9,11 +9,11 @@ from ringkv.client.get import TOKEN_VARIABLE, ClientError, InvalidToken
 
 
 class InvalidCertificates(ClientError):
-    """No file of certificates, or of one with its key."""
+    """A file has no usable certificates, or no usable key."""
 
 
 def find_token(path: str | None) -> str:
-    """The first token of a file of one a line; without a file that of $RINGKV_TOKEN, if any. Raises InvalidToken."""
+    """The first token of a file that has one a line; without a file $RINGKV_TOKEN, or "". Raises InvalidToken."""
     if path is None:
         return os.environ.get(TOKEN_VARIABLE, "")
     try:
@@ -27,9 +27,9 @@ def find_token(path: str | None) -> str:
 
 
 def tls_context(ca: str | None, certificate: str | None, key: str | None) -> ssl.SSLContext | None:
-    """What trusts the roots in `ca`, else the system's, and shows this certificate, if any; all are files of PEM.
+    """A context that trusts the roots in `ca`, else the system's, and shows this certificate, if any; all PEM files.
 
-    Without a `key` it is in the certificate's file; without any file there is no context. Raises InvalidCertificates.
+    Without a `key` it is in the certificate's file. Without any file there is no context. Raises InvalidCertificates.
     """
     if key and not certificate:
         raise InvalidCertificates("--cert-key needs --cert")

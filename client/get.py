@@ -23,14 +23,14 @@ TIMEOUT: Final = 10.0
 """Seconds without a byte from the router. It answers within 5, if only with 503."""
 
 RETRIES: Final = 2
-"""After a 503, for which the router waits up to 5 s. Three times that is longer than the start of a shard takes."""
+"""How often a request is sent again after a 503, which comes after up to 5 s: a shard starts in less than 15 s."""
 
 RETRY_AFTER_MAX: Final = 10
-"""Seconds. A router that asks for more will not recover soon, and a command should say so at once."""
+"""Seconds of `Retry-After`, at most. A router that asks for more will not recover soon: better to say so at once."""
 
 FOUND, MISSING, FAILED = 0, 1, 2
 INTERRUPTED, OUTPUT_CLOSED = 130, 141
-"""128 + SIGINT and 128 + SIGPIPE, as a shell reports them of `cat`: neither may look like a missing key."""
+"""128 + SIGINT and 128 + SIGPIPE, as a shell reports them for `cat`: neither may look like a missing key."""
 
 SUMMARY: Final = f"""\
 Print the value of each KEY: its bytes, unchanged, and a newline.
@@ -62,7 +62,7 @@ class InvalidURL(ClientError):
 
 
 class InvalidToken(ClientError):
-    """Not a token that a router could want."""
+    """Not a token: it has other characters than a token may have."""
 
 
 class Unreachable(ClientError):
@@ -87,9 +87,9 @@ class Client(contextlib.AbstractContextManager["Client"]):
         with Client("http://localhost:8000") as client:
             value = client.get("f8a24bb8-eff8-41dc-929b-10b4c3e49e05")
 
-    `url` may be https and may have a path prefix; `timeout` is in seconds without a byte. `token` is said to a router
-    that wants one, and `tls` says whom to trust of those of https. Raises InvalidURL, InvalidToken; the methods raise
-    Unreachable, Unavailable, Unauthorized, UnexpectedAnswer.
+    `url` may be https and may have a path prefix; `timeout` is in seconds without a byte. `token` is sent with each
+    request, `tls` is the context for https. Raises InvalidURL, InvalidToken; the methods raise Unreachable,
+    Unavailable, Unauthorized, UnexpectedAnswer.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
     def get(self, key: str) -> bytes | None:
         """The value of `key`, or None when the dataset has no such key. Raises also InvalidKey."""
         answer = self._answer(canonical(key))
-        # Any web server says 404 to a wrong path; that a key is absent, only ringkv can say.
+        # Any web server answers 404 to a wrong path; only ringkv can say that a key is absent.
         absent = answer.status == 404 and "Ringkv-Missing" in answer.headers
         return None if absent else answer.content(self._url)
 
@@ -119,7 +119,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self.close()
 
     def _answer(self, path: str) -> "_Answer":
-        """The answer to `path`, asked for again after a 503 that says when to come back."""
+        """The answer to `path`; after a 503 that says when to come back it is asked for again."""
         for _ in range(RETRIES):
             answer = self._ask(path)
             if (pause := answer.pause()) is None:
@@ -128,7 +128,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         return self._ask(path)
 
     def _ask(self, path: str) -> "_Answer":
-        # A server may close an idle connection at any time: only a new one proves that nobody is there.
+        # A server may close an idle connection at any time: only a failure on a new one proves that none is there.
         reused = self._connection.sock is not None
         try:
             try:
@@ -148,7 +148,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
             self._connection.request("GET", f"{self._prefix}/{path}", headers=self._headers)
             response = self._connection.getresponse()
             return _Answer(response.status, response.reason, response.headers, response.read())
-        except BaseException:  # what is left of this answer must not be read as the next one's
+        except BaseException:  # the rest of this answer must not be taken for the next one
             self._connection.close()
             raise
 
@@ -160,7 +160,7 @@ class _Answer(NamedTuple):
     body: bytes
 
     def pause(self) -> int | None:
-        """Seconds to wait before asking again, or None when this answer is final (also with a date to wait for)."""
+        """Seconds to wait before asking again; None if the answer is final, as also with a date in `Retry-After`."""
         seconds = self.headers.get("Retry-After", "").strip()
         told = self.status == 503 and re.fullmatch("[0-9]{1,9}", seconds)
         return int(seconds) if told and int(seconds) <= RETRY_AFTER_MAX else None
@@ -184,7 +184,7 @@ _is_uuid4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-
 
 
 def canonical(key: str) -> str:
-    """`key` in lower case. Raises InvalidKey, also for what the router would take for the name of another page."""
+    """`key` in lower case. Raises InvalidKey, also for text that the router would take for another path."""
     if not _is_uuid4(lowered := key.lower()):
         raise InvalidKey(f"not a UUID version 4: {key[:60]!r} (want xxxxxxxx-xxxx-4xxx-[89ab]xxx-xxxxxxxxxxxx)")
     return lowered
@@ -251,13 +251,13 @@ def _lines(keys: Iterable[bytes]) -> Iterator[str]:
 
 
 def _binary(stream: TextIO | None, name: str) -> BinaryIO:
-    if stream is None:  # what Python makes of `<&-` and `>&-`
+    if stream is None:  # as after `<&-` or `>&-` in a shell
         raise OSError(0, f"standard {name} is closed")
     return stream.buffer
 
 
 def forget_output() -> None:
-    """Let the interpreter's flush of stdout at its exit succeed: it would report the same error a second time."""
+    """Drop what is left for stdout: at its exit the interpreter would report the same error a second time."""
     with contextlib.suppress(OSError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -268,12 +268,12 @@ def _fail(message: str) -> int:
 
 
 def _say(line: str) -> None:
-    with contextlib.suppress(OSError, AttributeError):  # it is closed, but the exit code still tells
+    with contextlib.suppress(OSError, AttributeError):  # stderr is closed; the exit code still tells
         sys.stderr.write(f"{line}\n")
 
 
 def one_line(text: str) -> str:
-    """`text` in one line that cannot command a terminal: much of it comes from elsewhere."""
+    """`text` as one line without control characters, as it may come from anywhere and be shown by a terminal."""
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
