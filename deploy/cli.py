@@ -1,4 +1,4 @@
-"""`ringkv up` and `ringkv shard`: what is started with a data file, which is packed first where it has to be."""
+"""`ringkv up` and `ringkv shard`: the commands that serve data, which they pack first if need be."""
 
 import logging
 import sys
@@ -139,7 +139,7 @@ def up(
         log.warning("--replicas %d is more than there are shards: each of the %d holds every key", replicas, shards)
     readers = AccessFiles(read_token_file)
     readers.open()
-    # Before anything that takes long: a port in use is the most frequent reason for a start to fail.
+    # First of all, before anything that takes long: a port in use is the most frequent reason for a start to fail.
     http = bind_shared(Address(host, port), workers)
     redis = bind_shared(Address(host, redis_port), workers) if redis_port is not None else workers * [None]
     nodes = free_ports(cluster_port, shards) if cluster_port is not None else ()
@@ -287,7 +287,7 @@ def shard(
         try:
             run(partial(serve, settings))
         except PackedFileChanged as error:
-            # Not a mistake of who typed the command, but an event in the life of a process: it belongs into the log.
+            # This is no mistake in the command, but an event in the life of a process, which belongs into the log.
             log.error("shard %s ends: %s", settings.name, error)
             sys.exit(1)
 

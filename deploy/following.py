@@ -1,10 +1,10 @@
-"""Follows the data of `ringkv up`: what comes to stand under their names is packed, and served if it is good.
+"""Follows the data of `ringkv up`: other files that get their names are packed, and served if they are good.
 
     a look each second ──another file, the same at two looks──► pack ──► compare with what is served ──► serve
     SIGHUP ──────────────whatever stands there now────────────► pack ──►            …
 
-A file that was renamed to a name is whole. One that is written in place is whole when its writer says so, and so are
-the files of a folder or of a pattern: of these a change is told, and SIGHUP takes it.
+A file that was renamed to the name is whole. When a file that is written in place is whole, only its writer knows, and
+the same holds for the files of a folder or of a pattern: such a change is logged, and SIGHUP has it taken.
 """
 
 import asyncio
@@ -31,11 +31,11 @@ LOOK_INTERVAL: Final = 1.0
 """Seconds between two looks at the names."""
 
 State = tuple[Identity, ...]
-"""What stands under the names; () where nothing does, or it cannot be looked at."""
+"""The files that have the names now; () if there are none, or they cannot be looked at."""
 
 
 class Given(NamedTuple):
-    """Data as the command line named them, how they are packed, and what stood there before they were."""
+    """Data as the command line named them, how they are packed, and the state of their files before that."""
 
     data: tuple[Path, ...]
     on_duplicate: "DuplicatePolicy"
@@ -44,7 +44,7 @@ class Given(NamedTuple):
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """The data's name in messages."""
         return ", ".join(map(str, self.data))
 
     @property
@@ -54,7 +54,7 @@ class Given(NamedTuple):
 
 
 class Following:
-    """`take` is called with each new dataset, open, which is its own then; it raises DatasetError for a bad one."""
+    """`take` is called with each new dataset, open, to be closed there; it raises DatasetError for a bad one."""
 
     def __init__(self, given: Given, take: Callable[[Dataset], Awaitable[None]]) -> None:
         self._given = given
@@ -62,7 +62,7 @@ class Following:
         self._asked = asyncio.Event()
 
     def ask(self) -> None:
-        """Somebody says that what stands there now is whole: take it."""
+        """Take the files that have the names now: somebody says that they are whole."""
         self._asked.set()
 
     async def run(self) -> None:
@@ -80,7 +80,7 @@ class Following:
             before = now
 
     async def _wait(self) -> bool:
-        """Wait for the next look; whether somebody has asked for it."""
+        """Wait for the next look; returns whether somebody has asked for it."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_INTERVAL):
                 await self._asked.wait()
@@ -100,7 +100,7 @@ class Following:
 
 
 def look(data: tuple[Path, ...]) -> State:
-    """What stands under these names now."""
+    """The state of the files that have these names now."""
     try:
         return tuple(identity for path in data for identity in _identities(path))
     except (OSError, DatasetError):

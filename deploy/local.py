@@ -49,12 +49,12 @@ log = logging.getLogger("ringkv.deploy")
 READY_POLL: Final = 0.02
 
 SERVED_SECONDS: Final = 60.0
-"""How long to wait for the router to serve a new version before what holds it up is told."""
+"""Seconds to wait for the router to serve a new version, before it is logged what holds that up."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalSettings:
-    """`served` is a dataset, open, or the location of a catalog, which shards follow by themselves."""
+    """`served` is an open dataset, or the location of a catalog, which shards follow by themselves."""
 
     served: Dataset | str
     shards: int
@@ -85,7 +85,7 @@ async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asynci
         http = Address.of(workers[0].http)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, supervisor.hang_up)
         try:
-            # Its own catalog goes with it: nothing of that is to be kept for the next start.
+            # The catalog that it makes for itself ends with it: the next start must not begin with that.
             source = Followed(own.location) if own else Followed(str(settings.served), settings.cache)
             _start(supervisor, settings, source, workers, Path(runtime))
             if await _ready(supervisor, http, stop):
@@ -97,7 +97,7 @@ async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asynci
         except PackedFileChanged as error:
             if own is None:
                 raise
-            # Told by its size, or else as the one that was written to last.
+            # Which segment it was shows its size, or else it is the one that was written to last.
             changed = max(own.newest.segments, key=lambda segment: segment.look().changed)
             raise changed.changed("a shard has read other bytes than before") from error
         finally:
@@ -139,7 +139,7 @@ def _start(
 
 
 async def _follow(own: OwnVersions, settings: LocalSettings, http: Address, supervisor: Supervisor) -> None:
-    """Make versions of what the data become, if they are to be followed. Runs until cancelled."""
+    """Make a new version whenever the data are replaced, if they are to be followed. Runs until cancelled."""
     if settings.given is None:
         await asyncio.Event().wait()
         return
@@ -159,7 +159,7 @@ async def _follow(own: OwnVersions, settings: LocalSettings, http: Address, supe
 
 
 async def _tell(http: Address, version: Version, keys: int) -> None:
-    """Say that the router serves the version, or why it does not."""
+    """Print that the router serves the version, or log why it does not."""
     try:
         await asyncio.to_thread(wait_until_served, _url(http), version, SERVED_SECONDS, if_up=False)
     except NotServed as error:
@@ -176,14 +176,14 @@ def _where(worker: Worker, nodes: Sequence[Address]) -> str:
 
 
 async def _ready(supervisor: Supervisor, http: Address, stop: asyncio.Event) -> bool:
-    """Wait until the router has a topology; False when `stop` came first. Raises as `Supervisor.failed` does."""
+    """Wait until the router has a topology; False if `stop` was set first. Raises as `Supervisor.failed` does."""
     await _first(supervisor.failed, _answers(http), stop.wait())
     supervisor.settled = not stop.is_set()
     return supervisor.settled
 
 
 async def _first(failed: asyncio.Future[None], *lives: Coroutine[Any, Any, Any]) -> None:
-    """Wait until one of them has ended, and raise what that raises."""
+    """Wait until one of them has ended, cancel the others, and raise what it raises."""
     tasks = [asyncio.create_task(life) for life in lives]
     first: set[asyncio.Future[Any]] = {failed, *tasks}
     await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
@@ -197,8 +197,8 @@ async def _first(failed: asyncio.Future[None], *lives: Coroutine[Any, Any, Any])
 async def _cut_off(own: OwnVersions) -> None:
     """Run as long as all segments of what is served have their sizes. Raises PackedFileChanged.
 
-    The shards notice this too, and more than this. But one that reads behind the end of a file before that is killed,
-    and so would its successors be.
+    The shards notice that too, and more. But a shard that reads behind the end of a file before it has noticed is
+    killed, and its successors would be as well.
     """
     while True:
         for segment in own.newest.segments:
@@ -220,8 +220,8 @@ def _url(http: Address) -> str:
 
 
 def _fetch(url: str) -> None:
-    # A short timeout: until the router runs, its socket accepts the connection and nobody answers, and Ctrl-C would
-    # have to wait for this thread.
+    # The timeout is short: until the router runs, its socket accepts the connection but does not answer, and Ctrl-C has
+    # to wait for this thread.
     with urllib.request.urlopen(url, timeout=0.5):  # noqa: S310 - the URL is made above
         pass
 

@@ -1,4 +1,4 @@
-"""Options of the commands that serve data, apart from those because `up` and `shard` share some of them."""
+"""Options of the commands that serve data, some of which `ringkv up` and `ringkv shard` share."""
 
 from collections.abc import Callable
 from functools import wraps

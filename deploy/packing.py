@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def packed(data: tuple[Path, ...], on_duplicate: "DuplicatePolicy", cache: Path | None) -> Path:
-    """Where the dataset of `data` is, made now if it has to be. Raises as `dataset.cache.dataset_path`."""
+    """The path of the dataset of `data`, packed now if need be. Raises as `dataset.cache.dataset_path`."""
     context = fork_server()
     receiving, sending = context.Pipe(duplex=False)
     process = context.Process(target=_pack, args=(sending, data, on_duplicate, cache), name="pack")

@@ -1,10 +1,10 @@
-"""The catalog that `ringkv up` keeps for its own shards: links to the datasets that it has open, newest last.
+"""The catalog that `ringkv up` keeps for its own shards: links to the datasets that it has open.
 
     <runtime>/versions/current.json                 which of them is served
     <runtime>/versions/<dataset id>.<8 hex> ──► /proc/<pid>/fd/<n>
 
-The links lead to open folders and not to names: shards that are started again read what was checked here, whatever has
-its name by then.
+The links lead to open folders and not to paths: so shards that are started again read what was checked here, whatever
+has the path by then.
 """
 
 import os
@@ -17,12 +17,12 @@ from ringkv.dataset.catalog_cli import user
 from ringkv.dataset.dataset import Dataset
 
 KEPT: Final = 2
-"""Versions: the newest one, and the one before, which serves until routers have gone over."""
+"""How many versions are kept: the newest one, and the one before, which serves until routers have gone over."""
 
 
 class OwnVersions:
     def __init__(self, runtime: Path, first: Dataset) -> None:
-        """`first` and all that are taken are this one's from here on, to be closed."""
+        """From here on this object closes `first`, and all datasets that `take` is given."""
         self._folder = runtime / "versions"
         self._folder.mkdir()
         self._catalog = Catalog.at(self._folder)
@@ -32,7 +32,7 @@ class OwnVersions:
 
     @property
     def location(self) -> str:
-        """Where shards find the versions."""
+        """The path of the catalog."""
         return str(self._folder)
 
     @property
@@ -40,7 +40,7 @@ class OwnVersions:
         return self._open[-1][1]
 
     def take(self, dataset: Dataset, gate: float) -> Version | None:
-        """Make this the next version; None if it is the newest already. Raises PublishRefused, and closes it then."""
+        """Make this the next version; None if it is the newest already. Raises PublishRefused, and then closes it."""
         try:
             if dataset.manifest.dataset_id == self.newest.manifest.dataset_id:
                 dataset.close()
