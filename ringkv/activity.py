@@ -8,7 +8,7 @@ from ringkv.router.lookup.durations import Durations
 RESULTS = ("found", "missing", "unavailable", "refused", "abandoned")
 OTHERS = ("batched", "hedged", "retried", "waited")
 READS = ("hits", "own_zone", "other_zone")
-"""What answered: a value that the router had kept, a shard in its own zone, or one elsewhere."""
+"""By what keys were answered: a value that the router had kept, a shard in its own zone, or one in another zone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,10 @@ class ShardActivity:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """A cluster over `seconds`: `rates` by what happened, a second; the rest is the state at the end.
+    """A cluster over `seconds`: `rates` are how often each thing happened a second; the rest is the state at the end.
 
-    `hot_share` is the part of the keys asked for one by one that hit a value which the router had kept, `zone_share`
-    that of the reads from shards which were in the router's own zone; None where there were none.
+    `hot_share` is the part of the keys asked for one by one that the router answered with a value which it had kept,
+    `zone_share` the part of the reads from shards that stayed in the router's own zone; None if there were none.
     """
 
     seconds: float
@@ -64,7 +64,7 @@ class Activity:
 
     @classmethod
     def between(cls, before: Figures, after: Figures, seconds: float) -> "Activity":
-        """Counters that went down belong to a process that was started again: they count as nothing."""
+        """What happened between two looks. Counters that went down are of a process that began anew, and count as 0."""
         counted = {name: max(0, count - before.counters[name]) for name, count in after.counters.items()}
         rates = {name: counted[name] / seconds for name in (*RESULTS, *OTHERS, *READS)}
         grown = _grown(before.durations, after.durations)

@@ -11,7 +11,7 @@ from ringkv.cluster.ring import Ring, build_ring, moved_partitions
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """The keys and the bytes of each partition; where there is no data, partitions are counted instead."""
+    """The keys and the bytes of each partition; without data, partitions are counted instead."""
 
     keys: Sequence[int]
     bytes: Sequence[int]
@@ -31,10 +31,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """One ring: `largest` is the largest shard's load as a multiple of the mean, by keys where they are known.
+    """One ring: `largest` is the largest shard's load as a multiple of the mean, by keys if they are known.
 
-    It is that of a shard of weight 1 where weights differ. `lost` is how many partitions the worst zone to lose takes
-    all copies of.
+    If weights differ, loads are divided by them. `lost` is how many partitions the loss of a zone takes all copies of,
+    in the worst case.
     """
 
     shards: int
@@ -47,8 +47,8 @@ class Balance:
 class Change:
     """From one number of shards to another: copies of partitions that get a new owner, and the least that must.
 
-    `share` is the part of all copies that moves, by keys where they are known; `ratio` is moved / least, None
-    where nothing has to move. `keys` and `bytes` move too; None without data.
+    `share` is the part of all copies that moves, by keys if they are known; `ratio` is moved / least, None if nothing
+    has to move. `keys` and `bytes` are how many of these move, None without data.
     """
 
     before: Balance
@@ -63,14 +63,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Shards:
-    """How shards are called, in which of how many zones they are and what they weigh, all of it in turn."""
+    """The names of shards by a pattern, and their zones and weights, which are given to them in turn."""
 
     pattern: str = "shard-{n}"
     zones: int = 1
     weights: tuple[float, ...] = (1.0,)
 
     def places(self, count: int) -> dict[str, Place]:
-        """The first ones of them; `pattern` makes their names, from 1 on."""
+        """The first `count` shards, by names that `pattern` makes from 1 on, each with its place."""
         return {
             self.pattern.replace("{n}", str(number + 1)): Place(
                 f"zone-{number % self.zones + 1}" if self.zones > 1 else "", self.weights[number % len(self.weights)]
@@ -85,7 +85,7 @@ def rings(shards: Shards, counts: Sequence[int], replicas: int, partitions: int)
 
 
 def changes(steps: Sequence[Ring], weights: Weights | None) -> list[Change]:
-    """Each step from one ring to the next, and from the first to the last if that is another change."""
+    """The change of each step from one ring to the next; if there are several, also from the first to the last."""
     pairs = list(pairwise(steps))
     if len(pairs) > 1:
         pairs.append((steps[0], steps[-1]))
@@ -135,7 +135,7 @@ def balance(ring: Ring, weights: Weights | None) -> Balance:
 
 
 def _lost(ring: Ring) -> int:
-    """Partitions that are in one zone only, of the zone that has the most of them."""
+    """How many partitions are in one zone only, of that zone which has the most of them."""
     zones = [{ring.places.get(name, ANYWHERE).zone for name in owners} for owners in ring.owners]
     return max(Counter(zone for found in zones if len(found) == 1 for zone in found).values(), default=0)
 

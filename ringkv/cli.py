@@ -23,7 +23,7 @@ COMMANDS = {
     "shard": "ringkv.deploy.cli",
     "router": "ringkv.router.cli",
 }
-"""Where each command stands, in a module that defines it under its name."""
+"""Command → the module that defines it, under the same name."""
 
 
 class LazyGroup(click.Group):

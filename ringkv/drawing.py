@@ -80,7 +80,7 @@ def _legend(names: list[str], colours: dict[str, str], columns: int) -> Iterator
 
 
 def _arcs(centre: int, radius: int, wanted: Sequence[bool]) -> str:
-    """The path of the partitions that are wanted: neighbours are one arc, of at most a half circle for SVG's sake."""
+    """The SVG path of the wanted partitions: neighbours are one arc, of at most a half circle, as SVG demands."""
     count = len(wanted)
     found = []
     for (_half, is_wanted), group in groupby(range(count), key=lambda at: (at >= count // 2, wanted[at])):
@@ -92,7 +92,7 @@ def _arcs(centre: int, radius: int, wanted: Sequence[bool]) -> str:
 
 
 def _point(centre: int, radius: int, turn: float) -> str:
-    """Where on the circle; 0 is the top, 1/4 the right."""
+    """A point of the circle as SVG's coordinates; a `turn` of 0 is the top, 1/4 the right."""
     angle = 2 * pi * turn
     return f"{centre + radius * sin(angle):.2f} {MIDDLE - radius * cos(angle):.2f}"
 

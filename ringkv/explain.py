@@ -65,7 +65,7 @@ def explain(*, key: str, url: str, token_file: str | None, tls: "ssl.SSLContext 
 
 
 class _Step(NamedTuple):
-    """One line: what was done, what it led to, in a style of click's, and the microseconds that it took."""
+    """A line: what was done, what it led to, a style of click's, and how many microseconds it took."""
 
     name: str
     what: str
@@ -74,7 +74,7 @@ class _Step(NamedTuple):
 
 
 def _read(body: bytes, url: str) -> tuple[dict[str, Any], str]:
-    """What a router says of a key, and the same for people. Raises UnexpectedAnswer."""
+    """A router's answer to `GET /explain/<key>`, and the same for people. Raises UnexpectedAnswer."""
     try:
         told = json.loads(body)
         return told, _aligned(list(_steps(told)))
@@ -106,7 +106,7 @@ def _steps(told: dict[str, Any]) -> Iterator[_Step]:
 
 
 def _aligned(steps: list[_Step]) -> str:
-    """Three columns, at their full width: a path that is cut or wrapped could not be copied."""
+    """The steps in three columns at full width: a path that was cut or wrapped could not be copied."""
     times = ["" if step.took is None else f"{step.took:,.1f} µs" for step in steps]
     name_width, time_width = max(len(step.name) for step in steps), max(map(len, times))
     return "\n".join(

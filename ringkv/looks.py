@@ -1,4 +1,4 @@
-"""Looks at the figures of a running cluster, one an interval, and what went on between two of them."""
+"""Looks at the figures of a running cluster, one in each interval, and what happened between two of them."""
 
 import json
 import time
@@ -10,7 +10,7 @@ from ringkv.router.lookup.durations import BOUNDS
 
 
 class Looks:
-    """The first look is taken at once; intervals are in seconds. Raises ClientError, as `next` does."""
+    """The first look is taken at once; `interval` is in seconds. Raises ClientError, as `next` does."""
 
     def __init__(self, client: Client, url: str, interval: float) -> None:
         self._client = client
@@ -20,7 +20,7 @@ class Looks:
         self._tried = self._then
 
     def next(self) -> Activity:
-        """What went on since the last look that succeeded: an interval ago, or longer."""
+        """Wait for the interval, and return what happened since the last look that succeeded."""
         time.sleep(max(0.0, self._tried + self._interval - time.monotonic()))
         try:
             after = self._look()

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 BAR: Final = 40
 BAR_MIN: Final = 8
-"""Characters of the longest bar at most and at least; between them the terminal's width decides."""
+"""Characters of the longest bar, at most and at least; between them the terminal's width decides."""
 
 MAX_ROWS: Final = 64
-"""Shards that are told one by one, if they are no more; of all of them `--json` tells."""
+"""With more shards than this the table of shards is left out; `--json` always has all of them."""
 
 ZONE_WIDTH: Final = 24
 """Columns that a shard's zone and weight take."""
@@ -39,7 +39,7 @@ PLAIN_WIDTH: Final = 120
 
 
 class Plan(NamedTuple):
-    """All that is shown: `dataset` and `weights` are None without data; without a change `steps` has one ring."""
+    """All that is shown: `dataset` and `weights` are None without data; `steps` are rings, one if nothing changes."""
 
     shards: Shards
     replicas: int
@@ -159,7 +159,7 @@ def plan(  # noqa: PLR0913 - as many as the command has options
 def _size(
     data: Weights | tuple[int, int], counts: tuple[int, ...], memory: int, replicas: int, standing: Shards
 ) -> "Sizing":
-    """What the data take, given as they are or as so many pairs with values of so many bytes."""
+    """The sizing of real data, given by its weights, or of so many pairs with values of so many bytes."""
     from ringkv.shard.server import WARM_RATE  # noqa: PLC0415 - as above
     from ringkv.sizing import KEY_BYTES, Data, shards_needed, sized  # noqa: PLC0415
 
@@ -286,7 +286,7 @@ def _loads(made: Plan, width: int) -> Table:
 
 
 def _room(width: int, taken: int, bars: int) -> int:
-    """How long a bar may be, where `taken` columns are needed for everything but the bars."""
+    """How long each of `bars` bars in a row may be, if everything else takes `taken` columns."""
     return max(BAR_MIN, min(BAR, (width - taken) // bars))
 
 

@@ -1,4 +1,4 @@
-"""What the options of `ringkv plan` take: numbers of shards, partitions and pairs, and names."""
+"""The types of the options of `ringkv plan`: numbers of shards, partitions and pairs, weights and names."""
 
 import re
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from ringkv.cluster.position import SLOTS
 from ringkv.shard.name import checked
 
 MAX_PAIRS: Final = 10**12
-"""More are taken for a typing mistake."""
+"""More pairs than this are taken for a typing mistake."""
 
 
 class Counts(click.ParamType[tuple[int, ...]]):
-    """`3..8`, `8..3` or `5`, as the numbers of shards one after the other."""
+    """`3..8`, `8..3` or `5`: numbers of shards, as they follow each other."""
 
     name = "range"
 
@@ -63,7 +63,7 @@ class Partitions(click.ParamType[int]):
 
 
 class WeightsInTurn(click.ParamType[tuple[float, ...]]):
-    """`2,1,1`: the weights of the first shards, and in turn of all others."""
+    """`2,1,1`: the weights of the first shards, which are repeated for the others."""
 
     name = "numbers"
 

@@ -1,6 +1,6 @@
-"""What data take, on paper: bytes, shards, memory, start and packing, by arithmetic that tests hold to what is packed.
+"""What data will take: bytes, shards, memory, start and packing, by arithmetic that tests compare with real datasets.
 
-What is measured and no limit of the code stands in constants, each with where it was measured.
+Constants that are measurements, and not limits of the code, say where they were measured.
 """
 
 from dataclasses import dataclass
@@ -17,50 +17,53 @@ from ringkv.cluster.position import SLOTS, block_count, partition_count
 from ringkv.cluster.shares import shares
 
 KEY_BYTES: Final = 16 + 4
-"""A key, and the offset of its value."""
+"""Bytes of a key, and of the offset of its value."""
 
 BLOCK_BYTES: Final = 253
-"""Arrow's header and footer of a block, and its row in the table of blocks (docs/questions.md)."""
+"""Bytes of a block besides: Arrow's header and footer entry, and its row in the table of blocks (docs/questions.md)."""
 
 PARTITION_BYTES: Final = 32
-"""Its row in the table of partitions."""
+"""Bytes of a partition's row in the table of partitions."""
 
 BLOCK_ROW: Final = 20
 """Bytes of a block's row in the table of blocks, which every shard reads (dataset/format.py, which needs Arrow)."""
 
 LINE_BYTES: Final = 36 + 1 + 1
-"""Of a line of text: the key, a space and the newline."""
+"""Bytes of a line of text besides its value: the key, a space and the newline."""
 
 OWN_MEMORY: Final = 45 << 20
-"""Of a shard beside what it maps: interpreter and libraries (docs/operations.md)."""
+"""Bytes of memory of a shard beside what it maps: interpreter and libraries (docs/operations.md)."""
 
 LEASED_BLOCK: Final = 40
 """Bytes of memory for each block that was leased (docs/questions.md)."""
 
 USABLE: Final = 0.9
-"""Of a machine's memory: the rest is the system's."""
+"""The part of a machine's memory that a shard may take: the rest is the system's."""
 
 START_SECONDS: Final = 0.61
-"""Of `ringkv up` until the first answer, without what follows: 0.68 s at a million pairs (docs/bench.md)."""
+"""Seconds from the start of `ringkv up` to its first answer, without PARTITION_SECONDS: 0.68 s in all at a million
+pairs (docs/bench.md)."""
 
 PARTITION_SECONDS: Final = 17e-6
-"""Of the same for each partition, which is placed and leased: with 16,384 of them it takes 1.3 times as long as with
-4,096, whether they have two blocks or 32 (docs/operations.md)."""
+"""Seconds of a start for each partition, which is placed and leased: with 16,384 of them it takes 1.3 times as long as
+with 4,096, whether they have two blocks or 32 (docs/operations.md)."""
 
 TABLE_RATE: Final = 1e9
-"""Bytes a second of a table that is read and checked."""
+"""Bytes a second at which a table is read and checked."""
 
 READ_RATE: Final = 1.6e9
-"""Bytes a second and core that a shard reads ahead, checks and maps, without what follows."""
+"""Bytes a second and core at which a shard reads ahead, checks and maps, without what each partition, block or slot
+takes besides."""
 
 READ_PARTITION: Final = 130e-6
-"""Seconds of a core for each partition that is read ahead, in a thread that is asked for each, and for each block."""
+"""Seconds of a core for each partition that is read ahead."""
 
 READ_BLOCK: Final = 20e-6
+"""The same for each block."""
 
 READ_SLOT: Final = 50e-6
-"""The same for each slot where a partition has several, as it has up to a million pairs (shard/entries.py). All four
-are fitted to what one and ten million pairs took beside other work (docs/operations.md)."""
+"""The same for each slot, if a partition has several, as it has up to a million pairs (shard/entries.py). All four are
+fitted to what one and ten million pairs took beside other work (docs/operations.md)."""
 
 PACKING_RATE: Final = 79e6
 """Bytes of text a second and core: ten million pairs of 98 bytes in 6.21 s on two cores (docs/bench.md)."""
@@ -69,21 +72,22 @@ PACKING_START: Final = 0.3
 """Seconds until all worker processes are there."""
 
 PASSES: Final = 3
-"""Times that packing moves as much as the dataset, beside reading the text: runs are written, read, and merged."""
+"""How many times packing moves as many bytes as the dataset has, beside reading the text: it writes runs, reads them,
+and writes segments."""
 
 SEED: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """So many pairs, with `values` bytes of values in all."""
+    """Data of so many `pairs`, with `values` bytes of values in all."""
 
     pairs: int
     values: int
 
     @property
     def text(self) -> int:
-        """Bytes of a data file."""
+        """Bytes of a data file with these pairs."""
         return self.values + self.pairs * LINE_BYTES
 
     @property
@@ -103,11 +107,12 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """What data take on so many shards: bytes and seconds, where nothing else is said.
+    """What data take on so many shards, in bytes and seconds, unless something else is said.
 
-    `part` is the most that a shard holds, `part_lost` the same while one of `zones` is lost; they are equal where there
-    is only one zone. `memory` is of the largest shard, also then, and `cache` on its disk, of two versions. `warm` is
-    until a shard has read its part, on a core of its own, of which that takes `warm_core_seconds`.
+    `part` is the most that a shard holds, `part_lost` the same while one of `zones` is lost; they are equal if there is
+    only one zone. `memory` is that of the largest shard, even while a zone is lost; `cache` is the room on its disk for
+    two versions. `warm` is how long a shard with a core of its own takes to read its part, `warm_core_seconds` how much
+    of the core that takes.
     """
 
     pairs: int
@@ -133,7 +138,7 @@ class Sizing:
 def sized(  # noqa: PLR0913, PLR0917 - as the plan has options
     data: Data, shards: int, replicas: int, zones: int, warm_rate: int, weights: tuple[float, ...] = (1.0,)
 ) -> Sizing:
-    """What so many shards of such weights in turn take, which read `warm_rate` bytes a second ahead."""
+    """The sizing of `data` on so many shards, of these weights in turn, that read ahead `warm_rate` bytes a second."""
     places = Shards(zones=zones, weights=weights).places(shards)
     part = _part(data, places, replicas)
     part_lost = _part(data, _left(places), replicas)
@@ -163,7 +168,7 @@ def sized(  # noqa: PLR0913, PLR0917 - as the plan has options
 
 
 def shards_needed(data: Data, memory: int, replicas: int, zones: int) -> int:
-    """The fewest shards, as many in each zone, whose parts fit machines of so much memory, also with a zone lost.
+    """The fewest shards, equally many in each zone, whose parts fit machines of so much memory, even with a zone lost.
 
     Raises StartupError if a ring cannot have so many.
     """
@@ -181,14 +186,14 @@ def shards_needed(data: Data, memory: int, replicas: int, zones: int) -> int:
 
 
 def drawn(sizing: Sizing) -> Weights:
-    """Partitions as random keys fill them, the same at each call."""
+    """The weights of partitions that random keys fill, equal at each call."""
     keys = np.random.default_rng(SEED).multinomial(sizing.pairs, [1 / sizing.partitions] * sizing.partitions)
     each = sizing.dataset / max(sizing.pairs, 1)
     return Weights(keys.tolist(), np.rint(keys * each).astype(np.int64).tolist())
 
 
 def _left(places: Places) -> Places:
-    """The shards that are there while the largest zone is lost, if there are several."""
+    """The shards that are left while the largest of several zones is lost; all of them if there is one zone."""
     zones: dict[str, float] = {}
     for place in places.values():
         zones[place.zone] = zones.get(place.zone, 0.0) + place.weight
@@ -199,7 +204,7 @@ def _left(places: Places) -> Places:
 
 
 def _part(data: Data, places: Places, replicas: int) -> int:
-    """The most that one of the shards holds: the bound of the placement, in whole partitions."""
+    """The most bytes that one of the shards holds: the bound of the placement, in whole partitions."""
     owned = shares(tuple(sorted(places)), places, min(replicas, len(places)), data.partitions)
     most = ceil(LOAD_BOUND * max(owned.values()))
     return ceil(data.dataset * min(1, most / data.partitions))

@@ -1,4 +1,4 @@
-"""A sizing in words and figures that people read: a row each, with how it comes about."""
+"""A sizing in words and figures for people: a row for each, with how it comes about."""
 
 from collections.abc import Iterator
 from typing import Final

@@ -1,4 +1,4 @@
-"""The account of a cluster for people, once or live: apart from the command, which loads it while it waits anyway."""
+"""The account of a cluster for people, once or live: apart from the command, which loads it while it has to wait."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,7 +22,7 @@ PLAIN_WIDTH: Final = 120
 
 
 def tell(looks: Looks, url: str, *, once: bool) -> None:
-    """One account, or on a terminal one after the other. Raises ClientError."""
+    """Print one account, or at a terminal one after the other. Raises ClientError."""
     console = Console(highlight=False)
     if once or not console.is_terminal:
         plain = Console(highlight=False, width=None if console.is_terminal else PLAIN_WIDTH)
@@ -32,7 +32,7 @@ def tell(looks: Looks, url: str, *, once: bool) -> None:
 
 
 def _show(console: Console, looks: Looks, url: str) -> None:
-    """Draw until Ctrl-C. Only the first interval must succeed: a router that goes may come back."""
+    """Draw until Ctrl-C. Only the first look must succeed: a router that goes later may come back."""
     with (
         suppress(KeyboardInterrupt),
         Live(Text(f"looking at {url} …"), console=console, screen=True, auto_refresh=False) as live,
@@ -47,7 +47,7 @@ def _show(console: Console, looks: Looks, url: str) -> None:
 
 
 def account(activity: Activity, url: str) -> RenderableType:
-    """All of it, for people."""
+    """The whole account."""
     return Group(_state(activity, url), Text(), _rates(activity), Text(), _shards(activity), *_kept_out(activity))
 
 
