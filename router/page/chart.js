@@ -1,4 +1,4 @@
-// Lines over time, with what was measured at the moment that is pointed at, by mouse, finger or arrow keys.
+// Lines over time. Pointing at a moment, by mouse, finger or arrow keys, shows what was measured then.
 
 import { clock } from "./figures.js";
 import { html, svg } from "./svg.js";
@@ -8,8 +8,8 @@ const MARGIN = { top: 18, right: 5, bottom: 20, left: 0 };
 
 export class Chart {
   /**
-   * Fill a figure. `series` are `{ name, key, kind }`: what of a sample is drawn, and as what: area, line, faint or bad.
-   * `write` makes a value text; `least` is the smallest scale, also where all is nothing.
+   * Fill a figure. `series` are `{ name, key, kind }`: which value of a sample is drawn as what: area, line, faint or bad.
+   * `write` turns a value into text; `least` is the smallest scale, even if all values are 0.
    */
   constructor(figure, { label, series, write, least }) {
     this.label = label;
@@ -87,7 +87,7 @@ export class Chart {
     this.keys.replaceChildren(...(shown.length > 1 ? shown.map(({ name, kind }) => html("span", { class: kind }, name)) : []));
   }
 
-  /** The series that are drawn: what is bad only where there is any. */
+  /** The series that are drawn: those of kind bad only if they have values above 0. */
   shown() {
     return this.series.filter(({ kind, key }) => kind !== "bad" || this.samples.some((sample) => sample[key] > 0));
   }
@@ -154,7 +154,7 @@ export function sparkline(values, width, height) {
 
 const known = (value) => value !== null && value !== undefined;
 
-/** The next 1, 2 or 5 times a power of ten: the scale changes seldom. */
+/** The next 1, 2 or 5 times a power of ten, so that the scale seldom changes. */
 function ceiling(value) {
   const power = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value * 0.9999);

@@ -1,4 +1,4 @@
-// Which colour stands for which shard: the first one that is free, kept for as long as the page is open.
+// The colours of shards: each gets the first free one, and keeps it for as long as the page is open.
 
 const COLOURS = 8; // --shard-0 to --shard-7 in page.css
 const taken = new Map();

@@ -3,10 +3,10 @@
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 
-/** What happened between two counters that only grow; 0 where one began anew. */
+/** By how much a counter has grown between two answers; 0 if it began anew. */
 export const growth = (before, after) => Math.max(0, after - before);
 
-/** What was counted in each bucket between two answers. */
+/** How much was counted in each bucket between two answers. */
 export const between = (before, after) => after.counts.map((count, at) => growth(before?.counts[at] ?? 0, count));
 
 /** Within how many seconds this share of the requests was answered; null where there were none. */
@@ -64,13 +64,13 @@ export function bytes(count) {
   return `${short.format(value)} ${units[at]}`;
 }
 
-/** How many bytes it holds, and how much of them it has read as long as that is not all. */
+/** How many bytes a shard holds and, unless it has read all of them, what part it has. */
 export function held(shard) {
   const warm = Math.floor((100 * shard.checked) / shard.bytes);
   return shard.checked < shard.bytes ? `${bytes(shard.bytes)}, ${warm} % warm` : bytes(shard.bytes);
 }
 
-/** How long a process has been there, in its largest unit. */
+/** How long a process has been running, in the largest unit that fits. */
 export function age(seconds) {
   for (const [unit, length] of [["d", 86_400], ["h", 3600], ["min", 60]]) {
     if (seconds >= length) return `${Math.floor(seconds / length)} ${unit}`;

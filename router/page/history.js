@@ -15,7 +15,7 @@ export async function followHistory(ask) {
   samples = samples.filter((sample) => sample.at > samples.at(-1).at - KEPT);
 }
 
-/** The router was started again: what comes next does not go on where the line ended. */
+/** The router was started again: begin a new line instead of going on where the last one ended. */
 export function interrupt() {
   if (samples.length) samples.push({ at: samples.at(-1).at, ...NOTHING, shards: {} });
 }

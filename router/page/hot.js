@@ -1,4 +1,4 @@
-// The table of the keys that are asked for most, and what the router spares its shards.
+// The table of the keys that are asked for most, and the share of requests that needed no shard.
 
 import { bytes, growth, percent, plural, rate } from "./figures.js";
 import { html, say } from "./svg.js";

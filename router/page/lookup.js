@@ -75,7 +75,7 @@ async function lookUp(key) {
   }
 }
 
-/** Ask again for the key that could not be answered for, as of a cluster that was not there yet. */
+/** Ask again for a key that could not be answered, because the cluster was not there yet. */
 export function askAgain() {
   if (unanswered !== null) lookUp(unanswered);
 }
@@ -98,7 +98,7 @@ export async function followTopology() {
     mark(drawn);
     document.querySelector("#result .way").replaceWith(steps(drawn));
   } catch {
-    // It stays marked as what it is, until the next change or question.
+    // The way stays marked as that of the ring before, until the next change or question.
   }
 }
 
@@ -156,7 +156,7 @@ async function beginning(answer) {
   return [start.subarray(0, have), Number(answer.headers.get("Content-Length"))];
 }
 
-/** Bytes as text, and what is to be said about them. */
+/** Bytes as text, and a remark about them, if they are no text. */
 function readable(start) {
   try {
     // `stream`: a character may be cut at the end.

@@ -52,7 +52,7 @@ async function ask(path) {
 
 async function follow() {
   await look();
-  // Only now: colours go to shards in the order in which they are first named, which is to be that of the table.
+  // After the table: shards get their colours in the order in which they are first named, which is to be the table's.
   startLookups();
   for (;;) {
     if (document.hidden) await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
@@ -109,7 +109,7 @@ async function followPast(stats, at) {
   const now = JSON.stringify([stats.epoch, stats.ring, states, stats.kept_out]);
   const due = at - looked >= WINDOW;
   const changed = now !== seen;
-  // Also a second after a change: the last of its events may come after what it changed.
+  // Also a second after a change, as its last events may come later than the change itself.
   if (due || changed || unsettled) {
     await followEvents(ask);
     showEvents();
@@ -132,7 +132,7 @@ function showPast() {
 }
 
 function show(stats, at) {
-  // A second less may also be another worker, which knows of the others what they told a moment ago.
+  // A little less may also be the answer of another worker, which knows the others' figures of a moment ago.
   if (stats.uptime < uptime - 1) interrupt();
   uptime = stats.uptime;
   answers.push({ at, stats });

@@ -56,7 +56,7 @@ export function showShard(figures) {
   showNow();
 }
 
-/** Take what was before. */
+/** Draw the last `span` seconds. */
 export function showShardHistory(span) {
   longest = span;
   showPast();
@@ -84,7 +84,7 @@ function showNow() {
   say("shard-partitions", row ? partitions(name, row.shard.partitions) : "–");
 }
 
-/** How many it holds, and with several replicas as whose how many: `170, of these 86 first and 84 second`. */
+/** How many partitions a shard holds; with several replicas also in which preference: `170, of these 86 first …`. */
 function partitions(name, count) {
   const bands = holding(name);
   if (bands.length < 2) return number(count);
@@ -100,5 +100,5 @@ function showPast() {
   showEventsOf(name);
 }
 
-/** The charts again, in another size. */
+/** Draw the charts again, in another size. */
 export const resizeShard = () => charts.forEach((chart) => chart.paint());

@@ -1,4 +1,4 @@
-// The little that drawing and the page's elements need. Text is only ever set as text.
+// Makes elements of the page and of drawings. Text is only ever set as text, and never as HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 

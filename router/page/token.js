@@ -1,4 +1,4 @@
-// The token that a router wants of those who read, where it wants one: asked for when it is missed, kept for this tab.
+// The token that a router may want of readers: asked for when it is missing, and kept for this tab.
 
 import { html } from "./svg.js";
 
@@ -14,13 +14,13 @@ function kept() {
   }
 }
 
-/** Ask for what is told only to readers. */
+/** Fetch a path for which the router may want a token. */
 export function read(path, headers = {}) {
   const said = token ? { ...headers, Authorization: `Bearer ${token}` } : headers;
   return fetch(path, { cache: "no-store", headers: said });
 }
 
-/** Where the token is told; then `again` is called. */
+/** The field in which the token is entered; then `again` is called. */
 export function tokenForm(again) {
   const field = html("input", {
     id: "token",

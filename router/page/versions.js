@@ -1,4 +1,4 @@
-// Which version of the data is served since when, and what becomes of the next one, shard by shard.
+// Which version of the data is served since when, and what the next one waits for, shard by shard.
 
 import { clock, plural } from "./figures.js";
 import { html, say } from "./svg.js";
@@ -6,7 +6,7 @@ import { html, say } from "./svg.js";
 /** Ask for it, and show it. */
 export async function followVersions(ask) {
   const { served, swapping } = await ask("versions");
-  // Without a catalog nobody has published anything, and the dataset stands above already.
+  // Without a catalog there are no versions, and the dataset is shown above already.
   say("served", served?.serial ? `Version ${served.serial}, published ${published(served)}, is served since ${clock(Date.parse(served.since) / 1000)}.` : "");
   showComing(swapping);
 }
