@@ -23,7 +23,7 @@ COUNTED: Final = {
     "sleeps": ("status", "voluntary_ctxt_switches"),
     "driven out": ("status", "nonvoluntary_ctxt_switches"),
 }
-"""Heading, and where the count stands: file and field. Of sleeps and of being driven out it is the main thread's."""
+"""Heading → the file of /proc and its field. Counts of sleeps and of preemptions are those of the main thread."""
 
 
 def counts(pids: list[int]) -> dict[str, float]:

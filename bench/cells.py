@@ -1,4 +1,4 @@
-"""What a load brings, as the cells of a row."""
+"""The results of a load as the cells of a row."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ _MEASURED: Final = (
     ("others", "others", "{:.2f}", 1.0),
     ("failed", "failed", "{:,.0f}", 1.0),
 )
-"""Quantity, heading, form, and how many of the form's units one of the quantity's is."""
+"""Quantity, heading, format, and by what the quantity is multiplied for that."""
 
 HEADINGS: Final = tuple(heading for _, heading, _, _ in _MEASURED)
 
@@ -27,5 +27,5 @@ def cells(figures: Figures, subject: str, name: str = "{}", at: int = 0) -> list
 
 
 def number(found: float | None, form: str, scale: float = 1.0) -> str:
-    """As text, nothing for what was not measured."""
+    """A figure as text; empty if it was not measured."""
     return "" if found is None else form.format(scale * found)

@@ -1,4 +1,4 @@
-"""Clients in C, for what no installed program can ask and Python would cost more to ask than to answer."""
+"""Clients in C, for loads that no installed program makes and that would keep Python busier than the servers."""
 
 from pathlib import Path
 from typing import Final

@@ -1,6 +1,6 @@
-"""Files whose pages are not in memory: what is read from them then comes from the disk.
+"""Dropping files from memory, so that what is read of them comes from the disk.
 
-A hypervisor's cache below the disk stays, so that a bare disk may be slower.
+A hypervisor may still cache the disk, so that a real one may be slower.
 """
 
 import os

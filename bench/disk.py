@@ -41,12 +41,12 @@ PROCESS: Final = 128 << 20
 """Bytes of memory beside a quarter of the dataset: what a process has for itself, as Python with its libraries does."""
 
 COPIES: Final = "blocks are read as copies"
-"""What a shard logs that has less memory than data, and knows it."""
+"""What a shard logs that has less memory than data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """What is measured, how often and how long, and into what it goes.
+    """A measurement: of what, how often and how long, and where its figures go.
 
     `folder` is for sockets and logs, `store` for what others keep on the same disk as the dataset.
     """
@@ -67,7 +67,7 @@ class Disk:
         self.figures.notes[f"{subject}: not measured"] = reason
 
     def miss(self, subject: str, package: str) -> None:
-        """Leave it out, as it is not installed."""
+        """Leave a subject out, as its package is not installed."""
         click.secho(f"{subject}: not measured, because it is not installed ({package})", fg="red")
         self.figures.missing[subject] = [package]
 

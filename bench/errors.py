@@ -4,4 +4,4 @@ import click
 
 
 class BenchmarkFailed(click.ClickException):
-    """A program did not start, answered wrongly, or broke off: no figure can be had from it."""
+    """A program did not start, answered wrongly, or broke off, so that there is no figure."""

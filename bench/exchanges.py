@@ -42,7 +42,7 @@ class Exchange(NamedTuple):
 
 @dataclass(slots=True)
 class Asked:
-    """What came of it: how many seconds each of the requests took, and all of them together."""
+    """The seconds that each of the requests took, and all of them together."""
 
     times: list[float] = field(default_factory=list)
     seconds: float = 0.0
@@ -155,7 +155,7 @@ class _Client:
         self.socket.sendall(exchange.request)
 
     def receive(self) -> bool:
-        """Take what has come: whether it is all of the reply. Raises BenchmarkFailed if that is a wrong one."""
+        """Take what has come; returns whether the reply is complete. Raises BenchmarkFailed for a wrong one."""
         data = self.socket.recv(READ)
         self._got = self._got + data if self._got else data
         if self._got == self._expected:

@@ -1,4 +1,4 @@
-"""What was measured, one number at a time, and the medians that everything is told by.
+"""The figures that were measured, and their medians, which all reports are made of.
 
 A figure is a subject (a peer, a way of packing), a quantity, and where on an axis it stands: connections, pairs,
 shards, or 0. It has one sample for each round.

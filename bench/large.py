@@ -1,4 +1,4 @@
-"""`python -m bench large --pairs 100M`: a dataset of a size at which nobody waits for all of it to be read.
+"""`python -m bench large --pairs 100M`: a dataset so large that reading all of it takes long.
 
 generate, pack beside `sort`, start, look up beside a small dataset, lose a shard: each with its figure.
 """
@@ -45,7 +45,7 @@ TROUBLES: Final[tuple[tuple[str, Trouble, int], ...]] = ((KILL, kill, 1), (HANG,
 
 @dataclass(frozen=True, slots=True)
 class Large:
-    """What is measured, how often it is started, where, and into what it goes."""
+    """A measurement: of what, how many starts, where, and where its figures go."""
 
     pairs: int
     rounds: int

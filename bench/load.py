@@ -19,7 +19,7 @@ Draw = Literal["even", "zipf", "one"]
 """How keys are drawn: evenly, by Zipf's law with exponent 0.99, or one and the same again and again."""
 
 KEPT: Final = ("rate", "p50", "p99", "p999", "cpu", "others", "failed")
-"""Of what was measured, what a report tells."""
+"""The measured quantities that reports tell."""
 
 PATIENCE: Final = 60.0
 """Seconds that a client may take longer than it was asked to."""

@@ -11,7 +11,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[1]
 
 CODE: Final = ("--", ".", ":!docs", ":!*.md")
-"""What figures are of, for git: the report itself, and other texts, change none of them."""
+"""The files that figures depend on, as git's arguments: the report and other texts change none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Origin:
 
     @property
     def place(self) -> str:
-        """What must be the same for figures that are compared."""
+        """Commit and machine, which must be the same for figures that are compared."""
         return f"commit {self.commit}, on {self.machine}"
 
     def __str__(self) -> str:

@@ -58,7 +58,7 @@ class Client:
         self.socket.sendall(pipeline.requests)
 
     def receive(self) -> bool | None:
-        """Take what has come: whether it is right, None when it is not all there."""
+        """Take what has come; returns whether the replies are right, None while they are not complete."""
         data = self.socket.recv(READ)
         self._got = self._got + data if self._got else data
         expected = self._pipeline.replies

@@ -1,7 +1,7 @@
-"""A machine that has nothing else to do: waiting for it, and measuring again when that turned out to be wrong.
+"""Waiting for a machine that has nothing else to do, and measuring again when it turned out to have.
 
-What somebody else computes would be counted against the peer whose turn it is, or for it: one request at a time is
-answered sooner by processors that are kept awake.
+Other work is to the disadvantage of the peer whose turn it is, or to its advantage: one request at a time is answered
+sooner by processors that are kept awake.
 """
 
 import time

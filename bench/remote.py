@@ -43,13 +43,13 @@ ASKED: Final = 2000
 """Keys that are asked for one after the other, each in a block of its own."""
 
 AT_ONCE: Final = 50
-"""Of them, between two looks at whether all is warm."""
+"""How many of them are asked for between two looks whether all is warm."""
 
 WARM_PATIENCE: Final = 120.0
 """Seconds after which what is leased is not going to be here."""
 
 NO_LIMIT: Final = "1000G"
-"""A rate that holds nothing up."""
+"""A fetch rate that never holds a request up."""
 
 
 class Fetched(NamedTuple):
@@ -159,7 +159,7 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """What is measured, how often, where, and into what it goes."""
+    """A measurement: of what, how often, where, and where its figures go."""
 
     pairs: int
     rounds: int

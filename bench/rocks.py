@@ -59,7 +59,7 @@ def table_options() -> Any:
 
 
 def look_up(database: Path, pairs: Sequence[Pair], prefix: Sequence[str], *, threads: int, seconds: float) -> float:
-    """Lookups a second of a process of its own behind `prefix`, the first half of the pairs being to warm it.
+    """Lookups a second in a process of its own, started behind `prefix`; the first half of the pairs warms it.
 
     Raises BenchmarkFailed, also at a wrong value.
     """

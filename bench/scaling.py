@@ -47,7 +47,7 @@ def _requests(  # noqa: PLR0913, PLR0917 - of what, by how many, how long, where
 ) -> None:
     axis, at = place
     with Processes(folder / "scaling") as processes:
-        # A small dataset would be kept whole by the router, and nothing be asked of the shards.
+        # Without hot values: the router would keep a whole small dataset, and ask the shards for nothing.
         endpoint = Ringkv(shards, "--hot-memory", "0").start(data, processes)
         once = partial(measure, endpoint, data.keys, connections=CONNECTIONS, pids=processes.pids)
         once(seconds=1)

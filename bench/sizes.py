@@ -23,8 +23,8 @@ SIZES: Final = (60, 1024, 16 * 1024)
 LEAST: Final = 100
 """Pairs. Of each size there are otherwise as many as have the same bytes of values together."""
 
-# So few large values would be kept whole by the router, and nothing be asked of the shards. And nginx is to have a
-# buffer that takes the largest answer at once, instead of its 4 KiB.
+# Without hot values: the router would keep all of so few large values, and ask the shards for nothing. nginx gets a
+# buffer that takes the largest answer at once, instead of 4 KiB.
 PEERS: Final[tuple[Peer, ...]] = (Ringkv(3, "--hot-memory", "0"), NginxMemcached("memcached_buffer_size 32k;"))
 
 

@@ -1,4 +1,4 @@
-"""Requests for keys that are asked for unevenly: routers that keep hot values, one that does not, nginx, in turn."""
+"""Keys that are asked for unevenly: a router that keeps hot values, one that does not, and nginx, in turn."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack

@@ -32,7 +32,7 @@ HOLD_SECONDS: Final = 4.0
 """How long a shard hangs; longer than anybody needs to notice it."""
 
 AFTER_SECONDS: Final = 3.0
-"""Of load behind it, in which all is as it was before."""
+"""Of load after it, by when all is as before."""
 
 Trouble = Callable[[int], None]
 """What is done to the process of a shard."""
