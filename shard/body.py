@@ -2,6 +2,7 @@
 
 from ringkv.cluster.errors import BlockNotFetched
 from ringkv.dataset.block import Row, damage
+from ringkv.dataset.segment import Segment
 
 Body = bytes | OSError | BlockNotFetched
 """The block's body, or the error that reading it has brought."""
@@ -13,6 +14,14 @@ class NotInMemory(Exception):
     def __init__(self, block: int) -> None:
         super().__init__(block)
         self.block = block
+
+
+def read_body(segment: Segment, row: Row) -> bytes | OSError:
+    """The body of a block, read from its segment, or the error that this has brought. In any thread."""
+    try:
+        return segment.read(row.offset, row.size)
+    except OSError as error:
+        return error
 
 
 def why_wrong(body: Body | memoryview, row: Row) -> str:

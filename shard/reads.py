@@ -22,7 +22,7 @@ from ringkv.cluster.errors import BlockNotFetched, StoreError
 from ringkv.dataset.block import Row
 from ringkv.dataset.segment import Segment
 from ringkv.shard.blocks import Blocks
-from ringkv.shard.body import Body, NotInMemory
+from ringkv.shard.body import Body, NotInMemory, read_body
 from ringkv.shard.fetching import fetch
 
 log = logging.getLogger("ringkv.shard")
@@ -208,9 +208,4 @@ def _closed(block: int) -> BlockNotFetched:
 
 
 def _read(task: _Task) -> bytes | OSError | None:
-    if task.segment.origin is not None:
-        return task.segment.local(task.row)
-    try:
-        return task.segment.read(task.row.offset, task.row.size)
-    except OSError as error:
-        return error
+    return read_body(task.segment, task.row) if task.segment.origin is None else task.segment.local(task.row)

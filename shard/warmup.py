@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from itertools import starmap
 from typing import Final, cast
 
-from ringkv.dataset.block import Row, keys_of
+from ringkv.dataset.block import keys_of
 from ringkv.dataset.coalescing import Wanted, extent, runs
 from ringkv.dataset.segment import Segment
 from ringkv.shard.blocks import Blocks
-from ringkv.shard.body import Body, why_wrong
+from ringkv.shard.body import Body, read_body, why_wrong
 from ringkv.shard.entries import Checked, checked_blocks
 from ringkv.shard.hydration import Hydration
 from ringkv.shard.restraint import Restraint
@@ -145,7 +145,7 @@ def _read(
             body: Body | memoryview = data[row.offset - start : row.offset - start + row.size]
             if why_wrong(body, row):
                 # A row may name a wrong place. Then this block alone is wrong, and not the others of the run.
-                body = _read_one(segment, row)
+                body = read_body(segment, row)
             if reason := why_wrong(body, row):
                 wrong.append((one.block, reason))
             else:
@@ -160,10 +160,3 @@ def _read_span(segment: Segment, start: int, end: int) -> memoryview:
         return memoryview(segment.read(start, end - start))
     except OSError:
         return memoryview(b"")
-
-
-def _read_one(segment: Segment, row: Row) -> bytes | OSError:
-    try:
-        return segment.read(row.offset, row.size)
-    except OSError as error:
-        return error

@@ -16,7 +16,7 @@ from ringkv.cluster.errors import PackedFileChanged
 from ringkv.dataset.block import Row
 from ringkv.dataset.segment import Segment, Stamp
 from ringkv.shard.blocks import Blocks
-from ringkv.shard.body import why_wrong
+from ringkv.shard.body import read_body, why_wrong
 from ringkv.shard.threads import to_end
 from ringkv.shard.warmup import Warmup
 
@@ -79,12 +79,5 @@ async def _checked_again(blocks: Blocks, number: int) -> Stamp:
 
 def _check(segment: Segment, rows: list[tuple[int, Row]]) -> None:
     for block, row in rows:
-        if why_wrong(_read(segment, row), row):
+        if why_wrong(read_body(segment, row), row):
             raise segment.changed(f"block {block} is not what it was")
-
-
-def _read(segment: Segment, row: Row) -> bytes | OSError:
-    try:
-        return segment.read(row.offset, row.size)
-    except OSError as error:
-        return error

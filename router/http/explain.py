@@ -15,7 +15,7 @@ from ringkv.router.figures.reporter import Reporter
 from ringkv.router.http.answers import fresh_json
 from ringkv.router.http.layout import fraction
 from ringkv.router.lookup.link import Link
-from ringkv.router.lookup.lookup import Lookups
+from ringkv.router.lookup.lookup import UNREACHABLE, Lookups
 from ringkv.router.lookup.topology import Topology
 from ringkv.router.policy import DEADLINE
 
@@ -91,7 +91,7 @@ async def _ask(routes: tuple[Link, ...], key: bytes) -> tuple[dict[str, Any], in
 
     Raises ShardUnavailable with the last owner's reason.
     """
-    reason = "no shard that owns this key could be reached"
+    reason = UNREACHABLE
     try:
         async with asyncio.timeout(DEADLINE):
             for link in routes:
