@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from ringkv.router.figures.values import Figures, ShardFigures
+from ringkv.router.figures.values import RESULTS, Figures, ShardFigures
 from ringkv.router.lookup.durations import Durations
 
-RESULTS = ("found", "missing", "unavailable", "refused", "abandoned")
 OTHERS = ("batched", "hedged", "retried", "waited")
 READS = ("hits", "own_zone", "other_zone")
 """By what keys were answered: a value that the router had kept, a shard in its own zone, or one in another zone."""

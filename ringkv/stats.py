@@ -10,10 +10,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ringkv.activity import OTHERS, RESULTS, Activity
+from ringkv.activity import OTHERS, Activity
 from ringkv.client.get import ClientError, one_line
 from ringkv.looks import Looks
 from ringkv.process.words import counted
+from ringkv.router.figures.values import RESULTS
 
 STATES: Final = {"serving": "green", "joining": "yellow", "draining": "yellow", "lost": "red"}
 TROUBLE: Final = {"unavailable", "refused"}

@@ -13,10 +13,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.utils import floatToGoString
 
 from ringkv.process.exposition import closed_connections, common_families, process_families, unauthorized
-from ringkv.router.figures.values import Figures, ShardFigures
+from ringkv.router.figures.values import RESULTS, Figures, ShardFigures
 from ringkv.router.lookup.durations import BOUNDS, Durations
 
-RESULTS: Final = ("found", "missing", "unavailable", "refused", "abandoned")
 _EVENTS: Final = {
     "hedged": "Requests that also went to another owner, as the first did not reply in time.",
     "retried": "Requests that were sent again, as an owner was lost or does not hold the key's partition.",

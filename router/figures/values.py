@@ -4,11 +4,14 @@ What collects them is another module, because `ringkv stats` only reads them and
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from ringkv.router.lookup.durations import Durations, total
 
 State = Literal["serving", "joining", "draining", "lost"]
+
+RESULTS: Final = ("found", "missing", "unavailable", "refused", "abandoned")
+"""The ways in which a request for a single key ends, by the names of their counters."""
 
 
 @dataclass(frozen=True, slots=True)

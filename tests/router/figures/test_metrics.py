@@ -9,8 +9,8 @@ from itertools import islice
 import pytest
 
 from ringkv.process.exposition import exposition
-from ringkv.router.figures.metrics import RESULTS, router_families
-from ringkv.router.figures.values import Figures, ShardFigures, State
+from ringkv.router.figures.metrics import router_families
+from ringkv.router.figures.values import RESULTS, Figures, ShardFigures, State
 from ringkv.router.lookup.durations import BOUNDS, Durations
 from tests.support.data import EXAMPLE, random_keys
 from tests.support.fake_shard import silence
