@@ -37,7 +37,6 @@ def docs(tmp_path: Path) -> Path:
     return folder
 
 
-
 def test_every_picture_is_drawn_from_what_was_measured(work: Path, docs: Path, tmp_path: Path) -> None:
     pack(ROOT / "example.data", tmp_path / "10000.dataset")
     figures = Figures()
