@@ -6,8 +6,8 @@ key (lower-case canonical UUID text, 36 ASCII bytes)
        │  its upper q bits ──► partition: what is owned, leased and moved. q ≤ 14, so it is a run of whole slots
        └─ its upper b bits ──► block: what is read, checked and searched at once. b ≥ q
 
-The slot is that of Redis Cluster, so that its clients can find the owner of a key by themselves. Who wants a partition
-needs the slot alone: positions, which are too large for Python's small integers, are for those who sort.
+The slot is that of Redis Cluster, so that its clients can find the owner of a key by themselves. It is enough to find a
+partition; positions, which are too large for Python's small integers, are needed for sorting alone.
 
 Source of the slot: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/ (CRC16-XMODEM mod 16384)
 """

@@ -34,7 +34,7 @@ MIN_AGE: Final = "1h"
 
 
 class ByType(click.ParamType[str]):
-    """Who publishes: a name in one line, which all who follow the catalog are shown."""
+    """The name of whoever publishes: one line, which everybody who looks at the versions is shown."""
 
     name = "name"
 
@@ -219,7 +219,7 @@ def _line(entry: "Listed") -> str:
 
 
 def user() -> str:
-    """Who uses this program, where nobody said so."""
+    """The user and host of this process, as `--by` has them by default."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):

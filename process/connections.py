@@ -113,7 +113,7 @@ class ConnectionGuard:
         self._records: OrderedDict[Guarded, _Record] = OrderedDict()  # the one looked at longest ago comes first
         self._evictable: OrderedDict[Guarded, None] = OrderedDict()  # the one idle for longest comes first
         self._holding: OrderedDict[Guarded, None] = OrderedDict()  # for whom something is held, the longest first
-        self._stalled: OrderedDict[Guarded, None] = OrderedDict()  # who is not read from, in the order of their coming
+        self._stalled: OrderedDict[Guarded, None] = OrderedDict()  # clients that are not read from, in that order
         self._peers: defaultdict[str, dict[Guarded, None]] = defaultdict(dict)
         self._told = dict(self.closed)
         self._told_at = float("-inf")

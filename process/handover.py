@@ -2,8 +2,8 @@
 
     SIGHUP ──► answer what is on its way ──► execve: same process id, new code and libraries ──► take over, accept
 
-Who connects in between waits in the sockets' queues instead of being refused. Where the process id stays, whoever
-watches the process, be it systemd, a shell or a container's init, sees no end.
+Clients that connect in between wait in the sockets' queues instead of being refused. As the process id stays the same,
+whatever watches the process, be it systemd, a shell or a container's init, sees no end.
 """
 
 import atexit

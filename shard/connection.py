@@ -90,7 +90,7 @@ class ShardConnection(ClaimingConnection):
 
     def gets(self, keys: list[bytes]) -> int:
         """As `Connection.gets`: up to the first key that cannot be read at once, or FLUSH_BYTES of replies."""
-        # A router, which is who has a lease, has checked its keys already.
+        # Only routers have leases, and they have checked their keys already.
         if self.lease is None and not (is_canonical(keys[0]) if len(keys) == 1 else are_canonical(keys)):
             return 0
         replies: list[bytes] = []

@@ -90,7 +90,7 @@ class Hydration:
             asked = await self._restraint.wait()
             left = deque(await to_end(coalesce, missing, MIN_REQUEST if asked else self._largest()))
             while left and not self._full:
-                # Together they are in the way of who asks for longer than one by one.
+                # Several together would be in the way of requests for longer than one by one.
                 most = 1 if await self._restraint.wait() else TOGETHER
                 await self._fetches.slots.acquire()
                 fetching = asyncio.create_task(self._fetch(batch, take(left, most, self._largest())))

@@ -70,7 +70,7 @@ class Opening:
 
 
 async def _ask(link: Link) -> Identity:
-    """Who answers on this link, and what is offered there. Raises one of TROUBLE."""
+    """The identity of the shard that answers on this link. Raises one of TROUBLE."""
     async with asyncio.timeout(HEARTBEAT_TIMEOUT):
         return identify(await link.call("INFO"))
 

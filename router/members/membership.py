@@ -27,7 +27,7 @@ def key_of(version: Offered) -> Key:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who answers at an address. `run_id` tells one process from the next of the same name.
+    """The shard that answers at an address. `run_id` tells one process from the next of the same name.
 
     `versions` are those that can be leased there, the newest first, each of another dataset; `served` is the dataset
     that routers serve, as far as the shard knows, `place` its zone and weight. At `announced` clients of a Redis
