@@ -56,7 +56,7 @@ def endpoints(
         Endpoint("/stats", READ, health.stats, cors),
         Endpoint("/history", READ, health.history, cors),
         Endpoint("/events", READ, health.events, cors),
-        Endpoint("/hot", READ, health.hot, cors),
+        Endpoint("/hot", READ, health.hot, cors, tokens),
         Endpoint("/metrics", READ, health.metrics, cors),
         Endpoint("/explain/{key}", READ, Explanations(lookups, reporter).answer, cors, tokens),
         Endpoint("/mget", ("POST",), Mget(lookups).answer, cors, tokens),

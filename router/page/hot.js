@@ -2,13 +2,22 @@
 
 import { bytes, growth, percent, plural, rate } from "./figures.js";
 import { html, say } from "./svg.js";
+import { current, read } from "./token.js";
 
 const COLUMNS = ["Key", "Requests/s", "Answered by"];
 const SHOWN = 8;
 
-/** Ask for them, and show them. */
-export async function followHot(ask) {
-  const { seconds, keys } = await ask("hot");
+let refused; // the token, null for none, for which the router tells no keys: it is not asked with that again
+
+/** Ask for them, for so many milliseconds, and show them. */
+export async function followHot(patience) {
+  if (current() === refused) return;
+  const answer = await read("hot", {}, AbortSignal.timeout(patience));
+  if (answer.status === 401) refused = current();
+  else if (answer.ok) show(await answer.json());
+}
+
+function show({ seconds, keys }) {
   const shown = keys.slice(0, SHOWN);
   const body = document.getElementById("hot-keys");
   // The rows stay the same elements, as those of the shards do.

@@ -116,7 +116,7 @@ async function followPast(stats, at) {
   }
   if (due) {
     await followHistory(ask);
-    await followHot(ask);
+    await followHot(PATIENCE);
     looked = at;
   }
   if (due || changed || unsettled) showPast();

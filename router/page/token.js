@@ -14,10 +14,13 @@ function kept() {
   }
 }
 
+/** The token that is sent; null without one. */
+export const current = () => token;
+
 /** Fetch a path for which the router may want a token. */
-export function read(path, headers = {}) {
+export function read(path, headers = {}, signal = undefined) {
   const said = token ? { ...headers, Authorization: `Bearer ${token}` } : headers;
-  return fetch(path, { cache: "no-store", headers: said });
+  return fetch(path, { cache: "no-store", headers: said, signal });
 }
 
 /** The field in which the token is entered; then `again` is called. */

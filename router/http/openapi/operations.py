@@ -111,7 +111,9 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         ),
     ),
     "/events": Operation("Events", "What has happened to the cluster, and when", {"200": json_of("Events")}),
-    "/hot": Operation("Hot", "The keys that were asked for most in the last minutes", {"200": json_of("Hottest")}),
+    "/hot": Operation(
+        "Hot", "The keys that were asked for most in the last minutes", UNAUTHORIZED | {"200": json_of("Hottest")}
+    ),
     "/metrics": Operation("Metrics", "Figures for Prometheus", METRICS),
     "/explain/{key}": Operation(
         "Explanation",

@@ -82,7 +82,7 @@ def unavailable(description: str) -> Schema:
 UNAUTHORIZED: Final = {
     "401": line("With `--read-token-file`: the request has no token, or none that is valid.", (hdrs.WWW_AUTHENTICATE,))
 }
-"""What requests for keys may be answered besides."""
+"""What requests that tell keys may be answered besides."""
 
 VALUE: Final = UNAUTHORIZED | {
     "200": response(

@@ -88,7 +88,7 @@ async def test_who_has_said_a_token_says_it_with_each_request(twins: Twins, shar
     assert len(shards[0].asked) == 6
 
 
-@pytest.mark.parametrize("target", [b"/mget", b"/explain/%b" % KEY, b"/%b?dataset=x" % KEY, b"/no-key"])
+@pytest.mark.parametrize("target", [b"/mget", b"/hot", b"/explain/%b" % KEY, b"/%b?dataset=x" % KEY, b"/no-key"])
 @pytest.mark.parametrize("headers", [b"", WRONG[0]])
 async def test_whatever_tells_of_keys_wants_a_token(twins: Twins, target: bytes, headers: bytes) -> None:
     method, body = (b"POST", KEY) if target == b"/mget" else (b"GET", b"")
