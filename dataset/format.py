@@ -18,7 +18,7 @@ Format: https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format, with
 
 import struct
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -66,17 +66,20 @@ OFFSET_BYTES: Final = 4
 KEY: Final = np.dtype((np.void, KEY_BYTES))
 """An array's item for a key."""
 
+Count = TypeVar("Count", int, NDArray[np.int64])
+"""A number of keys, or an array of such numbers."""
+
 
 def segment_name(number: int) -> str:
     return f"segment-{number:05}.arrow"
 
 
-def offsets_at(count: int) -> int:
+def offsets_at(count: Count) -> Count:
     """Where in the body of a block of `count` keys, at least one, its `count + 1` offsets of 32 bits begin."""
     return KEY_BYTES * count
 
 
-def values_at(count: int) -> int:
+def values_at(count: Count) -> Count:
     """Where in the body of a block of `count` keys, at least one, its values begin: columns begin on multiples of 8."""
     return KEY_BYTES * count + (count + 2) // 2 * 8
 

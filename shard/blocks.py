@@ -188,7 +188,7 @@ class Blocks:
         """Note that a block was read and is right."""
         partition, number = divmod(one.block, self.width)
         row, at = one.row, number * ENTRY.size
-        found = one.entries if self.mapped else self.slots * entry(row, 0, row.keys, one.segment, mapped=False)
+        found = one.entries if self.mapped else self.slots * entry(row, one.segment, mapped=False)
         self.tables[partition][at : at + len(found)] = found
         self.checked_bytes += row.size
         self._checked_of[partition] = self._checked_of.get(partition, 0) + row.size

@@ -194,17 +194,16 @@ def _keep(
     segment = batch.segment
     kept, wrong = list[tuple[Wanted, bytes | memoryview]](), list[Wanted]()
     for (start, _, wanted), data in zip(requests, parts, strict=True):
-        right = dict[Wanted, memoryview]()
-        for one in wanted:
-            body = data[one.row.offset - start : one.row.offset - start + one.row.size]
-            if damage(body, one.row):
-                wrong.append(one)
-            else:
-                right[one] = body
-        for run in runs(right):
+        bodies = [(one, data[one.row.offset - start : one.row.offset - start + one.row.size]) for one in wanted]
+        right = [(one, keys_of(body, one.row.keys)) for one, body in bodies if not damage(body, one.row)]
+        if len(right) < len(bodies):
+            wrong += [one for one, body in bodies if damage(body, one.row)]
+        at = 0
+        for run in runs(one for one, _ in right):
             first, last = extent(run)
             if segment.keep(first, data[first - start : last - start]):
-                kept += [(one, keys_of(right[one], one.row.keys)) for one in run]
+                kept += right[at : at + len(run)]
                 if populate:
                     segment.residency.populate(first, last)
+            at += len(run)
     return checked_blocks(kept, batch.slots, batch.number), wrong
