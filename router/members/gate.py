@@ -10,8 +10,9 @@ A router that has just started, or is not asked for anything, draws keys: else i
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ringkv.cluster.cursor import CURSORS, first_position
 from ringkv.cluster.errors import LeaseRefused, PeerError, SwapRefused
@@ -124,26 +125,36 @@ async def _page(topology: Topology, cursor: int, count: int) -> Page:
 
 
 async def _find(keys: Sequence[bytes], topology: Topology) -> list[bool | None]:
-    """Whether each of the keys is there; None where that cannot be told now."""
-    return await asyncio.gather(*[_find_one(key, topology) for key in keys])
+    """Whether each of the keys is there, as any owner says; None where that cannot be told now."""
+    asked = [_ask(key, topology.routes[slot(key) >> topology.shift]) for key in keys]
+    replies = [reply for owners in asked for reply in owners if reply is not None]
+    try:
+        if replies:
+            await asyncio.wait(replies, timeout=GATE_PATIENCE)
+        return [_judged([_told(reply) for reply in owners]) for owners in asked]
+    finally:
+        for reply in replies:
+            if not reply.cancel() and not reply.cancelled():
+                reply.exception()  # asked for, as asyncio logs what nobody asks for
 
 
-async def _find_one(key: bytes, topology: Topology) -> bool | None:
-    owners = topology.routes[slot(key) >> topology.shift]
-    told = await asyncio.gather(*[_ask(link, key) for link in owners])
+def _ask(key: bytes, owners: Iterable[Link]) -> list[asyncio.Future[Any] | None]:
+    """Ask each of the owners, without a task for each: requests of others wait meanwhile."""
+    return [link.ask("EXISTS", key) if link.open else None for link in owners]
+
+
+def _told(reply: asyncio.Future[Any] | None) -> bool | None:
+    """Whether an owner has the key; None where it has not answered."""
+    if reply is None or not reply.done():
+        return None
+    error = reply.exception()
+    if error is None:
+        return bool(reply.result() == 1)
+    # Where the block is damaged nobody will get a value from there.
+    return False if isinstance(error, PeerError) else None
+
+
+def _judged(told: Sequence[bool | None]) -> bool | None:
     if True in told:
         return True
     return None if None in told else False
-
-
-async def _ask(link: Link, key: bytes) -> bool | None:
-    """Whether an owner has this key; None where it does not answer."""
-    if not link.open:
-        return None
-    try:
-        async with asyncio.timeout(GATE_PATIENCE):
-            return bool(await link.call("EXISTS", key) == 1)
-    except PeerError:
-        return False  # the block is damaged: nobody will get a value from there
-    except (TimeoutError, ConnectionError):
-        return None
