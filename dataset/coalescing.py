@@ -48,16 +48,17 @@ def coalesce(wanted: Sequence[Wanted], largest: int = MAX_REQUEST) -> list[Reque
     ordered = sorted(wanted, key=lambda one: one.row.offset)
     gaps = [max(0, after.row.offset - _end(one)) for one, after in pairwise(ordered)]
     bridged = _bridged(gaps, sum(one.row.size for one in ordered))
-    requests: list[Request] = []
+    groups: list[list[Wanted]] = []
+    ends: list[int] = []
     for number, one in enumerate(ordered):
         end = _end(one)
-        if requests and number - 1 in bridged and max(end, requests[-1].end) - requests[-1].start <= largest:
-            last = requests[-1]
-            requests[-1] = Request(last.start, max(last.end, end), last.wanted)
-            last.wanted.append(one)
+        if number - 1 in bridged and max(end, ends[-1]) - groups[-1][0].row.offset <= largest:
+            groups[-1].append(one)
+            ends[-1] = max(end, ends[-1])
         else:
-            requests.append(Request(one.row.offset, end, [one]))
-    return requests
+            groups.append([one])
+            ends.append(end)
+    return [Request(group[0].row.offset, end, group) for group, end in zip(groups, ends, strict=True)]
 
 
 def take(requests: deque[Request], most: int, largest: int = MAX_REQUEST) -> list[Request]:
@@ -75,12 +76,13 @@ def take(requests: deque[Request], most: int, largest: int = MAX_REQUEST) -> lis
 def runs(wanted: Iterable[Wanted]) -> list[list[Wanted]]:
     """The blocks in runs: within a run each block lies right behind the one before it."""
     found: list[list[Wanted]] = []
+    block = end = 0
     for one in wanted:
-        before = found[-1][-1] if found else None
-        if before and one.block == before.block + 1 and one.row.offset >= before.row.offset + before.row.size:
+        if found and one.block == block + 1 and one.row.offset >= end:
             found[-1].append(one)
         else:
             found.append([one])
+        block, end = one.block, _end(one)
     return found
 
 

@@ -11,7 +11,7 @@ A block whose read would have to wait, or that a mirror does not have, is not re
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain
 from typing import cast
 
 from ringkv.cluster.errors import BlockNotFetched, CorruptBlock, DatasetError, PartitionNotLeased
@@ -128,14 +128,16 @@ class Blocks:
             return False
         return block not in self.corrupt and not self.checked(block)
 
-    def unchecked(self, partition: int) -> list[tuple[int, Row]]:
-        """The blocks of a leased partition that are neither checked nor corrupt nor empty, with their rows."""
-        if self.dataset.segment_of(partition) in self._doubted or partition not in self.rows:
-            return []
+    def unchecked(self, partitions: Iterable[int]) -> list[Wanted]:
+        """The blocks, in order, of those of the partitions that are leased, if neither checked nor corrupt nor empty."""
+        leased = [p for p in partitions if p in self.rows and self.dataset.segment_of(p) not in self._doubted]
+        rows = rows_of(b"".join([self.rows[partition] for partition in leased]))
+        found = map(Wanted, chain.from_iterable(map(self.of, leased)), rows)
         # Where each slot has an entry, the first entry of a block shows whether that is checked.
-        checked = [keys_at for keys_at, *_ in islice(ENTRY.iter_unpack(self.tables[partition]), self.width)]
-        found = zip(self.of(partition), rows_of(self.rows[partition]), checked, strict=True)
-        return [(block, row) for block, row, ok in found if row.keys and not ok and block not in self.corrupt]
+        size = self.width * ENTRY.size
+        entries = ENTRY.iter_unpack(b"".join([self.tables[partition][:size] for partition in leased]))
+        unchecked = (one for one, (at, *_) in zip(found, entries, strict=True) if not at and one.row.keys)
+        return [one for one in unchecked if one.block not in self.corrupt]
 
     def read(self, block: int) -> tuple[Row, bytes]:
         """The block's row and a copy of its body, checked if that has not been done before; b"" if it has no keys.

@@ -12,7 +12,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterable
-from itertools import starmap
 from typing import Final, NamedTuple
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
@@ -34,7 +33,7 @@ WINDOW: Final = 32 << 20
 
 MIN_REQUEST: Final = 256 << 10
 
-AT_ONCE: Final = 64
+AT_ONCE: Final = 256
 """Blocks that are looked at before the event loop does something else: half a millisecond."""
 
 PART: Final = 4
@@ -118,19 +117,17 @@ class Hydration:
 
     async def _batches(self, partitions: Iterable[int]) -> list[_Batch]:
         """Blocks that are not known to be here, by segment; in between other requests are answered."""
-        batches: dict[int, _Batch] = {}
+        batches: list[_Batch] = []
         blocks = self._blocks
-        looked = 0
-        for partition in partitions:
-            number = blocks.dataset.segment_of(partition)
-            batch = batches.setdefault(number, _Batch(number, blocks.dataset.segments[number], blocks.slots, [], {}))
-            batch.tables[partition] = blocks.tables[partition]
-            batch.wanted.extend(starmap(Wanted, blocks.unchecked(partition)))
-            looked += blocks.width
-            if looked >= AT_ONCE:
-                looked = 0
+        together = max(AT_ONCE // blocks.width, 1)
+        for number, group in blocks.by_segment(partitions):
+            batches.append(batch := _Batch(number, blocks.dataset.segments[number], blocks.slots, [], {}))
+            for first in range(0, len(group), together):
+                some = group[first : first + together]
+                batch.tables.update((partition, blocks.tables[partition]) for partition in some)
+                batch.wanted.extend(blocks.unchecked(some))
                 await asyncio.sleep(0)
-        return list(batches.values())
+        return batches
 
     async def _fetch(self, batch: _Batch, requests: list[Request]) -> None:
         """Fetch what is still wanted of these requests: if that fails, again and again, one request at a time."""

@@ -9,7 +9,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import starmap
 from typing import Final, cast
 
 from ringkv.dataset.block import keys_of
@@ -110,14 +109,13 @@ class Warmup:
         for number, some in self._blocks.by_segment(partitions):
             group: list[Wanted] = []
             held = 0
-            for partition in some:
-                # The rows are taken now: the partition may be released while the first of them are read.
-                for one in starmap(Wanted, self._blocks.unchecked(partition)):
-                    group.append(one)
-                    held += one.row.size
-                    if held >= most:
-                        yield number, group
-                        group, held = [], 0
+            # All rows are taken now: partitions may be released while the first of them are read.
+            for one in self._blocks.unchecked(some):
+                group.append(one)
+                held += one.row.size
+                if held >= most:
+                    yield number, group
+                    group, held = [], 0
             if group:
                 yield number, group
 
