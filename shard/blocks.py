@@ -79,8 +79,7 @@ class Blocks:
                 continue
             self.rows[partition] = rows
             self.tables[partition] = bytearray(len(self._nothing))
-            self.keys += int(self.dataset.partitions.keys[partition])
-            self.bytes += int(self.dataset.partitions.sizes[partition])
+        self._count([partition for partition in found if partition in self.rows], 1)
         for number, group in self.by_segment(found):
             spans = {partition: extent_of(self.rows[partition]) for partition in group if partition in self.rows}
             self.dataset.segments[number].residency.keep(spans)
@@ -91,16 +90,12 @@ class Blocks:
         if not gone:
             return
         self.dataset.unclaim(gone)
-        for partition in gone:
-            self.refused.pop(partition, None)
-            if partition not in self.rows:
-                continue
+        leased = [partition for partition in gone if self.rows.pop(partition, None) is not None]
+        for partition in leased:
             self._forget(partition, self._nothing)
-            del self.rows[partition]
-            self.keys -= int(self.dataset.partitions.keys[partition])
-            self.bytes -= int(self.dataset.partitions.sizes[partition])
-            for block in self.of(partition):
-                self.corrupt.pop(block, None)
+        self._count(leased, -1)
+        self.refused = {partition: why for partition, why in self.refused.items() if partition not in gone}
+        self.corrupt = {block: why for block, why in self.corrupt.items() if block // self.width not in gone}
         self.fit()
         for number, group in self.by_segment(gone):
             self.dataset.segments[number].residency.release(group)
@@ -282,6 +277,10 @@ class Blocks:
                 log.warning("the leased blocks do not fit into memory: they are read as copies, in part from the disk")
             for partition in self.rows:
                 self._forget(partition, bytearray(len(self._nothing)))
+
+    def _count(self, partitions: list[int], sign: int) -> None:
+        self.keys += sign * int(self.dataset.partitions.keys[partitions].sum())
+        self.bytes += sign * int(self.dataset.partitions.sizes[partitions].sum())
 
     def _forget(self, partition: int, table: bytearray) -> None:
         """Forget which blocks of a leased partition were checked."""

@@ -143,7 +143,7 @@ class Store:
         """The keys and bytes of those of `partitions` that are leased."""
         held = [p for p in partitions if p in self.blocks.rows]
         about = self.dataset.partitions
-        return Leased(sum(int(about.keys[p]) for p in held), sum(int(about.sizes[p]) for p in held))
+        return Leased(int(about.keys[held].sum()), int(about.sizes[held].sum()))
 
     def _behind(self, cursor: int, shift: int) -> int:
         return behind(first_position(cursor) | (1 << shift) - 1)
