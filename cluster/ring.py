@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import chain, islice
+from typing import Final
 
 from uhashring import HashRing
 from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
@@ -39,6 +39,8 @@ class Ring:
         """The partitions that `name` owns, in any preference, ascending."""
         return [p for p, owners in enumerate(self.owners) if name in owners]
 
+
+_CIRCLE: Final = 1 << POSITION_BITS
 
 NO_PLACES: Places = {}
 """All shards are alike."""
@@ -135,35 +137,43 @@ class _Placing:
         The copies that each partition has in a zone anyway are placed first, and as if there were no others: so these
         stay where they are when a zone comes or goes.
         """
-        found = [self._sure_owners(position) for position in positions]
-        for at, (position, owners) in enumerate(zip(positions, found, strict=True)):
-            if self._more:
-                self._add(owners, position, len(positions) - at)
-            if len(owners) > 1 and len(self._walks) > 1:
-                owners.sort()
-            yield tuple(name for _, name in owners)
-
-    def _sure_owners(self, position: int) -> list[tuple[int, str]]:
-        owners: list[tuple[int, str]] = []
+        found: list[list[tuple[int, str]]] = [[] for _ in positions]
+        free = self._with_room(self._sure_bounds)
         for zone, count in self._sure.items():
-            owners += self._owners(zone, position, count, self._sure_bounds, set())
-        return owners
+            self._take(zone, positions, found, count, self._sure_bounds, free[zone])
+        if self._more:
+            free = self._with_room(self._bounds)
+            for at, (position, owners) in enumerate(zip(positions, found, strict=True)):
+                for zone in self._chosen(position, len(positions) - at, {name for _, name in owners}):
+                    self._room[zone] -= 1
+                    self._take(zone, (position,), (owners,), 1, self._bounds, free[zone])
+        several = len(self._walks) > 1
+        for owners in found:
+            if several:
+                owners.sort()
+            yield tuple([name for _, name in owners])
 
-    def _add(self, owners: list[tuple[int, str]], position: int, left: int) -> None:
-        """Add the owners of one more copy in some zones; with this partition so many are left."""
-        taken = {name for _, name in owners}
-        for zone in self._chosen(position, left, taken):
-            self._room[zone] -= 1
-            owners += self._owners(zone, position, 1, self._bounds, taken)
+    def _with_room(self, bounds: Mapping[str, int]) -> dict[str, set[str]]:
+        """The shards of each zone that hold less than their bound."""
+        found: dict[str, set[str]] = {zone: set() for zone in self._walks}
+        for name, load in self._load.items():
+            if load < bounds[name]:
+                found[self._zone_of[name]].add(name)
+        return found
 
     def _chosen(self, position: int, left: int, taken: set[str]) -> list[str]:
-        """The zones that hold one more copy: those that must, and those of the next shards clockwise."""
+        """The zones that hold one more copy of a partition, with which so many are left.
+
+        They are those that must, and those of the next shards clockwise that have room and do not own it.
+        """
         chosen = self._due(left)
-        for _, name in self._clockwise(self._choice, position, self._bounds, taken):
+        load, bounds = self._load, self._bounds
+        for at in self._choice.clockwise(position):
             if len(chosen) == self._more:
                 return chosen
+            name = self._choice.names[at]
             zone = self._zone_of[name]
-            if zone not in chosen:
+            if zone not in chosen and name not in taken and load[name] < bounds[name]:
                 chosen.append(zone)
         rest = sorted((-room, zone) for zone, room in self._room.items() if zone not in chosen)
         return chosen + [zone for _, zone in rest[: self._more - len(chosen)]]
@@ -179,23 +189,41 @@ class _Placing:
         unused = sum(self._room[zone] - left for zone in due)
         return due[: self._more] if self._spare - unused < len(due) else []
 
-    def _owners(
-        self, zone: str, position: int, copies: int, bounds: Mapping[str, int], taken: set[str]
-    ) -> list[tuple[int, str]]:
-        """So many further shards of the zone, each with how far behind the position it is."""
-        found = list(islice(self._clockwise(self._walks[zone], position, bounds, taken), copies))
-        if len(found) < copies:
-            found.extend(self._overflow(zone, {*taken, *(name for _, name in found)}, copies - len(found)))
-        for _, name in found:
-            self._load[name] += 1
-        return found
+    def _take(  # noqa: PLR0913, PLR0917  # all partitions at once: a call for each would take longer than the rest
+        self,
+        zone: str,
+        positions: Iterable[int],
+        found: Iterable[list[tuple[int, str]]],
+        copies: int,
+        bounds: Mapping[str, int],
+        free: set[str],
+    ) -> None:
+        """Add to the owners of each partition the next shards of the zone that are `free` and do not own it.
 
-    def _clockwise(
-        self, walk: "_Walk", position: int, bounds: Mapping[str, int], taken: set[str]
-    ) -> Iterator[tuple[int, str]]:
-        """Shards with room that do not own the partition, in the order in which the walk meets them."""
-        load = self._load
-        return (met for met in walk.clockwise(position) if load[met[1]] < bounds[met[1]] and met[1] not in taken)
+        Each is added with how far behind the partition's position it is. `free` are those within their bounds.
+        """
+        walk, load = self._walks[zone], self._load
+        points, names = walk.positions, walk.names
+        for position, owners in zip(positions, found, strict=True):
+            taken = {name for _, name in owners}
+            new: list[tuple[int, str]] = []
+            # So many are there: who looks for one more walks all the way round.
+            wanted = copies if len(free) >= copies + len(taken) else min(copies, len(free - taken))
+            if wanted:
+                for at in walk.clockwise(position):
+                    name = names[at]
+                    if name in free and name not in taken:
+                        new.append(((points[at % len(points)] - position) % _CIRCLE, name))
+                        if len(new) == wanted:
+                            break
+                        taken.add(name)
+            if wanted < copies:
+                new.extend(self._overflow(zone, {*taken, *(name for _, name in new)}, copies - wanted))
+            for _, name in new:
+                load[name] += 1
+                if load[name] >= bounds[name]:
+                    free.discard(name)
+            owners.extend(new)
 
     def _overflow(self, zone: str, found: set[str], copies: int) -> Iterator[tuple[int, str]]:
         """Owners beyond the bound, the least loaded first.
@@ -205,26 +233,21 @@ class _Placing:
         """
         names = [name for name, stands in self._zone_of.items() if stands == zone and name not in found]
         rest = sorted((self._load[name] / self._bounds[name], name) for name in names)
-        return ((1 << POSITION_BITS, name) for _, name in rest[:copies])
+        return ((_CIRCLE, name) for _, name in rest[:copies])
 
 
 class _Walk:
-    """The points of some shards."""
+    """The points of some shards: where each of them stands, and whose it is, twice round."""
 
     def __init__(self, points: Sequence[tuple[int, str]]) -> None:
         # One copy of the points: uhashring's own range() copies the list at every call.
-        self._positions = [position for position, _ in points]
-        self._names = [name for _, name in points]
+        self.positions = [position for position, _ in points]
+        self.names = 2 * [name for _, name in points]
 
-    def clockwise(self, position: int) -> Iterator[tuple[int, str]]:
-        """Distinct shards as they are met, each with how far behind the position it is."""
-        start = bisect_right(self._positions, position)
-        seen = set[str]()
-        for at in chain(range(start, len(self._names)), range(start)):
-            name = self._names[at]
-            if name not in seen:
-                seen.add(name)
-                yield (self._positions[at] - position) % (1 << POSITION_BITS), name
+    def clockwise(self, position: int) -> range:
+        """The places in `names` from this position on, once round."""
+        start = bisect_right(self.positions, position)
+        return range(start, start + len(self.positions))
 
 
 def moved_partitions(before: Ring, after: Ring) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 import math
 import random
+from bisect import bisect_right
 from collections import Counter
 
 import pytest
@@ -14,6 +15,7 @@ import ringkv.cluster.ring
 from ringkv.cluster.limits import LOAD_BOUND, VIRTUAL_NODES
 from ringkv.cluster.position import shift_to
 from ringkv.cluster.ring import Ring, build_ring, moved_partitions, points, ring_id
+from ringkv.cluster.shares import shares
 
 NAMES = st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=12), min_size=1, max_size=6, unique=True)
 PARTITIONS = st.sampled_from([1, 2, 16, 256, 1024])
@@ -118,6 +120,26 @@ def test_owners_are_those_that_uhashring_finds_until_the_bound_is_reached() -> N
             assert list(owners) == [node["nodename"] for node in theirs.range(str(p << shift), replicas)]
         held.update(owners)
     assert compared > partitions // 2
+
+
+@given(names=NAMES, replicas=REPLICAS, partitions=st.sampled_from([1, 2, 16, 256]))
+@settings(max_examples=30, deadline=None)
+def test_owners_are_those_that_a_plain_walk_finds(names: list[str], replicas: int, partitions: int) -> None:
+    """Also where shards are full, and where the last partitions find too few that are not."""
+    copies = min(replicas, len(names))
+    bounds = {
+        name: math.ceil(LOAD_BOUND * share) for name, share in shares(tuple(names), {}, copies, partitions).items()
+    }
+    held = dict.fromkeys(names, 0)
+    around = points(names).get_points()
+    for p, owners in enumerate(build_ring(names, replicas, partitions).owners):
+        start = bisect_right(around, (p << shift_to(partitions), "\U0010ffff"))
+        met = list(dict.fromkeys(name for _, name in around[start:] + around[:start]))
+        free = [name for name in met if held[name] < bounds[name]][:copies]
+        rest = sorted((held[name] / bounds[name], name) for name in names if name not in free)
+        assert list(owners) == free + [name for _, name in rest[: copies - len(free)]]
+        for name in owners:
+            held[name] += 1
 
 
 @pytest.mark.parametrize("replicas", [1, 2])

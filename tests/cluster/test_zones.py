@@ -109,6 +109,14 @@ def test_without_places_shards_own_what_they_always_did() -> None:
 
 
 @pytest.mark.parametrize(
+    ("zones", "replicas", "owners"),
+    [("aabbcc", 2, "6d2c58243f1cee2c"), ("aaabbc", 2, "e0886ebc1f54a9ba"), ("aaabbc", 3, "a80a8dc1476d4aa5")],
+)
+def test_with_zones_shards_own_what_they_always_did(zones: str, replicas: int, owners: str) -> None:
+    assert xxh3_64_hexdigest(repr(made(in_zones(*zones), replicas, 1024).owners).encode()) == owners
+
+
+@pytest.mark.parametrize(
     ("zones", "replicas", "bound"),
     [
         ("aabbcc", 2, 1.2),
