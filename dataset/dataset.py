@@ -9,14 +9,13 @@ Programs that need no server open a dataset here and ask it for keys. Shards hav
 import fcntl
 import os
 from binascii import unhexlify
-from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from ringkv.cluster.errors import CorruptBlock, PackedFileError
@@ -25,19 +24,11 @@ from ringkv.dataset.arrays import to_bytes, to_numpy
 from ringkv.dataset.block import Row, damage, keys_of, rank_of, read_row, span_of, texts_of
 from ringkv.dataset.coalescing import MAX_REQUEST, Wanted, coalesce
 from ringkv.dataset.folder import open_file
-from ringkv.dataset.format import (
-    BLOCK_ROW,
-    BLOCK_SCHEMA,
-    BLOCKS,
-    MAGIC,
-    PARTITION_SCHEMA,
-    PARTITIONS,
-    dataset_id,
-    partition_digest,
-)
+from ringkv.dataset.format import BLOCK_ROW, BLOCKS, PARTITION_SCHEMA, PARTITIONS, dataset_id, partition_digests
 from ringkv.dataset.manifest import read_manifest
 from ringkv.dataset.origin import Origin
 from ringkv.dataset.segment import Segment
+from ringkv.dataset.table import BlockTable, mapped
 
 if TYPE_CHECKING:
     from ringkv.dataset.mirror import Mirror
@@ -71,7 +62,8 @@ class Dataset:
                 fcntl.flock(descriptor, fcntl.LOCK_SH)
             self.manifest = read_manifest(path, descriptor)
             self.partitions = self._read_partitions()
-            self._blocks = self._map_blocks()
+            self._blocks = BlockTable(path, descriptor, self.manifest.blocks)
+            undo.callback(self._blocks.close)
             self.segments: list[Segment] = []
             for entry in self.manifest.segments:
                 self.segments.append(Segment(path, descriptor, entry, origin))
@@ -124,17 +116,40 @@ class Dataset:
 
     def blocks_of(self, partition: int) -> NDArray[np.void]:
         """A copy of the partition's rows of blocks.arrow, proved to belong to it. Raises CorruptBlock."""
+        rows, wrong = self.blocks_of_all([partition])
+        if wrong:
+            raise wrong[partition]
+        found: NDArray[np.void] = rows[0]
+        return found
+
+    def blocks_of_all(self, partitions: Sequence[int]) -> tuple[NDArray[np.void], dict[int, CorruptBlock]]:
+        """As `blocks_of`, for ascending partitions of one segment, a row each; and those whose rows are wrong, and why.
+
+        What lies between them in blocks.arrow is read too: they should be near to each other.
+        """
+        width, first = self.manifest.blocks_per_partition, partitions[0]
+        reasons: dict[int, str] = {}
+        try:
+            read = self._blocks.read(first * width, (partitions[-1] + 1 - first) * width)
+        except OSError as error:
+            rows = np.zeros((len(partitions), width), BLOCK_ROW)
+            reasons = dict.fromkeys(partitions, f"cannot be read: {error.strerror}")
+        else:
+            rows = read.reshape(-1, width)[np.array(partitions) - first]
+            size = self.segments[self.segment_of(first)].entry.size
+            out = (rows["offset"].astype(np.int64) + rows["bytes"] > size) | (rows["offset"] % 8 != 0)
+            for partition, digest, is_out in zip(partitions, partition_digests(rows), out.any(axis=1), strict=True):
+                if digest != self.partitions.digests[partition]:
+                    reasons[partition] = "do not match their digest"
+                elif is_out:
+                    reasons[partition] = "lead out of its segment"
+        wrong = {p: f"the rows of partition {p} in {BLOCKS} {reason}" for p, reason in reasons.items()}
+        return rows, {p: self.corrupt(p * width, reason) for p, reason in wrong.items()}
+
+    def expect_blocks_of_all(self, partitions: Sequence[int]) -> None:
+        """The same partitions are about to be asked for."""
         width = self.manifest.blocks_per_partition
-        rows = np.empty(width, BLOCK_ROW)
-        first = partition * width
-        for name, column in self._blocks.items():
-            rows[name] = column[first : first + width]
-        if partition_digest(rows) != self.partitions.digests[partition]:
-            raise self.corrupt(first, f"the rows of partition {partition} in {BLOCKS} do not match their digest")
-        ends = rows["offset"].astype(np.int64) + rows["bytes"]
-        if ends.max() > self.segments[self.segment_of(partition)].entry.size or (rows["offset"] % 8).any():
-            raise self.corrupt(first, f"the rows of partition {partition} in {BLOCKS} lead out of its segment")
-        return rows
+        self._blocks.expect(partitions[0] * width, (partitions[-1] + 1 - partitions[0]) * width)
 
     def get(self, key: bytes | str) -> bytes | None:
         """The value of a key, None if there is none. Reads one block. Raises InvalidKey, CorruptBlock, StoreError."""
@@ -166,9 +181,12 @@ class Dataset:
     def extents_of(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
         """The first bytes of a segment's partitions, and the first ones behind them; None if the table is damaged."""
         entry, width = self.segments[number].entry, self.manifest.blocks_per_partition
-        rows = slice(entry.first * width, entry.last * width)
-        starts = self._blocks["offset"][rows].astype(np.int64)
-        ends = starts + self._blocks["bytes"][rows]
+        try:
+            rows = self._blocks.read(entry.first * width, (entry.last - entry.first) * width)
+        except OSError:
+            return None
+        starts = rows["offset"].astype(np.int64)
+        ends = starts + rows["bytes"]
         if (starts[1:] < ends[:-1]).any() or ends[-1] > entry.size:
             return None
         return starts[::width], ends[width - 1 :: width]
@@ -225,49 +243,26 @@ class Dataset:
 
     def _read_partitions(self) -> Partitions:
         manifest = self.manifest
-        with self._table(PARTITIONS, PARTITION_SCHEMA, manifest.partitions) as batch:
-            keys, sizes, digests = (batch.column(name) for name in ("keys", "bytes", "digest"))
-            found = Partitions(to_numpy(keys), to_numpy(sizes), to_bytes(digests))
-            numbers = [index for index, entry in enumerate(manifest.segments) for _ in range(entry.first, entry.last)]
-            self._segment_numbers = numbers
-            named = dataset_id(manifest.blocks, found.digests)
-            if named != manifest.dataset_id:
-                raise PackedFileError(
-                    f"{self.path}: its partitions are those of dataset {named}, but its manifest says"
-                    f" {manifest.dataset_id}; pack its source again"
-                )
-            if int(found.keys.sum()) != manifest.keys:
-                raise PackedFileError(f"{self.path}: does not hold as many keys as it says; pack its source again")
-            return Partitions(found.keys.copy(), found.sizes.copy(), found.digests)
-
-    def _map_blocks(self) -> dict[str, NDArray[Any]]:
-        with self._table(BLOCKS, BLOCK_SCHEMA, self.manifest.blocks) as batch:
-            return {name: to_numpy(batch.column(name)) for name in BLOCK_SCHEMA.names}
-
-    @contextmanager
-    def _table(self, name: str, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
-        """The one record batch of a table of the dataset, where it is mapped."""
-        path = self.path / name
-        again = "pack the source of the dataset again"
+        path = self.path / PARTITIONS
         descriptor = open_file(path, self.descriptor)
         try:
-            with pa.memory_map(f"/proc/self/fd/{descriptor}") as file:
-                if file.size() < len(MAGIC) or file.read(len(MAGIC)) != MAGIC:
-                    raise PackedFileError(f"{path}: is damaged; {again}")
-                reader = pa.ipc.open_file(file)
-                if not reader.schema.equals(schema) or reader.num_record_batches != 1:
-                    raise PackedFileError(f"{path}: is not what was packed; {again}")
-                batch = reader.get_batch(0)
-                if batch.num_rows != rows:
-                    raise PackedFileError(f"{path}: has {batch.num_rows} rows, not {rows}; {again}")
-                if any(column.null_count for column in batch.columns):
-                    raise PackedFileError(f"{path}: says that values are missing; {again}")
-                yield batch
-        except (pa.ArrowException, OSError, ValueError) as error:
-            # ValueError: a column that has fewer bytes than rows.
-            raise PackedFileError(f"{path}: is damaged; {again}") from error
+            with mapped(path, descriptor, PARTITION_SCHEMA, manifest.partitions) as (batch, _):
+                keys, sizes, digests = (batch.column(name) for name in ("keys", "bytes", "digest"))
+                found = Partitions(to_numpy(keys).copy(), to_numpy(sizes).copy(), to_bytes(digests))
         finally:
             os.close(descriptor)
+        self._segment_numbers = [
+            index for index, entry in enumerate(manifest.segments) for _ in range(entry.first, entry.last)
+        ]
+        named = dataset_id(manifest.blocks, found.digests)
+        if named != manifest.dataset_id:
+            raise PackedFileError(
+                f"{self.path}: its partitions are those of dataset {named}, but its manifest says"
+                f" {manifest.dataset_id}; pack its source again"
+            )
+        if int(found.keys.sum()) != manifest.keys:
+            raise PackedFileError(f"{self.path}: does not hold as many keys as it says; pack its source again")
+        return found
 
 
 def _open(path: Path) -> int:

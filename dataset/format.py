@@ -84,10 +84,13 @@ def values_at(count: Count) -> Count:
     return KEY_BYTES * count + (count + 2) // 2 * 8
 
 
-def partition_digest(blocks: NDArray[np.void]) -> bytes:
-    """The digest, 16 bytes, of a partition from its rows of blocks.arrow: of what they hold, not of where they lie."""
-    columns = (np.ascontiguousarray(blocks[name]) for name in ("keys", "bytes", "checksum"))
-    return xxh3_128_digest(b"".join(column.tobytes() for column in columns))
+def partition_digests(blocks: NDArray[np.void]) -> list[bytes]:
+    """The digest, 16 bytes, of each partition from its rows of blocks.arrow: of what they hold, not of where they lie.
+
+    `blocks` has two dimensions, partitions and their blocks.
+    """
+    columns = (np.ascontiguousarray(blocks[name]).view(np.uint8) for name in ("keys", "bytes", "checksum"))
+    return [xxh3_128_digest(row) for row in np.concatenate(list(columns), axis=1)]
 
 
 def dataset_id(blocks: int, digests: Iterable[bytes]) -> str:

@@ -24,6 +24,7 @@ from ringkv.process.memory import available
 from ringkv.shard.body import Body, NotInMemory, why_wrong
 from ringkv.shard.entries import ENTRY, Checked, checked_blocks, entry
 from ringkv.shard.looks import Looks
+from ringkv.shard.rows import proved_rows
 
 log = logging.getLogger("ringkv.shard")
 
@@ -59,14 +60,8 @@ class Blocks:
     def leasing(self, partitions: Collection[int]) -> dict[int, bytes | CorruptBlock]:
         """The rows of partitions that are to be leased, or why they cannot be trusted. May run in another thread."""
         self.dataset.claim(partitions)
-        found: dict[int, bytes | CorruptBlock] = {}
-        for partition in partitions:
-            try:
-                rows = self.dataset.blocks_of(partition)
-                self.largest = max(self.largest, int(rows["bytes"].max()))
-                found[partition] = rows.tobytes()
-            except CorruptBlock as error:
-                found[partition] = error
+        found, largest = proved_rows(self.dataset, partitions)
+        self.largest = max(self.largest, largest)
         return found
 
     def lease(self, found: Mapping[int, bytes | CorruptBlock]) -> None:

@@ -19,7 +19,7 @@ from ringkv.dataset.format import (
     PARTITION_SCHEMA,
     PARTITIONS,
     dataset_id,
-    partition_digest,
+    partition_digests,
 )
 from ringkv.dataset.manifest import Manifest, SegmentEntry, SourceEntry
 from ringkv.dataset.source.file import digest_of
@@ -36,7 +36,7 @@ def seal(
     When it returns, all of it is on the disk and survives a power failure.
     """
     partitions = partition_count(len(blocks))
-    digests = [partition_digest(rows) for rows in blocks.reshape(partitions, -1)]
+    digests = partition_digests(blocks.reshape(partitions, -1))
     keys, sizes = (blocks[name].reshape(partitions, -1).sum(axis=1, dtype=np.uint64) for name in ("keys", "bytes"))
     _write(folder / BLOCKS, BLOCK_SCHEMA, [to_arrow(blocks[name]) for name in BLOCK_SCHEMA.names])
     columns = [to_arrow(keys), to_arrow(sizes), bytes_to_arrow(digests, 16)]

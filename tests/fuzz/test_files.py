@@ -17,7 +17,7 @@ from ringkv.dataset.format import (
     PARTITION_SCHEMA,
     PARTITIONS,
     dataset_id,
-    partition_digest,
+    partition_digests,
     segment_name,
 )
 from ringkv.dataset.verify import damages
@@ -45,7 +45,7 @@ def mutate_rows(chooser: random.Random, made: Path, rows: Any) -> None:
     for _ in range(chooser.randint(1, 3)):
         name = chooser.choice([name for name in BLOCK_SCHEMA.names if name != "checksum"])
         rows[name][chooser.randrange(COUNT)] = chooser.choice([*NUMBERS, int(chooser.choice(rows[name]))])
-    digests = [partition_digest(rows[number : number + 1]) for number in range(COUNT)]
+    digests = partition_digests(rows.reshape(COUNT, 1))
     write_table(made / BLOCKS, BLOCK_SCHEMA, [np.ascontiguousarray(rows[name]) for name in BLOCK_SCHEMA.names])
     keys, sizes = (rows[name].astype(np.uint64) for name in ("keys", "bytes"))
     write_table(made / PARTITIONS, PARTITION_SCHEMA, [keys, sizes, np.array(digests, dtype=object)])

@@ -25,7 +25,7 @@ from ringkv.dataset.format import (
     dataset_id,
     footer,
     offsets_at,
-    partition_digest,
+    partition_digests,
     segment_name,
     values_at,
 )
@@ -69,7 +69,7 @@ def write_rows(
             struct.pack_into(f"<{len(ends)}i", content, start + offsets_at(len(block)), *bend(ends))
         entry["checksum"] = xxh3_64_intdigest(bytes(content[start : start + int(entry["bytes"])]))
     (path / segment_name(0)).write_bytes(content)
-    digests = [partition_digest(table[number : number + 1]) for number in range(count)]
+    digests = partition_digests(table.reshape(count, 1))
     write_table(path / BLOCKS, BLOCK_SCHEMA, [np.ascontiguousarray(table[name]) for name in BLOCK_SCHEMA.names])
     keys, sizes = (table[name].astype(np.uint64) for name in ("keys", "bytes"))
     write_table(path / PARTITIONS, PARTITION_SCHEMA, [keys, sizes, pa.array(digests, pa.binary(16))])
