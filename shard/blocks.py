@@ -80,7 +80,7 @@ class Blocks:
             self.dataset.segments[number].residency.keep(spans)
 
     def release(self, partitions: Iterable[int]) -> None:
-        """Forget partitions and give their pages back."""
+        """Forget partitions and give their pages back. `fit` is to follow."""
         gone = set(partitions)
         if not gone:
             return
@@ -91,7 +91,6 @@ class Blocks:
         self._count(leased, -1)
         self.refused = {partition: why for partition, why in self.refused.items() if partition not in gone}
         self.corrupt = {block: why for block, why in self.corrupt.items() if block // self.width not in gone}
-        self.fit()
         for number, group in self.by_segment(gone):
             self.dataset.segments[number].residency.release(group)
 

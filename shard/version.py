@@ -65,5 +65,6 @@ class Version:
             life.cancel()
         await asyncio.gather(*self._lives, return_exceptions=True)
         self._lives = []
+        await self.leases.close()
         if await self.reads.finish(CLOSE_SECONDS):
             await to_end(self.dataset.close)

@@ -1,5 +1,6 @@
 """Leases: a shard may read what a ring gives it, for as long as the connection that asked, and says so of the rest."""
 
+import asyncio
 import re
 import threading
 from collections.abc import Callable
@@ -218,6 +219,36 @@ async def test_rings_are_built_one_at_a_time_and_not_for_those_who_have_left(
         gate.set()
         assert [(await client.read())[:5] for client in clients] == 3 * [b"OK 0 "]
     assert (most, sorted(built)) == (1, ["w", "x", "y"])
+
+
+async def test_a_lease_that_ends_lets_go_in_pieces_and_of_nothing_that_another_one_needs(tmp_path: Path) -> None:
+    pairs = {key: key for key in random_keys(3_000, seed=92)}
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async with serving(pack_pairs(tmp_path, pairs, segment_size=20_000), leased=True) as served:
+        segments = len(served.store.dataset.segments)
+        assert segments > 5
+        leases, blocks = served.version.leases, served.store.blocks
+        first = await leases.grant(range(PARTITIONS))
+        meanwhile = asyncio.create_task(others())
+        leases.end(first)
+        assert 0 < len(blocks.rows) < PARTITIONS
+        second = await leases.grant(range(100, PARTITIONS, 3))
+        await eventually(lambda: blocks.rows.keys() == set(second.partitions))
+        assert turns >= segments - 1
+        meanwhile.cancel()
+        client = await served.connect()
+        for key in pairs:
+            if served.store.block_of(key) in second.partitions:
+                assert await client("GET", key) == key
+        leases.end(second)
+        await served.version.close()  # as when the last lease of an older version ends
 
 
 @pytest.mark.parametrize(
