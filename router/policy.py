@@ -142,7 +142,9 @@ DISCOVERY_INTERVAL: Final = 1.0
 
 RECONNECT_MIN: Final = 0.02
 RECONNECT_MAX: Final = 1.0
-"""Bounds of the backoff to an address that does not answer, with jitter."""
+RECONNECT_MAX_LOCAL: Final = 0.05
+"""Bounds of the backoff to an address that does not answer, with jitter: on this machine an attempt costs nobody else
+anything, and a shard that has just begun to listen is to be met at once."""
 
 JOIN_SETTLE: Final = 0.5
 JOIN_SETTLE_MAX: Final = 2.0

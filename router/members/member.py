@@ -20,7 +20,13 @@ from ringkv.router.lookup.durations import Durations
 from ringkv.router.lookup.link import Link
 from ringkv.router.members.events import EventLog, Kind
 from ringkv.router.members.membership import Candidate, Identity
-from ringkv.router.policy import HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, RECONNECT_MAX, RECONNECT_MIN
+from ringkv.router.policy import (
+    HEARTBEAT_INTERVAL,
+    HEARTBEAT_TIMEOUT,
+    RECONNECT_MAX,
+    RECONNECT_MAX_LOCAL,
+    RECONNECT_MIN,
+)
 
 log = logging.getLogger("ringkv.router")
 
@@ -112,9 +118,10 @@ class Member:
 
     async def watch(self) -> None:
         """Connect, ask who it is, send heartbeats; begin again whenever that ends. Runs until cancelled."""
+        longest = RECONNECT_MAX_LOCAL if self.address.is_local else RECONNECT_MAX
         again = AsyncRetrying(
             retry=retry_if_exception_type(TROUBLE),
-            wait=wait_exponential_jitter(multiplier=RECONNECT_MIN, max=RECONNECT_MAX, jitter=RECONNECT_MIN),
+            wait=wait_exponential_jitter(multiplier=RECONNECT_MIN, max=longest, jitter=RECONNECT_MIN),
             before_sleep=lambda state: self._lost(state.outcome.exception() if state.outcome else None),
         )
         while True:

@@ -1,0 +1,34 @@
+"""How a router meets a shard that has just begun to listen."""
+
+import asyncio
+from contextlib import suppress
+from itertools import pairwise
+from statistics import median
+
+from ringkv.process.address import Address
+from ringkv.router.lookup.durations import Durations
+from ringkv.router.lookup.link import Link
+from ringkv.router.members.events import EventLog
+from ringkv.router.members.member import Member, Opening
+from tests.support.processes import eventually, short_directory
+
+ATTEMPTS = 10
+
+
+async def test_on_this_machine_a_shard_is_looked_for_often_however_long_it_takes_to_start() -> None:
+    tried: list[float] = []
+
+    class Timed(Opening):
+        async def link(self, address: Address, durations: Durations | None = None) -> Link:
+            tried.append(asyncio.get_running_loop().time())
+            return await super().link(address, durations)
+
+    with short_directory() as folder:
+        member = Member(Address(f"{folder}/nobody", None), Timed(), lambda: None, EventLog("router"))
+        watching = asyncio.create_task(member.watch())
+        await eventually(lambda: len(tried) > ATTEMPTS)
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+    # A backoff that goes on doubling comes to half a second meanwhile.
+    assert median(later - before for before, later in pairwise(tried)) < 0.2
