@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,10 +17,13 @@ from ringkv.router.policy import DRAIN_SECONDS as ROUTER_DRAINS
 from ringkv.shard.server import DRAIN_SECONDS as SHARD_DRAINS
 from tests.compose.project import docker
 from tests.deploy.test_observe import needs
+from tests.support.certificates import Authority
 from tests.support.data import ROOT
+from tests.support.processes import Spawner
 
 FILE: Final = ROOT / "deploy" / "swarm.yaml"
 TLS: Final = ROOT / "deploy" / "swarm-tls.yaml"
+CLIENT_CA: Final = ROOT / "deploy" / "swarm-client-ca.yaml"
 
 GIVEN: Final = {
     "CATALOG": "s3://example/ringkv",
@@ -75,7 +80,50 @@ def test_tls_is_added_by_a_second_file(services: dict[str, Any]) -> None:
     assert router["healthcheck"]["test"] == services["router"]["healthcheck"]["test"]
 
 
-@pytest.mark.parametrize(("path", "body"), [(FILE, "\nx-server"), (TLS, "\nservices")])
+def test_the_roots_of_clients_are_added_by_a_third_file() -> None:
+    needs("docker")
+    names = {"RINGKV_TLS_CERT": "cert-1", "RINGKV_TLS_KEY": "key-1"}
+    names |= {f"RINGKV_TLS_CLIENT_{what}": f"{what.lower()}-1" for what in ("CA", "CERT", "KEY")}
+    files = [f"--compose-file={path}" for path in (FILE, TLS, CLIENT_CA)]
+    shown = yaml.safe_load(docker("stack", "config", *files, env=environment(**names)))
+    router = shown["services"]["router"]
+    own = ["tls.crt", "tls.key", "clients.crt", "client.crt", "client.key"]
+    assert sorted(secret["source"] for secret in router["secrets"]) == sorted(["secret", *own])
+    assert [shown["secrets"][name]["name"] for name in own] == ["cert-1", "key-1", "ca-1", "cert-1", "key-1"]
+    assert router["environment"]["RINGKV_TLS_CLIENT_CA"] == "/run/secrets/clients.crt"
+    for name in names:
+        with pytest.raises(AssertionError, match=f"required variable {name} is missing a value"):
+            docker("stack", "config", *files, env=environment(**names | {name: ""}))
+
+
+def test_the_health_check_of_a_router_shows_a_certificate_where_one_is_wanted(
+    services: dict[str, Any], spawn: Spawner, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "ours")
+    server, client = authority.issue("server"), authority.issue("client")
+    variables = {
+        "RINGKV_TLS_CERT": str(server.certificate),
+        "RINGKV_TLS_KEY": str(server.key),
+        "RINGKV_TLS_CLIENT_CA": str(authority.roots),
+    }
+    shards = ("--shards", f"unix:{tmp_path}/nobody")
+    router = spawn("router", *shards, "--listen", "127.0.0.1:0", env=variables)
+    port = router.wait_for_line(r"listens on 127\.0\.0\.1:(\d+)")[1]
+    probe = services["router"]["healthcheck"]["test"][-1].replace("8000", port)
+    for source, name in ((client.certificate, "client.crt"), (client.key, "client.key")):
+        probe = probe.replace(f"/run/secrets/{name}", str(source))
+
+    def healthy(**shown: str) -> bool:
+        return (
+            subprocess.run([sys.executable, "-ISc", probe], env=shown, capture_output=True, check=False).returncode == 0
+        )
+
+    assert healthy(**variables)
+    del variables["RINGKV_TLS_CLIENT_CA"]
+    assert not healthy(**variables)
+
+
+@pytest.mark.parametrize(("path", "body"), [(FILE, "\nx-server"), (TLS, "\nservices"), (CLIENT_CA, "\nservices")])
 def test_every_variable_is_told_of_at_the_head_of_the_file(path: Path, body: str) -> None:
     text = path.read_text()
     head = text[: text.index(body)]
