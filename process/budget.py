@@ -6,11 +6,13 @@
                    ├─ CLAIMS    with that, large values on their way: claimed before they are asked for
                    └─ slack     what comes in one turn of the event loop, before anybody can be let go
 
-Small values are not claimed: too few of them are ever on their way at once to matter.
+Small values are not claimed: too few of them are ever on their way at once to matter. A reply that is made of many of
+them for one client is, once it has more than UNCLAIMED bytes.
 """
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 from ringkv.process.memory import available
@@ -30,6 +32,12 @@ LEAST: Final = 128 << 20
 UNNOTED: Final = 4096
 """Up to so many bytes that are held for a connection are not counted: usual requests never have more."""
 
+PATIENCE: Final = 5.0
+"""Seconds for which a request waits for memory. Most clients give up after 10 or more."""
+
+UNCLAIMED: Final = 1 << 20
+"""Bytes of a reply of small values that need no claim, nor does each further MiB before it is there."""
+
 SHARE: Final = 0.5
 """Of the memory that there is, what all processes of a command take unless told otherwise; the rest is page cache."""
 
@@ -40,14 +48,14 @@ def memory_of(given: int | None, processes: int = 1) -> int:
 
 
 class Budget:
-    """In bytes: `held` for clients now, of at most `clients`; `claimed` for large values."""
+    """In bytes: `held` for clients now, of at most `clients`; `claimed` for large values; `most` for both together."""
 
     def __init__(self, memory: int) -> None:
         rest = max(memory, LEAST) - OWN
         self.clients = int(rest * CLIENTS)
         self.held = 0
         self.claimed = 0
-        self._claims = int(rest * CLAIMS)
+        self.most = int(rest * CLAIMS)
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @property
@@ -65,20 +73,21 @@ class Budget:
         return bool(self._waiting)
 
     async def claim(self, size: int) -> "Claim":
-        """Wait until there is memory for so many bytes, in the order of asking.
+        """Wait until there is memory for so many bytes, in the order of asking. Raises TimeoutError after PATIENCE.
 
         A claim larger than the whole budget waits until nothing else is claimed, and little is held.
         """
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((size, granted))
         self.grant()
-        try:
-            await granted
-        except asyncio.CancelledError:
-            if granted.done() and not granted.cancelled():
-                self.claimed -= size
-                self.grant()
-            raise
+        async with asyncio.timeout(PATIENCE):
+            try:
+                await granted
+            except asyncio.CancelledError:
+                if granted.done() and not granted.cancelled():
+                    self.claimed -= size
+                    self.grant()
+                raise
         return Claim(self, size)
 
     def grant(self) -> None:
@@ -86,7 +95,7 @@ class Budget:
         while self._waiting:
             size, granted = self._waiting[0]
             if not granted.cancelled():
-                if self.claimed + self.held + size > self._claims and (self.claimed or self.pressed):
+                if self.claimed + self.held + size > self.most and (self.claimed or self.pressed):
                     return
                 self.claimed += size
                 granted.set_result(None)
@@ -115,3 +124,9 @@ class Claim:
         self._budget.claimed -= self.size
         self.size = 0
         self._budget.grant()
+
+
+def lacking(size: int, claims: Iterable[Claim]) -> int:
+    """Bytes that are still to be claimed, beside `claims`, for a reply that takes `size` so far; 0 for few."""
+    missing = size - sum(claim.size for claim in claims)
+    return missing if missing > UNCLAIMED else 0

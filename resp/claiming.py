@@ -6,14 +6,19 @@ claim ──► reply ──┬─ by itself ─────► about_to_send �
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final, Literal
 
-from ringkv.process.budget import Claim
+from ringkv.process.budget import Claim, lacking
 from ringkv.process.connections import ConnectionGuard
+from ringkv.resp import codec
 from ringkv.resp.command import Command
 from ringkv.resp.connection import Connection
 from ringkv.resp.pending import Pending
+from ringkv.resp.requests import Requests
 from ringkv.resp.server import Server
+
+COPIES: Final = 2
+"""Of what is a part of another reply: itself, and that reply. While that is made there is one more, in the slack."""
 
 
 class ClaimingConnection(Connection):
@@ -37,6 +42,40 @@ class ClaimingConnection(Connection):
         claimed = min(size, sum(claim.size for claim in (*self._claimed, *self._unread)))
         self.guard.hold(self, size - claimed, claimed)
 
+    def waiting(self) -> tuple[Literal["header", "idle", "send", "nothing"], float]:
+        """What the client owes: a request, its rest, or to read replies; and a mark that shows what comes of it.
+
+        Who is to be told of another dataset asks for nothing meanwhile, and owes nothing.
+        """
+        if not self._writable or self._transport.is_closing():
+            return "send", self._transport.get_write_buffer_size()
+        if self._pending or not self._free:
+            return "nothing", 0
+        if self._requests.begun or not self.answered:
+            return "header", self.answered
+        if self.tracking is not None or self.listens:
+            return "nothing", 0
+        return "idle", self.answered
+
+    def stall(self, *, stalled: bool) -> None:
+        """Read no more from the client, or go on, unless there is another reason not to."""
+        if not self._paused and not self._transport.is_closing():
+            (self._transport.pause_reading if stalled else self._transport.resume_reading)()
+
+    def drop(self, reason: str) -> None:
+        """Close at once; a new client for whom there is no place is told so, in Redis's words."""
+        if reason == "refused":
+            self._transport.write(codec.error("ERR", "max number of clients reached"))
+            self.finish()
+            return
+        if reason == "memory" and self._writable and not self._pending:
+            self._transport.write(codec.error("ERR", "no memory for a request that does not end, among others"))
+            if not self._transport.get_write_buffer_size():
+                self._transport.close()  # with nothing to wait for: all of it has been sent
+                return
+        self.abort()
+        self._requests = Requests()  # megabytes, which would go at the end of this turn of the loop
+
     def resume_writing(self) -> None:
         super().resume_writing()
         self._give_back(self._unread)
@@ -55,9 +94,15 @@ class ClaimingConnection(Connection):
         """Send a part of the reply whose turn it is."""
         self._transport.write(part)
 
-    def keep(self, claimed: Claim) -> None:
+    def keep(self, claims: Iterable[Claim]) -> None:
         """Hold on to memory until all that was begun is answered, and read."""
-        self._claimed.append(claimed)
+        self._claimed += claims
+        if self._noted:
+            self.hold(self._noted)  # less of that is not claimed
+
+    def lacking(self, size: int) -> int:
+        """Bytes that are still to be claimed for a reply that is being made and takes `size` so far."""
+        return lacking(size, self._claimed)
 
     def about_to_send(self, claims: Iterable[Claim]) -> None:
         """Hold these claims until the client has read what is sent in this turn of the event loop."""

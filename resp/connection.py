@@ -11,7 +11,7 @@ read: that much is, because it may write all of a pipeline before it reads the f
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from ringkv.process.budget import UNNOTED
 from ringkv.resp import codec
@@ -19,7 +19,7 @@ from ringkv.resp.command import Command
 from ringkv.resp.limits import FIRST_WINDOW, FLUSH_BYTES, LEAST_BYTES, MAX_UNSENT, MAX_WINDOW
 from ringkv.resp.pending import Pending
 from ringkv.resp.reads import GET_BYTES, lone_gets
-from ringkv.resp.requests import MAX_REQUEST, RequestError, Requests
+from ringkv.resp.requests import MAX_REQUEST, RequestError
 from ringkv.resp.server import Server
 from ringkv.resp.session import Session
 
@@ -47,6 +47,7 @@ class Connection(Session, asyncio.Protocol):
         self._paused = False  # the client is not read from
         self._ended = False  # the client will send no more
         self._flushing = False
+        self._made = 0  # bytes of a reply that is not whole
         self._noted = 0  # bytes that are held for the client
         self.answered = 0
 
@@ -92,7 +93,12 @@ class Connection(Session, asyncio.Protocol):
         self.notify()
 
     def hold(self, size: int) -> None:
-        """Called with the bytes that are held for the client: requests not begun yet, and replies not read yet."""
+        """Called with the bytes that are held for the client: requests not begun, replies not sent, or not read."""
+
+    def make(self, size: int) -> None:
+        """Note the bytes of a reply that is not whole yet; only one such reply is under way at a time."""
+        self._made = size
+        self._note()
 
     def leave(self) -> None:
         """Begin no other request. For a command that is to be the last one."""
@@ -128,40 +134,6 @@ class Connection(Session, asyncio.Protocol):
             self._pending.append(self.last)
         else:
             self._transport.write(message)
-
-    def waiting(self) -> tuple[Literal["header", "idle", "send", "nothing"], float]:
-        """What the client owes: a request, its rest, or to read replies; and a mark that changes when some of it comes.
-
-        A client that waits for push messages may be silent, and owes nothing.
-        """
-        if not self._writable or self._transport.is_closing():
-            return "send", self._transport.get_write_buffer_size()
-        if self._pending or not self._free:
-            return "nothing", 0
-        if self._requests.begun or not self.answered:
-            return "header", self.answered
-        if self.tracking is not None or self.listens:
-            return "nothing", 0
-        return "idle", self.answered
-
-    def stall(self, *, stalled: bool) -> None:
-        """Read no more from the client, or go on, unless there is another reason not to."""
-        if not self._paused and not self._transport.is_closing():
-            (self._transport.pause_reading if stalled else self._transport.resume_reading)()
-
-    def drop(self, reason: str) -> None:
-        """Close at once. A new client for whom there is no place, or one for whom memory is short, is told why."""
-        if reason == "refused":
-            self._transport.write(codec.error("ERR", "max number of clients reached"))
-            self.finish()
-            return
-        if reason == "memory" and self._writable and not self._pending:
-            self._transport.write(codec.error("ERR", "no memory for a request that does not end, among others"))
-            if not self._transport.get_write_buffer_size():
-                self._transport.close()  # as all of it has been sent, this closes at once
-                return
-        self.abort()
-        self._requests = Requests()  # frees megabytes now, instead of at the end of this turn of the loop
 
     def gets(self, _keys: list[bytes]) -> int:
         """Begin the first of these GETs, with nothing under way before them; how many: the rest goes the usual way."""
@@ -239,6 +211,7 @@ class Connection(Session, asyncio.Protocol):
         """Call `hold`, if what is held for the client has changed and is more than UNNOTED."""
         requests = self._requests
         size = requests.held + requests.begun_bytes + (self.queue.bytes if self.queue is not None else 0)
+        size += self._made + sum([reply.held for reply in self._pending])
         if not self._writable:
             size += self._transport.get_write_buffer_size()
         size = size if size > UNNOTED else 0
@@ -273,8 +246,11 @@ class Connection(Session, asyncio.Protocol):
             self._in_flight -= answered
             self._window = max(1, min(MAX_UNSENT // largest, 2 * self._window, self.widest))
             self._write(replies, answered)
-        if pending and self._writable:
-            pending[0].turn()
+        if pending:
+            if self._writable:
+                pending[0].turn()
+            if not replies:
+                self._note()  # of those that wait for the first
         if self._free or self._requests.idle:
             self._resume()
         else:

@@ -26,6 +26,11 @@ class Pending:
         self.count = 1
         self.reply: bytes | None = None
 
+    @property
+    def held(self) -> int:
+        """Bytes of it that are there already."""
+        return len(self.reply or b"")
+
     def answer(self, reply: bytes) -> None:
         self.reply = reply
         self.notify()
@@ -73,6 +78,10 @@ class Unheard(Pending):
             pending.notify = self._known
         else:
             self.reply = b""
+
+    @property
+    def held(self) -> int:
+        return self._pending.held
 
     def turn(self) -> None:
         self._pending.turn()

@@ -1,6 +1,7 @@
 """The commands that are about the connection and the server, and not about data: the same for every RESP server."""
 
 from ringkv.resp import codec
+from ringkv.resp.claiming import ClaimingConnection
 from ringkv.resp.client_commands import CLIENT, rename
 from ringkv.resp.cluster import CLUSTER
 from ringkv.resp.command import Args, Command
@@ -102,7 +103,7 @@ def reset(client: Connection, _args: Args) -> bytes:
     return codec.simple("RESET")
 
 
-PROTOCOL: dict[bytes, Command[Connection]] = {
+PROTOCOL: dict[bytes, Command[ClaimingConnection]] = {
     **CLIENT,
     **CLUSTER,
     **INFORMATION,

@@ -5,6 +5,7 @@ Each key holds a string, never changes, and never expires.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeVar
 
 from ringkv.resp import codec
@@ -21,6 +22,22 @@ KEY_COST: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """A value of more bytes than a number has, as it is known before it is read."""
+
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+
+Value = bytes | Unread
+
+Span = Callable[[int], tuple[int, int]]
+"""From the bytes that a value has to where the part of it begins and ends that is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
 class OneKey:
     """A command that has its key at `args[key]`.
 
@@ -28,21 +45,21 @@ class OneKey:
     `check` comes first: where it returns a reply, no value is looked up.
     """
 
-    reply: Callable[[Args, bytes | None, bytes], bytes]
+    reply: Callable[[Args, Value | None, bytes], bytes]
     arity: int
     key: int = 1
     check: Callable[[Args], bytes | None] | None = None
 
 
-def _strlen(_args: Args, value: bytes | None, _null: bytes) -> bytes:
+def _strlen(_args: Args, value: Value | None, _null: bytes) -> bytes:
     return codec.integer(len(value or b""))
 
 
-def _type(_args: Args, value: bytes | None, _null: bytes) -> bytes:
+def _type(_args: Args, value: Value | None, _null: bytes) -> bytes:
     return codec.simple("none" if value is None else "string")
 
 
-def _never(_args: Args, value: bytes | None, _null: bytes) -> bytes:
+def _never(_args: Args, value: Value | None, _null: bytes) -> bytes:
     """When the key expires: Redis's numbers for "never" and "no such key"."""
     return codec.integer(-2 if value is None else -1)
 
@@ -56,38 +73,40 @@ def _integers(args: Args) -> bytes | None:
     return None
 
 
-def _getrange(args: Args, value: bytes | None, _null: bytes) -> bytes:
-    """The bytes from one place to another, both included; negative places count from the end."""
-    value = value or b""
+def _part(args: Args, size: int) -> tuple[int, int]:
+    """The part from one place to another, both included; negative places count from the end."""
     start, end = int(args[2]), int(args[3])
     if start < 0 and end < start:
-        return codec.bulk(b"")
-    start, end = (place if place >= 0 else max(0, place + len(value)) for place in (start, end))
-    return codec.bulk(value[start : end + 1])
+        return 0, 0
+    start, end = (place if place >= 0 else max(0, place + size) for place in (start, end))
+    start, stop, _ = slice(start, end + 1).indices(size)
+    return start, max(start, stop)
 
 
-def _encoding(_args: Args, value: bytes | None, null: bytes) -> bytes:
+def _encoding(_args: Args, value: Value | None, null: bytes) -> bytes:
     """How Redis would hold the value."""
     if value is None:
         return null
+    if isinstance(value, Unread) or len(value) > EMBEDDED:
+        return codec.bulk("raw")
     try:
         parse_integer(value)
     except ValueError:
-        return codec.bulk("embstr" if len(value) <= EMBEDDED else "raw")
+        return codec.bulk("embstr")
     return codec.bulk("int")
 
 
-def _refcount(_args: Args, value: bytes | None, null: bytes) -> bytes:
+def _refcount(_args: Args, value: Value | None, null: bytes) -> bytes:
     return null if value is None else codec.integer(1)
 
 
-def _freq(_args: Args, value: bytes | None, null: bytes) -> bytes:
+def _freq(_args: Args, value: Value | None, null: bytes) -> bytes:
     """Redis's own words: `redis-cli --hotkeys` shows them and ends."""
     refusal = codec.error("ERR", "An LFU maxmemory policy is not selected, access frequency not tracked.")
     return null if value is None else refusal
 
 
-def _idletime(_args: Args, value: bytes | None, null: bytes) -> bytes:
+def _idletime(_args: Args, value: Value | None, null: bytes) -> bytes:
     return null if value is None else codec.error("ERR", "when a key was last read is not recorded here")
 
 
@@ -100,7 +119,7 @@ def _samples(args: Args) -> bytes | None:
     return _integers(args[4:])
 
 
-def _usage(_args: Args, value: bytes | None, null: bytes) -> bytes:
+def _usage(_args: Args, value: Value | None, null: bytes) -> bytes:
     """The bytes that the key and its value take in the dataset."""
     return null if value is None else codec.integer(KEY_COST + len(value))
 
@@ -112,8 +131,6 @@ _COMMANDS: Final[Mapping[bytes, OneKey]] = {
     b"PTTL": OneKey(_never, 2),
     b"EXPIRETIME": OneKey(_never, 2),
     b"PEXPIRETIME": OneKey(_never, 2),
-    b"GETRANGE": OneKey(_getrange, 4, check=lambda args: _integers(args[2:])),
-    b"SUBSTR": OneKey(_getrange, 4, check=lambda args: _integers(args[2:])),
 }
 
 _OBJECT: Final[Mapping[bytes, OneKey]] = {
@@ -127,14 +144,24 @@ _MEMORY: Final[Mapping[bytes, OneKey]] = {b"USAGE": OneKey(_usage, -3, 2, check=
 
 ClientT = TypeVar("ClientT", bound=Connection)
 
-Read = Callable[[ClientT, bytes, Callable[[bytes | None], bytes]], bytes | Pending]
-"""From a key, and from what makes the reply of its value, to that reply."""
+Read = Callable[[ClientT, bytes, Callable[[Value | None], bytes]], bytes | Pending]
+"""From a key, and from what makes the reply of its value, to that reply. What is large need not be read."""
+
+ReadPart = Callable[[ClientT, bytes, Span], bytes | Pending]
+"""From a key to the reply that is a part of its value, which is empty where there is no such key."""
 
 
-def commands(read: Read[ClientT]) -> dict[bytes, Command[ClientT]]:
-    """The commands about one key, for a server that finds values with `read`."""
+def commands(read: Read[ClientT], read_part: ReadPart[ClientT]) -> dict[bytes, Command[ClientT]]:
+    """The commands about one key, for a server that finds values with `read`, and parts of them with `read_part`."""
+
+    def getrange(client: ClientT, args: Args) -> bytes | Pending:
+        return _integers(args[2:]) or read_part(client, args[1], partial(_part, args))
+
+    part = Command(getrange, 4, 1, 1)
     return {
         **{name: _command(one, read) for name, one in _COMMANDS.items()},
+        b"GETRANGE": part,
+        b"SUBSTR": part,
         b"OBJECT": _group("object", _OBJECT, read),
         b"MEMORY": _group("memory", _MEMORY, read),
     }

@@ -10,9 +10,11 @@ No value of a dataset ever changes, but a router may go over to another dataset.
 read again. That is also all that makes a WATCH fail: values that were read before may be others now.
 """
 
+import asyncio
 from typing import Any, Final
 
 from ringkv.resp import codec
+from ringkv.resp.claiming import COPIES, ClaimingConnection
 from ringkv.resp.command import Args, Command
 from ringkv.resp.connection import Connection
 from ringkv.resp.limits import FIRST_WINDOW, MAX_UNSENT, MAX_WINDOW
@@ -21,6 +23,8 @@ from ringkv.resp.session import ATTEMPTS, REPLACED, Unchanged
 
 MAX_REPLIES: Final = 128 << 20
 """Bytes of the replies of one EXEC, which are held whole: two of the largest values."""
+
+NO_MEMORY: Final = codec.error("TRYAGAIN", "no memory for these replies; try again later")
 
 
 class Execution(Pending):
@@ -32,6 +36,7 @@ class Execution(Pending):
     __slots__ = (
         "_attempts",
         "_begun",
+        "_claiming",
         "_client",
         "_parts",
         "_replies",
@@ -46,10 +51,11 @@ class Execution(Pending):
     blocks = True
 
     def __init__(
-        self, client: Connection, requests: list[tuple[Command[Any], Args]], watched: Unchanged | None
+        self, client: ClaimingConnection, requests: list[tuple[Command[Any], Args]], watched: Unchanged | None
     ) -> None:
         super().__init__(client.notify)
         self._client = client
+        self._claiming: asyncio.Task[None] | None = None
         self._requests = requests
         self._watched = watched
         self._attempts = 0
@@ -61,7 +67,14 @@ class Execution(Pending):
         reply = self._go_on()
         return self if reply is None else reply
 
+    @property
+    def held(self) -> int:
+        parts = sum(len(part) if isinstance(part, bytes) else part.held for part in self._parts)
+        return len(self.reply or b"") or self._size + parts
+
     def abandon(self) -> None:
+        if self._claiming is not None:
+            self._claiming.cancel()
         for part in self._parts:
             if isinstance(part, Pending):
                 part.abandon()
@@ -79,8 +92,13 @@ class Execution(Pending):
     def _go_on(self) -> bytes | None:
         """Begin requests until some have to wait, or the reply is known."""
         while True:
-            if self._size > MAX_REPLIES:
-                return codec.error("ERR", f"these replies have more than {MAX_REPLIES} bytes: ask for fewer at once")
+            missing = self._client.lacking(COPIES * self._size)
+            most = min(MAX_REPLIES, self._client.guard.budget.most // COPIES) if missing else MAX_REPLIES
+            if self._size > most:
+                return codec.error("ERR", f"these replies have more than {most} bytes: ask for fewer at once")
+            if missing:
+                self._claiming = asyncio.create_task(self._claim(missing))
+                return None
             if self._begun < len(self._requests):
                 self._begin()
                 if self._unknown:
@@ -89,11 +107,25 @@ class Execution(Pending):
             elif self._watched is not None and not self._watched():
                 return null_array(self._client)
             elif self._unchanged():
-                return b"*%d\r\n%b" % (len(self._requests), b"".join(self._replies))
+                return b"".join([b"*%d\r\n" % len(self._requests), *self._replies])
             elif self._attempts == ATTEMPTS:
                 return REPLACED
             else:
                 self._restart()
+
+    async def _claim(self, size: int) -> None:
+        """Go on once there is memory for so many bytes."""
+        try:
+            self._client.keep([await self._client.guard.budget.claim(size)])
+        except TimeoutError:
+            self.answer(NO_MEMORY)
+        else:
+            self._answer_if_known()
+
+    def _answer_if_known(self) -> None:
+        reply = self._go_on()
+        if reply is not None:
+            self.answer(reply)
 
     def _begin(self) -> None:
         """Begin a window of requests."""
@@ -126,11 +158,10 @@ class Execution(Pending):
 
     def _known(self) -> None:
         self._unknown -= 1
+        self._client.notify()  # who notes what is there
         if not self._unknown:
             self._collect()
-            reply = self._go_on()
-            if reply is not None:
-                self.answer(reply)
+            self._answer_if_known()
 
     def _collect(self) -> None:
         largest = 1
@@ -143,7 +174,7 @@ class Execution(Pending):
         self._window = max(1, min(MAX_UNSENT // largest, 2 * self._window, MAX_WINDOW))
 
 
-def null_array(client: Connection) -> bytes:
+def null_array(client: ClaimingConnection) -> bytes:
     return b"*-1\r\n" if client.null is codec.NULL else codec.NULL3
 
 
@@ -154,7 +185,7 @@ def multi(client: Connection, _args: Args) -> bytes:
     return codec.simple("OK")
 
 
-def exec_(client: Connection, _args: Args) -> bytes | Pending:
+def exec_(client: ClaimingConnection, _args: Args) -> bytes | Pending:
     queue = client.end_queue()
     watched, client.watched = client.watched, None
     if queue is None:
@@ -182,7 +213,7 @@ def unwatch(client: Connection, _args: Args) -> bytes:
     return codec.simple("OK")
 
 
-TRANSACTION: dict[bytes, Command[Connection]] = {
+TRANSACTION: dict[bytes, Command[ClaimingConnection]] = {
     b"MULTI": Command(multi, 1),
     b"EXEC": Command(exec_, 1),
     b"DISCARD": Command(discard, 1),

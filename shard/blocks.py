@@ -118,7 +118,7 @@ class Blocks:
         return block not in self.corrupt and not self.checked(block)
 
     def unchecked(self, partitions: Iterable[int]) -> list[Wanted]:
-        """The blocks, in order, of those of the partitions that are leased, if neither checked nor corrupt nor empty."""
+        """The blocks, in order, of the leased ones of `partitions`: those neither checked nor corrupt nor empty."""
         leased = [p for p in partitions if p in self.rows and self.dataset.segment_of(p) not in self._doubted]
         rows = rows_of(b"".join([self.rows[partition] for partition in leased]))
         found = map(Wanted, chain.from_iterable(map(self.of, leased)), rows)

@@ -18,7 +18,8 @@ from ringkv.resp.pending import Pending
 from ringkv.shard import scan
 from ringkv.shard.body import NotInMemory
 from ringkv.shard.connection import ShardConnection
-from ringkv.shard.replies import LargeReply
+from ringkv.shard.large import BoundedStore
+from ringkv.shard.replies import LargeReply, Wanted
 from ringkv.shard.slots import cluster_
 from ringkv.shard.store import Store
 from ringkv.shard.version import Version
@@ -26,8 +27,14 @@ from ringkv.shard.version import Version
 Reply = Callable[[Iterator[bytes | None]], bytes]
 """From the values of the keys, in their order, to the bytes of the reply."""
 
+Find = Callable[[Store, bytes], bytes | None]
+"""What finds the value of a key."""
+
 CROSS_SLOT: Final = codec.error("CROSSSLOT", "Keys in request don't hash to the same slot")
 """Redis's words."""
+
+TOO_MUCH: Final = codec.error(TOO_LARGE, f"the values have more than {MAX_BATCH} bytes: ask for fewer keys at once")
+"""The reply to an MGET of several keys."""
 
 
 def value_of(store: Store, key: bytes) -> bytes | None:
@@ -46,32 +53,47 @@ def get(client: ShardConnection, args: Args) -> bytes | Pending:
         value = client.store.get(key) if is_canonical(key) else value_of(client.store, key)
     except NotInMemory as missing:
         return client.read(client.version, {missing.block}, partial(get, client, args))
-    except LargeValue as large:
-        return client.refusal(large, key) if client.lease else LargeReply(client, canonical(key), large.size).start()
-    except DatasetError as error:
-        return _elsewhere(client, [key], partial(_one, client.null), error)
+    except DatasetError:
+        return _part(client, key, Wanted(client.null))
     return client.null if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
 
 
-def _one(null: bytes, values: Iterator[bytes | None]) -> bytes:
-    value = next(values)
-    return null if value is None else codec.bulk(value)
+def _part(client: ShardConnection, key: bytes, wanted: Wanted, version: Version | None = None) -> bytes | Pending:
+    """The reply with a part of one value, which may be large. Otherwise as `_values`."""
+    store = version.bounded if version else client.store
+    try:
+        return wanted.reply(value_of(store, key))
+    except NotInMemory as missing:
+        return client.read(version or client.version, {missing.block}, partial(_part, client, key, wanted, version))
+    except LargeValue as large:
+        if client.lease:
+            return client.refusal(large, key)
+        return LargeReply(client, version or client.version, canonical(key), wanted, large.size).start()
+    except DatasetError as error:
+        other = None if version else client.other_version(error, key)
+        if other is not None:
+            return _part(client, key, wanted, other)
+        return client.refusal(error, key) if version else client.redirection(error, key)
 
 
 def _values(
-    client: ShardConnection, keys: list[bytes], reply: Reply, version: Version | None = None
+    client: ShardConnection, keys: list[bytes], reply: Reply, version: Version | None = None, find: Find = value_of
 ) -> bytes | Pending:
     """The reply made of the values of all keys, or the error of the first key that cannot be read here.
 
     They are read in the connection's version, unless another one is given.
     """
-    store = client.whole if version is None else version.store
-    get = store.get if are_canonical(keys) else partial(value_of, store)
+    store = version.bounded if version else client.store
+    get = store.get if find is value_of and are_canonical(keys) else partial(find, store)
     try:
         return reply(map(get, keys))
     except NotInMemory:
-        missing = _missing(keys, get)
-        return client.read(version or client.version, missing, partial(_values, client, keys, reply, version))
+        missing = _missing(keys, partial(value_of, store))
+        return client.read(version or client.version, missing, partial(_values, client, keys, reply, version, find))
+    except LargeValue as large:
+        if client.lease:
+            return client.refusal(large, keys[0])
+        return TOO_MUCH if find is _fitting else _values(client, keys, reply, version, _fitting)
     except DatasetError as error:
         return client.refusal(error, keys[0]) if version else _elsewhere(client, keys, reply, error)
 
@@ -95,7 +117,19 @@ def _missing(keys: list[bytes], get: Callable[[bytes], bytes | None]) -> set[int
     return found
 
 
+def _fitting(store: Store, key: bytes) -> bytes | None:
+    """As `value_of`, for values that a reply of MAX_BATCH bytes has room for. Raises LargeValue for others."""
+    try:
+        return value_of(store, key)
+    except LargeValue as large:
+        if large.size > MAX_BATCH or not isinstance(store, BoundedStore):
+            raise
+        return store.piece(canonical(key), 0, large.size)
+
+
 def mget(client: ShardConnection, args: Args) -> bytes | Pending:
+    if len(args) == 2:
+        return _part(client, args[1], Wanted(client.null, b"*1\r\n"))
     if client.direct and _crosses(args):
         return CROSS_SLOT
     return _values(client, args[1:], lambda values: _bounded(values, client.null))
@@ -107,17 +141,15 @@ def _crosses(args: Args) -> bool:
 
 
 def _bounded(values: Iterator[bytes | None], null: bytes) -> bytes:
-    """All values in one reply; an error instead, if they have more bytes than one reply may have."""
-    found = [next(values)]
-    room = MAX_BATCH - len(found[0] or b"")
+    """All values in one reply, or an error as soon as they have more bytes than one reply may have."""
+    found = []
+    room = MAX_BATCH
     for value in values:
         found.append(value)
         if value is not None:
             room -= len(value)
             if room < 0:
-                return codec.error(
-                    TOO_LARGE, f"the values have more than {MAX_BATCH} bytes: ask for fewer keys at once"
-                )
+                return TOO_MUCH
     return codec.values(found, null)
 
 
@@ -139,8 +171,18 @@ def _present(values: Iterator[bytes | None]) -> int:
             return count
 
 
-def _read_one(client: ShardConnection, key: bytes, encode: Callable[[bytes | None], bytes]) -> bytes | Pending:
-    return _values(client, [key], lambda values: encode(next(values)))
+def _read_one(client: ShardConnection, key: bytes, encode: Callable[[strings.Value | None], bytes]) -> bytes | Pending:
+    def reply(values: Iterator[bytes | None]) -> bytes:
+        try:
+            return encode(next(values))
+        except LargeValue as large:
+            return encode(strings.Unread(large.size))
+
+    return _values(client, [key], reply)
+
+
+def _read_part(client: ShardConnection, key: bytes, span: strings.Span) -> bytes | Pending:
+    return _part(client, key, Wanted(codec.bulk(b""), span=span))
 
 
 def explain(client: ShardConnection, args: Args) -> bytes | Pending:
@@ -227,7 +269,7 @@ def topology(client: ShardConnection, args: Args) -> bytes:
 COMMANDS: dict[bytes, Command[ShardConnection]] = {
     **protocol.PROTOCOL,
     **config.COMMANDS,
-    **strings.commands(_read_one),
+    **strings.commands(_read_one, _read_part),
     **scan.COMMANDS,
     b"GET": Command(get, 2, 1, 1),
     b"MGET": Command(mget, -2, 1, -1),

@@ -41,10 +41,7 @@ class Granting(Pending):
 
 
 class ShardConnection(ClaimingConnection):
-    """GET reads `store`, in which large values raise LargeValue, all other commands `whole`.
-
-    `direct`: this seems to be a client of a Redis Cluster, as nothing has come that shows that it is a router.
-    """
+    """`direct`: this seems to be a client of a Redis Cluster, as nothing has come that shows that it is a router."""
 
     def __init__(self, state: ShardState, commands: Mapping[bytes, Command[Any]]) -> None:
         super().__init__(state, commands, state.guard)
@@ -53,7 +50,6 @@ class ShardConnection(ClaimingConnection):
         self.direct = state.cluster is not None
         self._granting: asyncio.Task[None] | None = None
         self.store: Store
-        self.whole: Store
         self.go_over(state.versions.current)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -82,7 +78,6 @@ class ShardConnection(ClaimingConnection):
         self.version = version
         # Where no value can be large, GETs need not ask for the size first.
         self.store = version.bounded if version.store.blocks.largest > LARGE_VALUE else version.store
-        self.whole = version.store if self.lease is None else self.store
 
     def reading(self) -> Unchanged:
         version = self.version
@@ -117,7 +112,7 @@ class ShardConnection(ClaimingConnection):
         """The reply that `make` makes, once these blocks of a version have been read."""
         for block in blocks:
             version.warmup.hurry(block // version.store.blocks.width)
-        return Reading(self.notify, version.store.blocks, make).begin(version.reads, blocks)
+        return Reading(self.notify, self.has, version.store.blocks, make).begin(version.reads, blocks)
 
     def other_version(self, error: RingkvError, key: bytes) -> Version | None:
         """Another version in which a direct client's key is leased, where it is not in that of the connection.

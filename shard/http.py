@@ -4,22 +4,26 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import hdrs, web
 
-from ringkv.cluster.errors import DatasetError, InvalidKey
+from ringkv.cluster.errors import DatasetError, InvalidKey, LargeValue
 from ringkv.cluster.position import canonical
 from ringkv.process.access import OPEN, Access
 from ringkv.process.exposition import exposition
 from ringkv.process.http import GuardedConnection, HttpRunner
 from ringkv.process.lag import LoopLag
 from ringkv.shard.metrics import shard_families
+from ringkv.shard.refusal import no_memory
 from ringkv.shard.state import ShardState
-from ringkv.shard.versions import Versions
+from ringkv.shard.version import Version
 
 STATE = web.AppKey("state", ShardState)
 LAG = web.AppKey("lag", LoopLag)
+
+COPIES: Final = 2
+"""Of a large value: itself, and what aiohttp makes of it and what stands before it."""
 
 
 def runner(state: ShardState, access: Access = OPEN) -> web.AppRunner:
@@ -81,7 +85,7 @@ async def value(request: web.Request) -> web.Response:
     if not versions.offered:
         return web.Response(status=503, text="no version of the data yet\n")
     try:
-        found = await _found(versions, canonical(request.match_info["key"].encode()))
+        found = await _found(state, request, canonical(request.match_info["key"].encode()))
     except InvalidKey as error:
         return web.Response(status=400, text=f"{error}\n")
     except DatasetError as error:
@@ -91,15 +95,31 @@ async def value(request: web.Request) -> web.Response:
     return web.Response(body=found, content_type="text/plain", charset="utf-8")
 
 
-async def _found(versions: Versions, key: bytes) -> bytes | None:
+async def _found(state: ShardState, request: web.Request, key: bytes) -> bytes | None:
     """The value of a canonical key. Raises DatasetError."""
+    versions = state.versions
     while True:
         version = versions.newest
         try:
-            return await version.reads.patiently(partial(version.store.get, key))
+            return await _read(state, request, version, key)
         except DatasetError:
             if version is versions.newest:
                 raise
+
+
+async def _read(state: ShardState, request: web.Request, version: Version, key: bytes) -> bytes | None:
+    """The value in this version; what is large has its memory claimed until it is sent. Raises DatasetError."""
+    try:
+        return await version.reads.patiently(partial(version.bounded.get, key))
+    except LargeValue as large:
+        size = large.size
+    connection = request.protocol
+    assert isinstance(connection, GuardedConnection)
+    try:
+        connection.keep(await state.guard.budget.claim(COPIES * size))
+    except TimeoutError:
+        raise DatasetError(no_memory(size)) from None
+    return await version.reads.patiently(partial(version.bounded.piece, key, 0, size))
 
 
 async def _watch_lag(app: web.Application) -> AsyncIterator[None]:

@@ -18,10 +18,15 @@ Make = Callable[[], "bytes | Pending"]
 class Reading(Pending):
     """Waits for blocks, then makes the reply with them. By then that may need further blocks, and wait again."""
 
-    __slots__ = ("_blocks", "_bodies", "_make", "_unread")
+    __slots__ = ("_blocks", "_bodies", "_has_turn", "_made", "_make", "_unread")
 
-    def __init__(self, notify: Callable[[], None], blocks: Blocks, make: Make) -> None:
+    def __init__(
+        self, notify: Callable[[], None], has_turn: Callable[[Pending], bool], blocks: Blocks, make: Make
+    ) -> None:
+        """`has_turn` tells whether a reply is sent by itself, and not as a part of another one."""
         super().__init__(notify)
+        self._has_turn = has_turn
+        self._made: Pending | None = None
         self._blocks = blocks
         self._make = make
         # With what was read before, as that may have left the memory again when further blocks have come.
@@ -34,6 +39,18 @@ class Reading(Pending):
         for block in missing:
             reads.begin(block, self._arrived)
         return self
+
+    @property
+    def held(self) -> int:
+        return super().held if self._made is None else self._made.held
+
+    def turn(self) -> None:
+        if self._made is not None:
+            self._made.turn()
+
+    def abandon(self) -> None:
+        if self._made is not None:
+            self._made.abandon()
 
     def _arrived(self, block: int, body: Body) -> None:
         self._bodies[block] = body
@@ -52,4 +69,9 @@ class Reading(Pending):
         elif reply.reply is not None:
             self.answer(reply.reply)
         else:
+            self._made = reply
             reply.notify = lambda: self.answer(reply.reply or b"")
+            if self._has_turn(self):
+                self.notify()
+            else:
+                reply.turn()

@@ -5,6 +5,11 @@ from ringkv.cluster.lease import CORRUPT, LARGE, NOT_LEASED
 from ringkv.resp import codec
 
 
+def no_memory(size: int) -> str:
+    """Why a value of so many bytes is not sent now."""
+    return f"no memory for a value of {size} bytes; try again later"
+
+
 def refusal(error: RingkvError) -> bytes:
     if isinstance(error, LargeValue):
         return codec.error(LARGE, str(error.size))

@@ -1,29 +1,48 @@
 """A large value for a client that is no router: sent whole, once there is memory for it and all before it is sent."""
 
 import asyncio
+from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 from ringkv.cluster.errors import DatasetError
+from ringkv.cluster.limits import LARGE_VALUE
+from ringkv.process.budget import Claim
 from ringkv.resp import codec
+from ringkv.resp.claiming import COPIES
 from ringkv.resp.pending import Pending
+from ringkv.resp.strings import Span
 from ringkv.shard.connection import ShardConnection
+from ringkv.shard.refusal import no_memory
+from ringkv.shard.version import Version
 
-PATIENCE: Final = 5.0
-"""Seconds for which a client waits for memory: as long as at a router."""
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a reply has of a value: the part that is wanted behind a `head`, or `null` where there is no value."""
+
+    null: bytes
+    head: bytes = b""
+    span: Span = lambda size: (0, size)
+
+    def reply(self, value: bytes | None) -> bytes:
+        if value is None:
+            return self.head + self.null
+        start, stop = self.span(len(value))
+        return self.head + codec.bulk(value[start:stop])
 
 
 class LargeReply(Pending):
-    """The reply to GET of a canonical key, whose value has `size` bytes."""
+    """The reply with what is wanted of the large value of a canonical key."""
 
-    __slots__ = ("_client", "_key", "_reading", "_size", "_version")
+    __slots__ = ("_client", "_key", "_reading", "_span", "_version", "_wanted")
 
-    def __init__(self, client: ShardConnection, key: bytes, size: int) -> None:
+    def __init__(self, client: ShardConnection, version: Version, key: bytes, wanted: Wanted, size: int) -> None:
         super().__init__(client.notify)
         self._client = client
-        self._version = client.version
+        self._version = version
         self._key = key
-        self._size = size
+        self._wanted = wanted
+        self._span = wanted.span(size)
         self._reading: asyncio.Task[None] | None = None
 
     def start(self) -> Pending:
@@ -44,22 +63,25 @@ class LargeReply(Pending):
 
     async def _read(self) -> None:
         client, version = self._client, self._version
+        start, stop = self._span
+        size = stop - start
         alone = client.has(self)
+        claims: list[Claim] = []
         try:
-            async with asyncio.timeout(PATIENCE):
-                # As a part of another reply it will be copied once more.
-                claim = await client.guard.budget.claim(self._size if alone else 2 * self._size)
-            value = await version.reads.patiently(partial(version.store.get, self._key))
+            if size > LARGE_VALUE:
+                claims.append(await client.guard.budget.claim(size if alone else COPIES * size))
+            value = await version.reads.patiently(partial(version.bounded.piece, self._key, start, stop))
+            assert value is not None  # as its size was told
         except TimeoutError:
-            self.answer(codec.error("TRYAGAIN", f"no memory for a value of {self._size} bytes; try again later"))
+            self.answer(codec.error("TRYAGAIN", no_memory(size)))
         except DatasetError as error:
             self.answer(client.refusal(error, self._key))
         else:
-            if not alone or value is None:
-                client.keep(claim)
-                self.answer(client.null if value is None else codec.bulk(value))
+            if not alone:
+                client.keep(claims)
+                self.answer(self._wanted.head + codec.bulk(value))
                 return
-            client.about_to_send([claim])
-            client.send(b"$%d\r\n" % len(value))
+            client.about_to_send(claims)
+            client.send(b"%b$%d\r\n" % (self._wanted.head, size))
             client.send(value)
             self.answer(b"\r\n")

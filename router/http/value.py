@@ -1,5 +1,7 @@
 """`GET /<key>` on aiohttp's way: requests that are not for the express lane, as they ask for more or look unusual."""
 
+from typing import Final
+
 from aiohttp import web
 
 from ringkv.cluster import told
@@ -11,6 +13,9 @@ from ringkv.router.http.conditional import holds, holds_any, not_modified
 from ringkv.router.http.ranges import part
 from ringkv.router.lookup.large import Large, claim, read
 from ringkv.router.lookup.lookup import UNREACHABLE, Lookups
+
+COPIES: Final = 2
+"""How often a large value is in memory: itself, and the part that is asked for or what aiohttp sends."""
 
 
 class Values:
@@ -31,7 +36,7 @@ class Values:
         if isinstance(outcome, Large):
             if holds_any(request):
                 return not_modified(outcome.dataset_id)
-            claimed = await claim(lookups, outcome.size)
+            claimed = await claim(lookups, COPIES * outcome.size)
             answered = response(part(request, await read(lookups, outcome), outcome.dataset_id))
             connection = request.protocol
             assert isinstance(connection, GuardedConnection)

@@ -98,6 +98,10 @@ class Pipeline(Pending):
         if self._parts:
             self._patience = asyncio.get_running_loop().call_later(BATCH_PATIENCE, self._hurry)
 
+    @property
+    def held(self) -> int:
+        return len(self.reply or b"") or sum(len(reply) for reply in self._replies if isinstance(reply, bytes))
+
     def turn(self) -> None:
         """Send what is known up to the next large value, then read and send that: only one at a time is held."""
         if self._left or self._reading is not None or self.reply is not None:

@@ -6,7 +6,7 @@ many keys ───────────────► batches (router/looku
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 
@@ -22,6 +22,8 @@ from ringkv.resp.scan import Keys, Page
 from ringkv.resp.server import Info, Server, keyspace
 from ringkv.resp.session import Unchanged
 from ringkv.resp.view import ClusterView
+from ringkv.router.lookup.batch import Values
+from ringkv.router.lookup.large import Large
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.policy import CROWD, CROWDED_WINDOW, FEW_KEYS
 from ringkv.router.redis import scan
@@ -143,23 +145,42 @@ class RedisPort:
 
 
 def mget(client: RedisConnection, args: Args) -> bytes | Pending:
-    null = client.null
-    return _read(client, args, lambda values: codec.values(values, null))
+    keys, encode = _keys(args), partial(codec.values, null=client.null)
+    return _many(client, keys, encode) if len(keys) > FEW_KEYS else FewKeys(client, encode).start(keys)
 
 
 def exists(client: RedisConnection, args: Args) -> bytes | Pending:
-    return _read(client, args, lambda values: codec.integer(sum(value is not None for value in values)))
+    keys = _keys(args)
+    return _many(client, keys, _present) if len(keys) > FEW_KEYS else FewKeys(client, told=_present).start(keys)
 
 
-def _read(client: RedisConnection, args: Args, encode: Encode) -> bytes | Pending:
-    keys = [key_of(arg) for arg in args[1:]]
-    if len(keys) > FEW_KEYS:
-        return Awaited(client.notify, many_keys(client, keys, encode))
-    return FewKeys(client, encode).start(keys)
+def _present(values: Sequence[bytes | Large | None]) -> bytes:
+    return codec.integer(sum(value is not None for value in values))
 
 
-def _read_one(client: RedisConnection, key: bytes, encode: Callable[[bytes | None], bytes]) -> bytes | Pending:
-    return FewKeys(client, lambda values: encode(values[0])).start([key_of(key)])
+def _keys(args: Args) -> list[bytes | None]:
+    return [key_of(arg) for arg in args[1:]]
+
+
+def _many(client: RedisConnection, keys: list[bytes | None], encode: Encode) -> Pending:
+    return Awaited(client.notify, many_keys(client, keys, encode))
+
+
+def _read_one(client: RedisConnection, key: bytes, encode: Callable[[strings.Value | None], bytes]) -> bytes | Pending:
+    def tell(values: Sequence[bytes | Large | None]) -> bytes:
+        (value,) = values
+        return encode(strings.Unread(value.size) if isinstance(value, Large) else value)
+
+    return FewKeys(client, told=tell).start([key_of(key)])
+
+
+def _read_part(client: RedisConnection, key: bytes, span: strings.Span) -> bytes | Pending:
+    def encode(values: Values) -> bytes:
+        value = values[0] or b""
+        start, stop = span(len(value))
+        return codec.bulk(value[start:stop])
+
+    return FewKeys(client, encode).start([key_of(key)])
 
 
 def dbsize(client: RedisConnection, _args: Args) -> bytes:
@@ -178,7 +199,7 @@ _KEYS: Keys[RedisConnection] = Keys(lambda client: scan.size(client.lookups), _p
 COMMANDS: dict[bytes, Command[RedisConnection]] = {
     **protocol.PROTOCOL,
     **config.COMMANDS,
-    **strings.commands(_read_one),
+    **strings.commands(_read_one, _read_part),
     **_KEYS.commands(),
     b"GET": Command(RedisConnection.get, 2, 1, 1),
     b"MGET": Command(mget, -2, 1, -1),

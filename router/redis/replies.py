@@ -6,12 +6,13 @@ from typing import cast
 
 from ringkv.cluster.errors import InvalidKey, ShardUnavailable
 from ringkv.cluster.position import canonical, is_canonical
-from ringkv.process.budget import Claim
+from ringkv.process.budget import Claim, lacking
 from ringkv.resp import codec
+from ringkv.resp.claiming import COPIES
 from ringkv.resp.pending import Pending
 from ringkv.resp.session import ATTEMPTS
 from ringkv.router.lookup.batch import Values, fetch
-from ringkv.router.lookup.large import Large
+from ringkv.router.lookup.large import Large, claim
 from ringkv.router.lookup.ledger import too_many
 from ringkv.router.lookup.lookup import Found, Lookup, Lookups
 from ringkv.router.policy import FEW_KEYS, MGET_REPLY, WINDOW_BYTES, WINDOW_KEYS
@@ -20,6 +21,9 @@ from ringkv.router.redis.whole import Client, Whole, larges_of
 
 Encode = Callable[[Values], bytes]
 """From the values of the keys, in their order, to the bytes of the reply."""
+
+Tell = Callable[[Sequence[bytes | Large | None]], bytes]
+"""The same, where it is enough to know of what is large how large it is."""
 
 
 def key_of(arg: bytes) -> bytes | None:
@@ -50,13 +54,16 @@ class FewKeys(Pending):
         "_reading",
         "_started",
         "_values",
+        "_whole",
     )
 
-    def __init__(self, client: Client, encode: Encode) -> None:
+    def __init__(self, client: Client, encode: Encode | None = None, *, told: Tell | None = None) -> None:
+        """The reply is made by one of the two."""
         super().__init__(client.notify)
         self._client = client
         self._lookups = client.lookups
-        self._encode = encode
+        self._encode = told or cast("Tell", encode)
+        self._whole = told is None
         self._reading: Whole | None = None
         self._keys: Sequence[bytes | None] = []
         self._values: list[bytes | Large | None] = []
@@ -85,7 +92,11 @@ class FewKeys(Pending):
                     return unavailable(too_many())
                 self._started.append(lookup)
         self._left = len(self._started)
-        return self if self._left else self._encode(cast("Values", self._values))
+        return self if self._left else self._encode(self._values)
+
+    @property
+    def held(self) -> int:
+        return len(self.reply or b"") or sum(len(value) for value in self._values if isinstance(value, bytes))
 
     def turn(self) -> None:
         """Read the large values among them."""
@@ -110,10 +121,10 @@ class FewKeys(Pending):
         datasets = {lookup.dataset_id for lookup in self._started}
         if self._of_hot is not None:
             datasets.add(self._of_hot)
-        if len(datasets) == 1 and Large in map(type, self._values):
+        if len(datasets) == 1 and self._whole and Large in map(type, self._values):
             self._read_large()
         elif len(datasets) == 1:
-            self.answer(self._encode(cast("Values", self._values)))
+            self.answer(self._encode(self._values))
         elif self._attempts == ATTEMPTS:
             self.answer(unavailable(ShardUnavailable("the dataset was replaced again and again; try again later")))
         else:
@@ -136,7 +147,7 @@ class FewKeys(Pending):
             return
         for place, value in found.items():
             self._values[place] = value
-        self.answer(self._encode(cast("Values", self._values)))
+        self.answer(self._encode(self._values))
 
 
 async def many_keys(client: Client, keys: Sequence[bytes | None], encode: Encode) -> bytes:
@@ -155,14 +166,20 @@ async def many_keys(client: Client, keys: Sequence[bytes | None], encode: Encode
             values += batch.values
             got = sum(len(value) for value in batch.values if value is not None)
             size += got
-            if size > MGET_REPLY:
-                return codec.error("ERR", f"these values have more than {MGET_REPLY} bytes: ask for fewer keys at once")
+            missing = lacking(COPIES * size, claims)
+            most = min(MGET_REPLY, lookups.budget.most // COPIES) if missing else MGET_REPLY
+            if size > most:
+                return codec.error("ERR", f"these values have more than {most} bytes: ask for fewer keys at once")
+            if missing:
+                client.make(size)
+                claims.append(await claim(lookups, missing))
             window = max(1, min(WINDOW_BYTES * len(batch.values) // (got + 1), 2 * window, WINDOW_KEYS))
         found = iter(values)
         return encode([None if key is None else next(found) for key in keys])
     except ShardUnavailable as error:
         return unavailable(error)
     finally:
+        client.make(0)
         client.about_to_send(claims)
 
 

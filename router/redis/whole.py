@@ -7,14 +7,12 @@ from typing import Protocol
 from ringkv.cluster.errors import ShardUnavailable
 from ringkv.process.budget import Claim
 from ringkv.resp import codec
+from ringkv.resp.claiming import COPIES
 from ringkv.resp.pending import Pending
 from ringkv.router.lookup.large import Large, claim, read
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.policy import MGET_REPLY
 from ringkv.router.redis.unavailable import unavailable
-
-COPIES = 2
-"""How often each value is in memory: itself, and in the reply that is made of it."""
 
 
 class Client(Protocol):
@@ -25,13 +23,16 @@ class Client(Protocol):
 
     def notify(self) -> None: ...
 
+    def make(self, size: int) -> None:
+        """Note the bytes of a reply that is not whole yet: of the one behind which nothing is begun."""
+
     def has(self, reply: Pending) -> bool:
         """Whether `reply` waits in line there, to be sent by itself and not as a part of another reply."""
 
     def send(self, part: bytes) -> None:
         """Send a part of the reply whose turn it is."""
 
-    def keep(self, claimed: Claim) -> None:
+    def keep(self, claims: Iterable[Claim]) -> None:
         """Hold on to memory until all that was begun is answered."""
 
     def about_to_send(self, claims: Iterable[Claim]) -> None:
@@ -76,7 +77,7 @@ class Whole:
             self._done(unavailable(error))
             return
         if self._keep:
-            self._client.keep(claimed)
+            self._client.keep([claimed])
         else:
             self._client.about_to_send([claimed])
         self._done(found)

@@ -110,3 +110,23 @@ def test_pipelines_of_the_largest_value_stay_in_the_budget_and_small_ones_are_se
     for client in unread:
         client.close()
     assert most <= MEMORY * 1.1, f"{most >> 20} MiB"
+
+
+def test_replies_that_many_small_values_are_held_for_stay_in_the_budget(served: Served) -> None:
+    """Of a transaction, of a large MGET, and of what is answered already but waits for a large value in front of it."""
+    some, most = command("MGET", *16 * [KEYS[SIZES.index(LARGE_VALUE)]]), 0
+    asked = [
+        command("MULTI") + 30 * some + command("EXEC"),
+        command("GET", KEYS[SIZES.index(MAX_VALUE)]) + 30 * some,
+        command("MGET", *200 * [KEYS[SIZES.index(LARGE_VALUE)]]),
+    ]
+    unread = []
+    for data in 4 * asked:
+        unread.append(socket.create_connection(("127.0.0.1", served.redis)))
+        unread[-1].sendall(data)
+    for _ in range(300):
+        assert get(served, KEYS[0])[:2] == (200, value_of(KEYS[0]))
+        most = max(most, *(anonymous([pid]) for pid in served.pids))
+    for client in unread:
+        client.close()
+    assert most <= MEMORY * 1.1, f"{most >> 20} MiB"
