@@ -15,9 +15,11 @@ import asyncio
 import logging
 from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, fields
+from itertools import islice
 from typing import Any, Final, Literal, Protocol
 
 from ringkv.process.budget import Budget, memory_of
+from ringkv.process.stalled import READ_FREELY, Stalled
 
 log = logging.getLogger("ringkv.process")
 
@@ -37,6 +39,9 @@ SLICES: Final = 10
 SLICE_SECONDS: Final = 0.1
 """A tenth of all connections is looked at ten times a second: of 10,000 that takes a millisecond each time."""
 
+CLOSE_TOGETHER: Final = 16
+"""Connections that may have to be closed in one turn of the event loop: a tenth of a millisecond each."""
+
 TELL_SECONDS: Final = 1.0
 """Between two lines of the log, at least: under attack there would be thousands."""
 
@@ -45,7 +50,6 @@ PRESSED_SECONDS: Final = 2.0
 
 _EVICTABLE: Final = frozenset({"header", "idle"})
 """A connection that owes one of these may be closed for a new one: nothing that was asked is lost."""
-
 
 _NEW: Final[Waiting] = ("header", 0)
 """What a client owes when it has just connected."""
@@ -113,11 +117,12 @@ class ConnectionGuard:
         self._records: OrderedDict[Guarded, _Record] = OrderedDict()  # the one looked at longest ago comes first
         self._evictable: OrderedDict[Guarded, None] = OrderedDict()  # the one idle for longest comes first
         self._holding: OrderedDict[Guarded, None] = OrderedDict()  # for whom something is held, the longest first
-        self._stalled: OrderedDict[Guarded, None] = OrderedDict()  # clients that are not read from, in that order
+        self._stalled = Stalled(self.budget)
         self._peers: defaultdict[str, dict[Guarded, None]] = defaultdict(dict)
         self._told = dict(self.closed)
         self._told_at = float("-inf")
         self._looking = False
+        self._letting_go = False
 
     def __len__(self) -> int:
         return len(self._records)
@@ -144,7 +149,7 @@ class ConnectionGuard:
             return
         self._evictable.pop(client, None)
         self._holding.pop(client, None)
-        self._stalled.pop(client, None)
+        self._stalled.leave(client)
         self.budget.held -= record.held
         if record.peer:
             of_peer = self._peers[record.peer]
@@ -164,23 +169,18 @@ class ConnectionGuard:
         record, budget = self._records.get(client), self.budget
         if record is None:
             return
-        budget.held += size - record.held
+        more = size - record.held
+        budget.held += more
         record.held = size
         if not size and not claimed:
             self._holding.pop(client, None)
-            self._resume(client)
+            self._stalled.resume(client)
             return
         self._holding[client] = None
-        if budget.pressed and client not in self._stalled:
-            self._stalled[client] = None
-            client.stall(stalled=True)
+        if budget.pressed or (more > 0 and size > READ_FREELY):
+            self._stalled.stall(client)
         while budget.exceeded:
             self._drop_for_memory(next(each for each in self._holding if self._records[each].held))
-
-    def _resume(self, client: Guarded) -> None:
-        if client in self._stalled:
-            del self._stalled[client]
-            client.stall(stalled=False)
 
     def _drop_for_memory(self, client: Guarded) -> None:
         self.leave(client)
@@ -188,14 +188,32 @@ class ConnectionGuard:
 
     def _ease(self, now: float) -> None:
         """Let clients go on that wait for memory, as far as there is some now; or close others, to have some."""
-        while self._stalled and not self.budget.pressed:
-            self._resume(next(iter(self._stalled)))
+        self._stalled.go_on()
         self.budget.grant()
-        if self._stalled or self.budget.waited_for:
-            for client in [each for each in self._holding if now - self._records[each].since >= PRESSED_SECONDS]:
-                if not self.budget.pressed and not self.budget.waited_for:
-                    break
+        if not self._letting_go:
+            self._let_go(now)
+
+    def _let_go(self, now: float) -> None:
+        """Make memory: close a few clients that are late; before the next ones are closed, others have their turn."""
+        late = (client for client in self._holding if self._is_late(client, now))
+        going = list(islice(late, CLOSE_TOGETHER)) if self._is_short else []
+        self._letting_go = bool(going)
+        for client in going:
+            if self._is_short:
                 self._drop_for_memory(client)
+        if going:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._let_go, now)
+
+    @property
+    def _is_short(self) -> bool:
+        """Whether somebody waits for memory, to be given it or to be read from."""
+        return self.budget.waited_for or (bool(self._stalled) and self.budget.pressed)
+
+    def _is_late(self, client: Guarded, now: float) -> bool:
+        """Whether the client owes something, and has sent and read nothing for PRESSED_SECONDS."""
+        record = self._records[client]
+        return record.waiting[0] != "nothing" and now - record.since >= PRESSED_SECONDS
 
     def _make_room(self, peer: str) -> bool:
         """Whether there is a place for another connection of this peer, now at least."""
@@ -232,16 +250,22 @@ class ConnectionGuard:
         loop = asyncio.get_running_loop()
         now = loop.time()
         try:
-            for _ in range(-(-len(self._records) // SLICES)):
-                client = next(iter(self._records))
-                self._records.move_to_end(client)
-                self._look_at(client, now)
+            self._look_on(-(-len(self._records) // SLICES), now)
             self._ease(now)
             self._tell(now)
         finally:
             self._looking = bool(self._records) or self._told != self.closed
             if self._looking:
                 loop.call_later(SLICE_SECONDS, self._look)
+
+    def _look_on(self, count: int, now: float) -> None:
+        """Look at so many of them, and let others have their turn after a few."""
+        for _ in range(min(count, CLOSE_TOGETHER, len(self._records))):
+            client = next(iter(self._records))
+            self._records.move_to_end(client)
+            self._look_at(client, now)
+        if count > CLOSE_TOGETHER:
+            asyncio.get_running_loop().call_soon(self._look_on, count - CLOSE_TOGETHER, now)
 
     def _look_at(self, client: Guarded, now: float) -> None:
         record = self._records[client]

@@ -192,7 +192,7 @@ class Connection(Session, asyncio.Protocol):
                 if not self._free:
                     return False
             if not requests.read():
-                return False
+                return requests.rests
         return False
 
     def _known(self, reply: bytes) -> Pending:

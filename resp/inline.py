@@ -6,6 +6,9 @@ Words are told apart as Redis does it (sdssplitargs): blanks between them, and q
 import re
 from typing import Final
 
+MAX_WORDS: Final = 1024
+"""More is nothing that a person types, and each takes microseconds."""
+
 _ESCAPES: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 
 _ESCAPE: Final = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
@@ -16,12 +19,15 @@ _PART: Final = re.compile(rb'"((?:[^"\\]|\\.)*)"(?!\S)|\'((?:[^\'\\]|\\.)*)\'(?!
 
 
 def words(line: bytes) -> list[bytes] | None:
-    """The words of a line; None where a quote is not closed, or goes on behind its closing quote."""
+    """The words of a line; None where a quote is not closed, or goes on behind its closing quote.
+
+    Of more than MAX_WORDS the first ones, one more than so many at least.
+    """
     if b'"' not in line and b"'" not in line:
         return line.split()
     found: list[bytes] = []
     at = 0
-    while at < len(line):
+    while at < len(line) and len(found) <= MAX_WORDS:
         if line[at : at + 1].isspace():
             at += 1
             continue

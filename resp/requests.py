@@ -21,8 +21,8 @@ from ringkv.resp.reads import NOTHING, equal_arguments, reads
 MAX_REQUEST: Final = 4 << 20
 """Bytes of one request. More is a mistake or an attack: MGET of 90,000 keys is smaller."""
 
-MAX_ARGUMENTS: Final = 1 << 20
-"""Redis's limit."""
+MAX_ARGUMENTS: Final = 1 << 17
+"""An eighth of Redis's limit: more of them are no keys, of which MAX_REQUEST has room for 97,000."""
 
 MAX_BULK: Final = 1 << 20
 """Bytes of one argument. A key has 36; ECHO and PING may take more."""
@@ -33,6 +33,10 @@ MAX_BULK_BEFORE_AUTH: Final = 16_384
 
 MAX_INLINE: Final = 64 << 10
 """Redis's limit to a line."""
+
+MAX_BLANKS: Final = 512
+LONG_LINE: Final = 1 << 10
+"""Lines without a request, and bytes of one line, after which others have their turn: a fraction of a millisecond."""
 
 _MAX_HEADER: Final = 22
 """Characters of a count or a length with its line's end: no number of 64 bits has more."""
@@ -55,7 +59,8 @@ class RequestError(Exception):
 class Requests:
     """The requests of one connection. `ready` are those that have been parsed; `read` parses further ones.
 
-    With `authenticated` the larger limits hold. `idle`: all that has come is parsed.
+    With `authenticated` the larger limits hold. `idle`: all that has come is parsed. `rests`: parsing has stopped so
+    that other connections have their turn, and goes on after that.
     """
 
     def __init__(self) -> None:
@@ -67,6 +72,8 @@ class Requests:
         self._more_bytes = 0
         self._missing = 0  # bytes that must come before it is worth parsing again
         self.idle = True
+        self.rests = False
+        self._tired = False  # it is to rest before it parses another request
         self._fresh = False  # whether it may be a pipeline of GETs and MGETs
         self._args: list[bytes] = []  # those of the request that is being read
         self._left = 0  # how many it still lacks
@@ -97,7 +104,13 @@ class Requests:
             self._more_bytes += len(data)
 
     def read(self) -> bool:
-        """Parse at least one further request into `ready`; False when none is whole yet. Raises RequestError."""
+        """Parse at least one further request into `ready`; False when none is whole yet. Raises RequestError.
+
+        False too where it rests, which it does once and not again.
+        """
+        self.rests, self._tired = self._tired, False
+        if self.rests:
+            return False
         if self._more:
             if self._more_bytes < self._missing:
                 return False
@@ -127,8 +140,13 @@ class Requests:
 
     def _request(self) -> list[bytes] | None:
         """The next request that is not empty, or None."""
+        blanks = 0
         while self._left or self._data:
             if not self._left:
+                if blanks == MAX_BLANKS:
+                    self.rests = True
+                    return None
+                blanks += 1
                 if self._data[self._at] != ord("*"):
                     args = self._line()
                     if args is None or args:
@@ -154,9 +172,12 @@ class Requests:
                 raise RequestError("too big inline request")
             self._wait(at, 1)
             return None
+        self._tired = end - at > LONG_LINE
         args = inline.words(data[at:end])
         if args is None:
             raise RequestError("unbalanced quotes in request")
+        if len(args) > inline.MAX_WORDS:
+            raise RequestError("too many words in inline request")
         if args and args[-1].startswith(b"HTTP/"):
             raise RequestError("this port speaks the Redis protocol, not HTTP")
         self._consume(end + 1)

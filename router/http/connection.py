@@ -8,10 +8,10 @@
 It leans on the inside of aiohttp's RequestHandler, which is why pyproject.toml admits one minor version of aiohttp.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import _ErrInfo
 from aiohttp.web_request import BaseRequest
@@ -23,17 +23,22 @@ from ringkv.router.policy import MAX_FIELD, MAX_URL
 
 _END: Final = b"\r\n\r\n"
 
+_PIECES: Final = 64
+"""Pieces that are parsed in one turn of the event loop: in chunks every fifth byte of a body may end as a head does."""
+
 
 class HttpConnection(GuardedConnection):
     """`common` are the headers that every response has."""
 
-    __slots__ = ("_before", "_common", "_half_closed", "_rest")
+    __slots__ = ("_before", "_body_left", "_common", "_half_closed", "_rest", "_resting")
 
     def __init__(self, manager: web.Server, guard: ConnectionGuard, common: Mapping[str, str], **kwargs: Any) -> None:
         super().__init__(manager, guard, max_line_size=MAX_URL, max_field_size=MAX_FIELD, **kwargs)
         self._common = common
         self._half_closed = False
-        self._rest = b""  # bytes that are not parsed yet, as MAX_WAITING requests wait before them
+        self._rest = b""  # bytes that are not parsed yet: MAX_WAITING requests wait, or it is others' turn
+        self._resting = False
+        self._body_left = 0  # bytes that a body still lacks, if its length is known
         self._before = b""  # the latest few bytes, in case the end of a head is split between two reads
 
     def data_received(self, data: bytes) -> None:
@@ -44,15 +49,46 @@ class HttpConnection(GuardedConnection):
         if not data:
             return
         whole = self._before + data
-        for begin, end in _cut_behind_heads(whole, len(self._before)):
+        begin = len(self._before)
+        for _ in range(_PIECES):
+            end = self._end_of_piece(whole, begin)
+            before = self._request_count
             super().data_received(whole[begin:end])
             self._before = whole[max(end - len(_END), 0) : end]
-            if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
+            last = self._messages[-1][0] if self._messages else None
+            if isinstance(last, _ErrInfo):
                 return  # nothing behind a malformed request has a meaning
-            if len(self._messages) >= MAX_WAITING:
+            if last is not None and self._request_count > before and not self._upgraded:
+                self._body_left = int(last.headers.get(hdrs.CONTENT_LENGTH, 0))
+            if len(self._messages) >= MAX_WAITING or self._reading_paused:
                 self._rest = whole[end:]
                 self.note()
                 return
+            begin = end
+            if begin == len(whole):
+                return
+        self._rest = whole[begin:]
+        if not self._resting:
+            self._resting = True
+            self._pause_reading_for_buffer()
+            self._loop.call_soon(self._go_on_parsing)
+
+    def _end_of_piece(self, whole: bytes, begin: int) -> int:
+        """Where what is parsed next ends: as the rest of a body does whose length is known, else as the next head."""
+        if self._body_left:
+            size = min(self._body_left, len(whole) - begin)
+            self._body_left -= size
+            return begin + size
+        at = whole.find(_END, max(begin - len(_END) + 1, 0))
+        return at + len(_END) if at >= 0 else len(whole)
+
+    def _go_on_parsing(self) -> None:
+        """Parse what is left, now that others have had their turn."""
+        self._resting = False
+        if self.transport is not None:
+            self.data_received(b"")
+            if not self._resting and len(self._messages) < MAX_WAITING:
+                self._resume_reading_for_buffer()
 
     @property
     def asks_on(self) -> bool:
@@ -105,15 +141,6 @@ class HttpConnection(GuardedConnection):
         """Have aiohttp close the connection behind the current request, if that is the last one."""
         if self._half_closed:
             self._close = not self._messages and not self._rest
-
-
-def _cut_behind_heads(whole: bytes, begin: int) -> Iterator[tuple[int, int]]:
-    """Cut `whole` from `begin` on into pieces that end where a head ends; the bytes before it were seen already."""
-    while begin < len(whole):
-        at = whole.find(_END, max(begin - len(_END) + 1, 0))
-        end = at + len(_END) if at >= 0 else len(whole)
-        yield begin, end
-        begin = end
 
 
 def _too_long(error: LineTooLong) -> Refusal:

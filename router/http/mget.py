@@ -38,6 +38,9 @@ _AS_IT_IS: Final = "identity"
 """The one content coding of a body that is accepted; RFC 9110, section 15.5.16, has the 415 name it."""
 
 
+READ_BYTES: Final = 16 << 10
+"""Bytes that become keys in one turn of the event loop: a quarter of a millisecond, for which others wait."""
+
 _TAKEN: Final = 3
 """Bytes of memory that each byte of keys takes, at most."""
 
@@ -143,7 +146,7 @@ def _format_name(request: web.Request) -> str:
 
 async def _next_bytes(request: web.Request) -> bytes:
     try:
-        return await request.content.readany()
+        return await request.content.read(READ_BYTES)
     except TimeoutError as error:  # by the guard of the connection
         raise Refusal(408, str(error)) from None
     except web.RequestPayloadError:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from ringkv.process.budget import CLIENTS, LEAST, OWN, memory_of
-from ringkv.process.connections import ConnectionGuard, ConnectionLimits, Reason, Waiting
+from ringkv.process.connections import CLOSE_TOGETHER, ConnectionGuard, ConnectionLimits, Reason, Waiting
+from ringkv.process.stalled import READ_FREELY, READ_TOGETHER
 from tests.process.test_connections import KEY, PORTS, Port
 from tests.support.processes import eventually
 from tests.support.resp import command
@@ -51,6 +52,7 @@ async def test_who_would_add_to_much_waits_until_there_is_less() -> None:
     guard = ConnectionGuard(LIMITS)
     first, second, third = Client(guard), Client(guard), Client(guard)
     guard.hold(first, PART // 2)
+    await eventually(lambda: not first.stalled)  # as soon as others have had their turn
     guard.hold(second, 1 << 20)
     assert [first.stalled, second.stalled, third.stalled] == [False, True, False]
     guard.hold(first, 0)
@@ -59,6 +61,38 @@ async def test_who_would_add_to_much_waits_until_there_is_less() -> None:
     guard.leave(second)
     assert guard.budget.held == 0
     assert first.dropped is second.dropped is None
+
+
+async def test_who_send_much_take_turns() -> None:
+    guard = ConnectionGuard(LIMITS)
+    clients = [Client(guard) for _ in range(9)]
+    for client in clients:
+        guard.hold(client, READ_FREELY)
+        assert not client.stalled
+        guard.hold(client, READ_FREELY + 1)
+        assert client.stalled
+    await asyncio.sleep(0)
+    before = sum(client.stalled for client in clients)
+    await asyncio.sleep(0)
+    assert before - READ_TOGETHER == sum(client.stalled for client in clients) > 0
+    clients[-1].stalled = False
+    guard.leave(clients[-1])
+    await eventually(lambda: not any(client.stalled for client in clients))
+
+
+async def test_many_who_go_at_once_hold_up_nobody_for_long() -> None:
+    """Of a thousand that have said nothing in time a hundred are looked at together, but some are closed in a turn."""
+    guard = ConnectionGuard(ConnectionLimits(header=0.3))
+    clients = [Client(guard) for _ in range(1000)]
+    most = before = 0
+    while before < len(clients):
+        await asyncio.sleep(0)
+        now = guard.closed["header"]
+        most, before = max(most, now - before), now
+    assert all(client.dropped == "header" for client in clients)
+    assert 0 < most <= 2 * CLOSE_TOGETHER
+    for client in clients:
+        guard.leave(client)
 
 
 async def test_beyond_all_of_it_the_one_goes_for_whom_something_is_held_for_longest() -> None:

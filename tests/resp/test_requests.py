@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ringkv.resp import codec, inline
 from ringkv.resp.reads import lone_gets
 from ringkv.resp.requests import (
+    MAX_ARGUMENTS,
     MAX_ARGUMENTS_BEFORE_AUTH,
     MAX_BULK,
     MAX_BULK_BEFORE_AUTH,
@@ -41,7 +42,7 @@ def parse(pieces: list[bytes], *, authenticated: bool = True) -> list[list[bytes
     for piece in pieces:
         requests.feed(piece)
         found += requests.ready
-        while requests.read():
+        while requests.read() or requests.rests:
             found += requests.ready
     return [[args[0].upper(), *args[1:]] for args in found]
 
@@ -150,7 +151,14 @@ def test_what_is_no_request_is_refused_however_it_is_cut(request_: bytes, reason
             parse(pieces)
 
 
-@pytest.mark.parametrize("size", [2, 100, MAX_BULK])
+def test_a_line_has_no_more_words_than_a_person_types() -> None:
+    for words in (b" x", b' ""'):
+        assert len(parse([b"ECHO" + (inline.MAX_WORDS - 1) * words + b"\r\n"])[0]) == inline.MAX_WORDS
+        with pytest.raises(RequestError, match="too many words"):
+            parse([b"ECHO" + inline.MAX_WORDS * words + b"\r\n"])
+
+
+@pytest.mark.parametrize("size", [40, 100, MAX_BULK])
 def test_what_one_request_holds_is_bounded_and_counts_what_is_parsed(size: int) -> None:
     requests = Requests()
     argument = b"$%d\r\n%b\r\n" % (size, bytes(size))
@@ -164,7 +172,7 @@ def test_what_one_request_holds_is_bounded_and_counts_what_is_parsed(size: int) 
             assert not requests.read()
             fed += len(piece)
 
-    requests.feed(b"*1000000\r\n")
+    requests.feed(b"*%d\r\n" % MAX_ARGUMENTS)
     with pytest.raises(RequestError, match=f"at most {MAX_REQUEST} bytes"):
         fill()
     assert MAX_REQUEST - 2 * len(piece) < fed <= MAX_REQUEST

@@ -1,0 +1,70 @@
+"""What one client sends, however odd, is worked on in small parts: others have their turn between them."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from ringkv.process.connections import DEFAULT_LIMITS
+from tests.process.test_connections import KEY, PORTS, SMALL
+
+LONGEST = 0.1
+"""Seconds of processor time of one turn of the event loop, with what the test itself needs: usual are a few ms."""
+
+POST = b"POST /%b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b"
+BODY = b"x\r\n\r\n" * 100_000
+KEYS = (KEY + b"\n") * 80_000
+
+JUNK = {
+    "lines without a word": ("redis", b"\r\n" * 500_000),
+    "requests without arguments": ("redis", b"*0\r\n*-1\r\n" * 100_000),
+    "lines of many words in quotes": ("redis", 300 * (b"ECHO" + b' ""' * 1000 + b"\r\n")),
+    "the same at a shard": ("shard", 300 * (b"ECHO" + b' ""' * 1000 + b"\r\n")),
+    "blank lines before a request": ("the lane", b"\r\n" * 500_000),
+    "a body full of ends of heads": ("the lane", POST % (b"nowhere", len(BODY), BODY)),
+    "many keys": ("the lane", POST % (b"mget", len(KEYS) + 1, KEYS)),
+}
+"""By name: to which port, and what is sent."""
+
+
+@asynccontextmanager
+async def turns() -> AsyncIterator[list[float]]:
+    """The longest turn of the event loop meanwhile, in seconds of processor time."""
+    longest = [0.0]
+
+    async def watch() -> None:
+        before = time.thread_time()
+        while True:
+            await asyncio.sleep(0)
+            now = time.thread_time()
+            longest[0], before = max(longest[0], now - before), now
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield longest
+    finally:
+        watching.cancel()
+
+
+@pytest.mark.parametrize(("name", "junk"), JUNK.values(), ids=JUNK)
+async def test_junk_is_worked_on_in_small_parts(name: str, junk: bytes, tmp_path: Path) -> None:
+    async with PORTS[name](DEFAULT_LIMITS, tmp_path) as port, port.client() as (reader, writer):
+        await port.ask(reader, writer)
+        rest = junk + (b"" if b"mget" in junk else port.request)
+        async with turns() as longest:
+            for at in range(0, len(rest), 1 << 16):
+                writer.write(rest[at : at + (1 << 16)])
+                await asyncio.sleep(0)
+            if b"mget" in junk:
+                async with port.client() as (other, asking):
+                    for _ in range(50):
+                        await port.ask(other, asking)
+            else:
+                read = b""
+                while not read.rstrip().endswith(SMALL):
+                    read = read[-100:] + await reader.read(1 << 16)
+                    assert not reader.at_eof()
+    assert longest[0] < LONGEST
