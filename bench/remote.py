@@ -28,7 +28,7 @@ from bench.errors import BenchmarkFailed
 from bench.figures import RINGKV, Figures
 from bench.load import Endpoint, measure
 from bench.peers.nginx import start_nginx
-from bench.processes import POLL, Processes, run
+from bench.processes import Processes, run
 from bench.quiet import Quiet
 from bench.sample import Pair, Sampler
 from ringkv.dataset.catalog import Catalog
@@ -44,6 +44,9 @@ ASKED: Final = 2000
 
 AT_ONCE: Final = 50
 """How many of them are asked for between two looks whether all is warm."""
+
+WARM_POLL: Final = 0.02
+"""Seconds between two looks at whether all is warm: each takes two milliseconds of a processor from who fetches."""
 
 WARM_PATIENCE: Final = 120.0
 """Seconds after which what is leased is not going to be here."""
@@ -143,7 +146,9 @@ class Cluster:
         told = (self.metrics(number, "ringkv_leased_bytes", "ringkv_checked_bytes") for number in range(shards))
         return all(0 < leased == checked for leased, checked in told)
 
-    def wait_until_warm(self, shards: int = SHARDS, meanwhile: Callable[[], None] = lambda: time.sleep(POLL)) -> None:
+    def wait_until_warm(
+        self, shards: int = SHARDS, meanwhile: Callable[[], None] = lambda: time.sleep(WARM_POLL)
+    ) -> None:
         """Until that is so, doing this again and again."""
         until = time.monotonic() + WARM_PATIENCE
         while True:

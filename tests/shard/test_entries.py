@@ -1,7 +1,7 @@
 """The entries of many blocks at once beside those of each block by itself, and beside the keys that they are of."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringkv.cluster.position import position, slot
@@ -14,6 +14,7 @@ from tests.support.data import random_keys
 KEYS = sorted(random_keys(20_000, seed=9), key=position)
 
 
+@settings(deadline=None)  # the first example makes the tables of the slots
 @given(st.sampled_from([1, 2, 8, 512]), st.integers(0, 60), st.integers(1, 40))
 def test_the_entries_of_a_block_are_the_same_with_others_and_alone(slots: int, first: int, count: int) -> None:
     blocks = dict[int, list[bytes]]()
