@@ -1,18 +1,19 @@
 """What a router asks of a shard: which versions it offers, and a lease of one; read and written in one place.
 
-    HEARTBEAT [<dataset id>]                             → +SERVING <checked bytes> <revision> <direct>, or +DRAINING …
-    INFO versions                                        → version_0:serial=…,dataset=…, the newest first; served:…
-    LEASE <dataset id> <ring id> <replicas> <shard> …    → +OK <keys> <bytes>
-    GET <key>                                            → the value, or -LARGE <bytes> where it has more than 256 KiB
-    PIECE <key> <start> <stop>                           → these bytes of it
+    HEARTBEAT [<dataset id>]            → +SERVING <checked bytes> <revision> <direct> <load> <extra>, or +DRAINING …
+    INFO versions                       → version_0:serial=…,dataset=…, the newest first; served:…
+    LEASE <dataset id> <ring id> <replicas> <shard> … [<extra>]
+                                        → +OK <keys> <bytes>
+    GET <key>                           → the value, or -LARGE <bytes> where it has more than 256 KiB
+    PIECE <key> <start> <stop>          → these bytes of it
 
 A heartbeat names the dataset that its router serves, if it serves one: so a shard knows what must stay offered, and
-tells it to routers that have just started. The revision changes whenever other versions are offered: then the router
-asks for INFO again. The shards are all those of the ring, in any order, each with its zone and weight
-(cluster/place.py). The shard that is asked finds its own partitions from them, so that there is no list of partitions
-on the wire that could be wrong; the ring id proves that both sides computed with the same rules. A lease reads no data:
-the shard answers at once, and reads a block when its first key is asked for. The connection is the lease: it ends when
-the connection does.
+tells it to routers that have just started. Load and extra (cluster/hot.py) are about that dataset. The revision changes
+whenever other versions are offered: then the router asks for INFO again. The shards are all those of the ring, in
+any order, each with its zone and weight (cluster/place.py). The shard that is asked finds its own partitions from them,
+so that there is no list of partitions on the wire that could be wrong; the ring id proves that both sides computed with
+the same rules. A lease reads no data: the shard answers at once, and reads a block when its first key is asked for. The
+connection is the lease: it ends when the connection does.
 """
 
 import re
@@ -24,6 +25,7 @@ from urllib.parse import quote, unquote
 
 from ringkv.cluster import told
 from ringkv.cluster.errors import CorruptBlock, LargeValue, NotOffered, PartitionNotLeased, PeerError, RingkvError
+from ringkv.cluster.hot import NO_EXTRA, NO_LOAD, Extra, Load
 from ringkv.cluster.limits import LARGE_VALUE, MAX_REPLICAS, MAX_SHARDS, MAX_VALUE
 from ringkv.cluster.place import Place, Places, placed, words
 from ringkv.cluster.position import SLOTS
@@ -91,9 +93,11 @@ class LeaseRequest:
     replicas: int
     names: tuple[str, ...]
     places: Places = field(default_factory=dict)
+    extra: Extra = NO_EXTRA
 
     def command(self) -> tuple[str | int, ...]:
-        return "LEASE", self.dataset_id, self.ring_id, self.replicas, *words(self.names, self.places)
+        hot = [self.extra.word()] if self.extra != NO_EXTRA else []
+        return "LEASE", self.dataset_id, self.ring_id, self.replicas, *words(self.names, self.places), *hot
 
     @classmethod
     def parse(cls, args: list[bytes]) -> "LeaseRequest":
@@ -101,6 +105,7 @@ class LeaseRequest:
         if len(args) < 4:
             raise ValueError("want LEASE <dataset id> <ring id> <replicas> <shard> …")
         dataset_id, ring_id, replicas, *shards = (arg.decode("utf-8", "strict") for arg in args)
+        extra = Extra.parse(shards.pop()) if len(shards) > 1 and shards[-1].startswith("+") else NO_EXTRA
         if len(shards) > MAX_SHARDS:
             raise ValueError(f"a ring of {len(shards)} shards: at most {MAX_SHARDS} can share a dataset")
         found = list(map(placed, shards))
@@ -110,7 +115,7 @@ class LeaseRequest:
         if len(set(names)) != len(names):
             raise ValueError("a name stands twice in the ring")
         places = {name: place for name, place in found if place != Place()}
-        return cls(dataset_id, ring_id, int(replicas), tuple(names), places)
+        return cls(dataset_id, ring_id, int(replicas), tuple(names), places, extra)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,24 +123,32 @@ class Heartbeat:
     """What a shard tells of itself a few times a second.
 
     `checked` are bytes of blocks that it has read and checked; `revision` counts the changes of what it offers, and
-    `direct` the requests of clients that came without a router.
+    `direct` the requests of clients that came without a router. `extra` is the latest that it was leased with.
     """
 
     draining: bool
     checked: int
     revision: int
     direct: int
+    load: Load = NO_LOAD
+    extra: Extra = NO_EXTRA
 
     def reply(self) -> str:
-        return f"{DRAINING if self.draining else SERVING} {self.checked} {self.revision} {self.direct}"
+        state, hot = DRAINING if self.draining else SERVING, f"{self.load.word()} {self.extra.word()}"
+        return f"{state} {self.checked} {self.revision} {self.direct} {hot}"
 
     @classmethod
     def parse(cls, reply: Any) -> "Heartbeat":
         """Read the reply to HEARTBEAT. Raises PeerError."""
         words = reply.decode("ascii", "replace").split() if isinstance(reply, bytes) else []
-        if len(words) != 4 or words[0] not in {SERVING, DRAINING} or not all(map(_is_count, words[1:])):
-            raise PeerError(f"not a reply to HEARTBEAT: {reply!r}"[:100])
-        return cls(words[0] == DRAINING, int(words[1]), int(words[2]), int(words[3]))
+        odd = PeerError(f"not a reply to HEARTBEAT: {reply!r}"[:100])
+        if len(words) != 6 or words[0] not in {SERVING, DRAINING} or not all(map(_is_count, words[1:4])):
+            raise odd
+        try:
+            load, extra = Load.parse(words[4]), Extra.parse(words[5])
+        except ValueError:
+            raise odd from None
+        return cls(words[0] == DRAINING, int(words[1]), int(words[2]), int(words[3]), load, extra)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,9 @@ MAX_SHARDS: Final = 1024
 MAX_REPLICAS: Final = 64
 """Owners of each key, at most. More than there are shards are allowed, since some of these may be lost just now."""
 
+MAX_EXTRA: Final = 256
+"""Extra owners of hot partitions, all together: some kilobytes of a command, and a tenth of a second to place."""
+
 VIRTUAL_NODES: Final = 512
 """Points of each shard on the ring: with fewer, shards reach LOAD_BOUND so often that a change moves more partitions
 than it must."""

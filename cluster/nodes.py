@@ -1,10 +1,11 @@
 """The shards as nodes of a Redis Cluster: what routers tell them of one another, and who owns which slots by that.
 
-    TOPOLOGY <epoch> <dataset id> <partitions> <replicas> {<shard> <host> <port>}…  → +OK <epoch>
+    TOPOLOGY <epoch> <dataset id> <partitions> <replicas> {<shard> <host> <port>}… [+<hot>]  → +OK <epoch>
 
 A router says so to all shards of a topology, and to those that it no longer asks, once requests go by it. The address
 is the one that clients should use; a shard that announces none has `-` and 0. As with LEASE a shard
-is its name, zone and weight, and there is no list of slots on the wire: each shard places them by itself.
+is its name, zone and weight, and there is no list of slots on the wire: each shard places them by itself. Hot are the
+partitions that have extra owners, each with the number of these (cluster/hot.py).
 
 Of several routers each has a topology of its own, and they do not know each other. So epochs are a Lamport clock: a
 shard takes what has a higher epoch than what it has, and refuses the rest with STALE and its own epoch, above which
@@ -23,6 +24,7 @@ from functools import cached_property
 from typing import Final
 
 from ringkv.cluster import told
+from ringkv.cluster.hot import Counts, counts_of, counts_word
 from ringkv.cluster.limits import MAX_REPLICAS, MAX_SHARDS
 from ringkv.cluster.place import ANYWHERE, Place, Places, placed
 from ringkv.cluster.position import SLOTS, slot, slot_shift
@@ -72,14 +74,17 @@ class NodeTable:
     partitions: int
     replicas: int
     nodes: tuple[Node, ...]
+    extra: Counts = ()
 
     def command(self) -> tuple[str | int, ...]:
         told_of = [part for node in self.nodes for part in (node.place.of(node.name), node.host or _NOWHERE, node.port)]
-        return "TOPOLOGY", self.epoch, self.dataset_id, self.partitions, self.replicas, *told_of
+        hot = [f"+{counts_word(self.extra)}"] if self.extra else []
+        return "TOPOLOGY", self.epoch, self.dataset_id, self.partitions, self.replicas, *told_of, *hot
 
     @classmethod
     def parse(cls, args: list[bytes]) -> "NodeTable":
         """Read the arguments of TOPOLOGY. Raises ValueError with the reason."""
+        hot, args = (args[-1], args[:-1]) if args[-1:] and args[-1].startswith(b"+") else (b"+", args)
         if len(args) < 7 or len(args) % 3 != 1:
             raise ValueError("want TOPOLOGY <epoch> <dataset id> <partitions> <replicas> {<shard> <host> <port>} …")
         epoch, dataset_id, partitions, replicas, *rest = (arg.decode("ascii", "replace") for arg in args)
@@ -94,7 +99,10 @@ class NodeTable:
         if count & (count - 1):
             raise ValueError(f"partitions are a power of two, not {count}")
         copies = _number("replicas", replicas, 1, MAX_REPLICAS)
-        return cls(_number("an epoch", epoch, 1, MAX_EPOCH), dataset_id, count, copies, nodes)
+        extra = counts_of(hot[1:].decode("ascii", "replace"), MAX_SHARDS)
+        if extra and extra[-1][0] >= count:
+            raise ValueError(f"partition {extra[-1][0]} is none of {count}")
+        return cls(_number("an epoch", epoch, 1, MAX_EPOCH), dataset_id, count, copies, nodes, extra)
 
     @property
     def names(self) -> frozenset[str]:
@@ -125,7 +133,7 @@ class SlotMap:
     """The owners of all slots; `owned_by` gives the partitions of a name. Takes as long as the ring: for a thread."""
 
     def __init__(self, table: NodeTable) -> None:
-        ring = build_ring(table.names, table.replicas, table.partitions, table.places)
+        ring = build_ring(table.names, table.replicas, table.partitions, table.places, table.extra)
         self.owned_by = ring.owned_by
         known = {node.name: node for node in table.nodes if node.host}
         # A client cannot reach shards that announce no address: the next owners in the preference order stand in.

@@ -36,6 +36,9 @@ ANYWHERE: Final = Place()
 Places = Mapping[str, Place]
 """The places of shards by their names; a shard that is not among them is ANYWHERE."""
 
+NO_PLACES: Places = {}
+"""All shards are alike."""
+
 
 def weight_of(text: str) -> float:
     """A number from MIN_WEIGHT to MAX_WEIGHT with two digits behind the point at most. Raises ValueError."""

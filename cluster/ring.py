@@ -3,29 +3,26 @@
 A ring is never changed: a change of the cluster builds the next one, and a reference is swapped.
 """
 
-import math
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Final
 
-from uhashring import HashRing
-from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
+from xxhash import xxh3_128_hexdigest
 
-from ringkv.cluster.limits import LOAD_BOUND, MAX_SHARDS, VIRTUAL_NODES
-from ringkv.cluster.place import ANYWHERE, Place, Places, words
-from ringkv.cluster.position import POSITION_BITS, shift_to
-from ringkv.cluster.shares import by_zone, level, spread
+from ringkv.cluster.hot import Counts, counts_word, with_extra
+from ringkv.cluster.limits import LOAD_BOUND, VIRTUAL_NODES
+from ringkv.cluster.place import ANYWHERE, NO_PLACES, Place, Places, words
+from ringkv.cluster.placing import Placing
+from ringkv.cluster.position import shift_to
 
 
 @dataclass(frozen=True, slots=True)
 class Ring:
     """The placement of `partitions` partitions on the shards `names`, `replicas` owners each.
 
-    `owners[p]` are the owners of partition p in preference order: `min(replicas, len(names))` distinct names, in as
-    many zones as there are. Equal inputs give equal rings, in whatever order the names come; `ring_id` is the digest of
-    the inputs.
+    `owners[p]` are the owners of partition p in preference order: `copies` distinct names, in as many zones as there
+    are, and behind them the extra ones, where `extra` has some for it. Equal inputs give equal rings, in whatever order
+    the names come; `ring_id` is the digest of the inputs.
     """
 
     names: tuple[str, ...]
@@ -34,220 +31,74 @@ class Ring:
     ring_id: str
     owners: tuple[tuple[str, ...], ...] = field(repr=False, compare=False)
     places: Places = field(default_factory=dict, repr=False, compare=False)
+    extra: Counts = ()
+
+    @property
+    def copies(self) -> int:
+        """Owners of a partition that has no extra ones."""
+        return min(self.replicas, len(self.names))
+
+    @property
+    def extra_owners(self) -> dict[int, tuple[str, ...]]:
+        """Those of each hot partition that are beyond `copies`."""
+        return {p: self.owners[p][self.copies :] for p, _ in self.extra}
+
+    def extra_of(self, name: str) -> list[int]:
+        """The partitions of which `name` is an extra owner, ascending."""
+        return [p for p, owners in self.extra_owners.items() if name in owners]
 
     def owned_by(self, name: str) -> list[int]:
         """The partitions that `name` owns, in any preference, ascending."""
         return [p for p, owners in enumerate(self.owners) if name in owners]
 
 
-_CIRCLE: Final = 1 << POSITION_BITS
-
-NO_PLACES: Places = {}
-"""All shards are alike."""
-
-
-def ring_id(names: Iterable[str], replicas: int, partitions: int, places: Places = NO_PLACES) -> str:
+def ring_id(
+    names: Iterable[str], replicas: int, partitions: int, places: Places = NO_PLACES, extra: Counts = ()
+) -> str:
     """The digest, 32 hex digits, by which two processes know that they mean the same ring."""
-    inputs = (LOAD_BOUND, VIRTUAL_NODES, partitions, replicas, *words(names, places))
+    hot = [counts_word(extra)] if extra else []
+    inputs = (LOAD_BOUND, VIRTUAL_NODES, partitions, replicas, *words(names, places), *hot)
     return xxh3_128_hexdigest("\n".join(map(str, inputs)).encode())
 
 
-def points(names: Iterable[str], places: Places = NO_PLACES) -> HashRing:
-    """The virtual nodes of `names` as uhashring keeps them, hashed by name and never by address; more for more weight.
-
-    A ring of much weight has as many as MAX_SHARDS shards of weight 1: what counts are the ratios.
-    """
-    weights = {name: places.get(name, ANYWHERE).weight for name in names}
-    total, each = sum(weights.values()), float(VIRTUAL_NODES)
-    while total > MAX_SHARDS:
-        total, each = total / 2, each / 2
-    # Sorted, because where two points are equal uhashring keeps the later one, and all processes must keep the same.
-    nodes = {name: {"vnodes": max(1, round(each * weights[name]))} for name in sorted(weights)}
-    return HashRing(nodes=nodes, hash_fn=_point)
-
-
-def build_ring(names: Iterable[str], replicas: int, partitions: int, places: Places = NO_PLACES) -> Ring:
+def build_ring(
+    names: Iterable[str], replicas: int, partitions: int, places: Places = NO_PLACES, extra: Counts = ()
+) -> Ring:
     """Place every partition by consistent hashing with bounded loads.
 
     Partition p stands at `p << (64 - log2 partitions)`; its owners are the next shards clockwise, of zones that have
-    the fewest owners of it, that hold less than `ceil(LOAD_BOUND · share)` partitions (cluster/shares.py). Raises
-    ValueError without names or replicas.
+    the fewest owners of it, that hold less than `ceil(LOAD_BOUND · share)` partitions (cluster/shares.py). Those in
+    `extra` get so many owners more (cluster/hot.py), and no other copy moves for it. Raises ValueError without names or
+    replicas, or with a partition that there is not.
 
     Source: Mirrokni, Thorup, Zadimoghaddam, "Consistent Hashing with Bounded Loads", 2016.
     """
     names = tuple(sorted(set(names)))
     if not names or replicas < 1:
         raise ValueError("a ring needs at least one shard and one replica")
-    return _build(names, tuple(places.get(name, ANYWHERE) for name in names), replicas, partitions)
+    ring = _build(names, tuple(places.get(name, ANYWHERE) for name in names), replicas, partitions)
+    if not extra:
+        return ring
+    if extra[-1][0] >= partitions:
+        raise ValueError(f"partition {extra[-1][0]} is none of {partitions}")
+    owners = list(ring.owners)
+    for partition, own in with_extra(owners, names, places, extra).items():
+        owners[partition] = own
+    found = ring_id(names, replicas, partitions, places, extra)
+    return replace(ring, ring_id=found, owners=tuple(owners), extra=extra)
 
 
 @lru_cache(maxsize=8)
 def _build(names: tuple[str, ...], stands: tuple[Place, ...], replicas: int, partitions: int) -> Ring:
     """Kept for a few rings: a shard that goes and comes back leads to the same two again and again."""
     places = {name: place for name, place in zip(names, stands, strict=True) if place != ANYWHERE}
-    placing = _Placing(names, places, min(replicas, len(names)), partitions)
+    placing = Placing(names, places, min(replicas, len(names)), partitions)
     shift = shift_to(partitions)
     # Equal owners are one tuple: there are far fewer combinations than partitions.
     combinations: dict[tuple[str, ...], tuple[str, ...]] = {}
     placed = placing.place([p << shift for p in range(partitions)])
     owners = tuple(combinations.setdefault(found, found) for found in placed)
     return Ring(names, replicas, partitions, ring_id(names, replicas, partitions, places), owners, places)
-
-
-class _Placing:
-    """One pass over the partitions: who holds how many so far, and who is next."""
-
-    def __init__(self, names: tuple[str, ...], places: Places, copies: int, partitions: int) -> None:
-        zones = by_zone(names, places)
-        if len(zones) == 1 and copies > 1 and len({places.get(name, ANYWHERE).weight for name in names}) > 1:
-            # As if each was a zone: one walk for several copies would find large shards less often than they weigh.
-            zones = {name: {name: places.get(name, ANYWHERE).weight} for name in names}
-        weights = {zone: sum(members.values()) for zone, members in zones.items()}
-        found = spread({zone: len(members) for zone, members in zones.items()}, weights, copies, partitions)
-        self._sure = {zone: count for zone, count in found.sure.items() if count}
-        self._more = found.more
-        self._zone_of = {name: zone for zone, members in zones.items() for name in members}
-
-        def bounds(part: Callable[[str], float]) -> dict[str, int]:
-            """How many partitions each shard may own where a zone has this part of all copies."""
-            return {
-                name: math.ceil(LOAD_BOUND * share)
-                for zone, members in zones.items()
-                for name, share in level(members, part(zone) * partitions, partitions).items()
-            }
-
-        self._bounds, self._sure_bounds = bounds(found.part), bounds(lambda zone: found.sure[zone])
-        self._load = dict.fromkeys(names, 0)
-        # So many partitions may each of these zones hold one more copy of.
-        self._room = {
-            zone: sum(self._bounds[name] for name in zones[zone]) - found.sure[zone] * partitions for zone in found.some
-        }
-        self._spare = sum(self._room.values()) - found.more * partitions
-        self._largest = max(self._room.values(), default=0)
-        stand = dict[str, list[tuple[int, str]]]()
-        every = points(names, places).get_points()
-        for point in every:
-            stand.setdefault(self._zone_of[point[1]], []).append(point)
-        self._walks = {zone: _Walk(found) for zone, found in stand.items()}
-        self._choice = _Walk([point for point in every if self._zone_of[point[1]] in self._room])
-
-    def place(self, positions: Sequence[int]) -> Iterator[tuple[str, ...]]:
-        """The owners of the partitions there.
-
-        The copies that each partition has in a zone anyway are placed first, and as if there were no others: so these
-        stay where they are when a zone comes or goes.
-        """
-        found: list[list[tuple[int, str]]] = [[] for _ in positions]
-        free = self._with_room(self._sure_bounds)
-        for zone, count in self._sure.items():
-            self._take(zone, positions, found, count, self._sure_bounds, free[zone])
-        if self._more:
-            free = self._with_room(self._bounds)
-            for at, (position, owners) in enumerate(zip(positions, found, strict=True)):
-                for zone in self._chosen(position, len(positions) - at, {name for _, name in owners}):
-                    self._room[zone] -= 1
-                    self._take(zone, (position,), (owners,), 1, self._bounds, free[zone])
-        several = len(self._walks) > 1
-        for owners in found:
-            if several:
-                owners.sort()
-            yield tuple([name for _, name in owners])
-
-    def _with_room(self, bounds: Mapping[str, int]) -> dict[str, set[str]]:
-        """The shards of each zone that hold less than their bound."""
-        found: dict[str, set[str]] = {zone: set() for zone in self._walks}
-        for name, load in self._load.items():
-            if load < bounds[name]:
-                found[self._zone_of[name]].add(name)
-        return found
-
-    def _chosen(self, position: int, left: int, taken: set[str]) -> list[str]:
-        """The zones that hold one more copy of a partition, with which so many are left.
-
-        They are those that must, and those of the next shards clockwise that have room and do not own it.
-        """
-        chosen = self._due(left)
-        load, bounds = self._load, self._bounds
-        for at in self._choice.clockwise(position):
-            if len(chosen) == self._more:
-                return chosen
-            name = self._choice.names[at]
-            zone = self._zone_of[name]
-            if zone not in chosen and name not in taken and load[name] < bounds[name]:
-                chosen.append(zone)
-        rest = sorted((-room, zone) for zone, room in self._room.items() if zone not in chosen)
-        return chosen + [zone for _, zone in rest[: self._more - len(chosen)]]
-
-    def _due(self, left: int) -> list[str]:
-        """The zones that must hold one more copy, so that all partitions that are left find different zones with room.
-
-        What a zone has room for beyond the number of these is of no use to them, and so much of it can be spared.
-        """
-        if self._more == 1 or left > self._largest:
-            return []
-        due = [zone for zone, room in self._room.items() if room >= left]
-        unused = sum(self._room[zone] - left for zone in due)
-        return due[: self._more] if self._spare - unused < len(due) else []
-
-    def _take(  # noqa: PLR0913, PLR0917  # all partitions at once: a call for each would take longer than the rest
-        self,
-        zone: str,
-        positions: Iterable[int],
-        found: Iterable[list[tuple[int, str]]],
-        copies: int,
-        bounds: Mapping[str, int],
-        free: set[str],
-    ) -> None:
-        """Add to the owners of each partition the next shards of the zone that are `free` and do not own it.
-
-        Each is added with how far behind the partition's position it is. `free` are those within their bounds.
-        """
-        walk, load = self._walks[zone], self._load
-        points, names = walk.positions, walk.names
-        for position, owners in zip(positions, found, strict=True):
-            taken = {name for _, name in owners}
-            new: list[tuple[int, str]] = []
-            # So many are there: who looks for one more walks all the way round.
-            wanted = copies if len(free) >= copies + len(taken) else min(copies, len(free - taken))
-            if wanted:
-                for at in walk.clockwise(position):
-                    name = names[at]
-                    if name in free and name not in taken:
-                        new.append(((points[at % len(points)] - position) % _CIRCLE, name))
-                        if len(new) == wanted:
-                            break
-                        taken.add(name)
-            if wanted < copies:
-                new.extend(self._overflow(zone, {*taken, *(name for _, name in new)}, copies - wanted))
-            for _, name in new:
-                load[name] += 1
-                if load[name] >= bounds[name]:
-                    free.discard(name)
-            owners.extend(new)
-
-    def _overflow(self, zone: str, found: set[str], copies: int) -> Iterator[tuple[int, str]]:
-        """Owners beyond the bound, the least loaded first.
-
-        With several replicas in a zone the last partitions may find too few distinct shards with room, though the
-        sum of all room is enough. A copy too many on one shard is better than a copy too few.
-        """
-        names = [name for name, stands in self._zone_of.items() if stands == zone and name not in found]
-        rest = sorted((self._load[name] / self._bounds[name], name) for name in names)
-        return ((_CIRCLE, name) for _, name in rest[:copies])
-
-
-class _Walk:
-    """The points of some shards: where each of them stands, and whose it is, twice round."""
-
-    def __init__(self, points: Sequence[tuple[int, str]]) -> None:
-        # One copy of the points: uhashring's own range() copies the list at every call.
-        self.positions = [position for position, _ in points]
-        self.names = 2 * [name for _, name in points]
-
-    def clockwise(self, position: int) -> range:
-        """The places in `names` from this position on, once round."""
-        start = bisect_right(self.positions, position)
-        return range(start, start + len(self.positions))
 
 
 def moved_partitions(before: Ring, after: Ring) -> tuple[int, int]:
@@ -268,7 +119,3 @@ def _loads(ring: Ring) -> dict[str, int]:
         for name in owners:
             loads[name] += 1
     return loads
-
-
-def _point(name: str) -> int:
-    return xxh3_64_intdigest(name.encode())

@@ -27,6 +27,7 @@ from ringkv.process.options import (
     connection_limits,
     cors,
     hot_memory,
+    hot_owners,
     listen,
     log_format,
     log_level,
@@ -90,6 +91,7 @@ PORT: Final = click.IntRange(0, 65535)
 @cors
 @workers
 @hot_memory
+@hot_owners
 @connection_limits
 @read_token_file
 @warm_rate
@@ -116,6 +118,7 @@ def up(
     cors: str | None,
     workers: int,
     hot_memory: int,
+    hot_owners: int,
     limits: ConnectionLimits,
     read_token_file: Path | None,
     warm_rate: int,
@@ -139,8 +142,7 @@ def up(
         log.warning("--replicas %d is more than there are shards: each of the %d holds every key", replicas, shards)
     readers = AccessFiles(read_token_file)
     readers.open()
-    # First of all, before anything that takes long: a port in use is the most frequent reason for a start to fail.
-    http = bind_shared(Address(host, port), workers)
+    http = bind_shared(Address(host, port), workers)  # before what takes long: most starts fail for a port in use
     redis = bind_shared(Address(host, redis_port), workers) if redis_port is not None else workers * [None]
     nodes = free_ports(cluster_port, shards) if cluster_port is not None else ()
     fork_server("ringkv.deploy.local")
@@ -164,6 +166,7 @@ def up(
         access=readers,
         gate=gate,
         hot_memory=hot_memory,
+        hot_owners=hot_owners,
         cache=cache_folder(cache),
         nodes=nodes,
     )

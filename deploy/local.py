@@ -39,7 +39,7 @@ from ringkv.process.start import name_process
 from ringkv.process.supervisor import Supervisor
 from ringkv.router.members.controller import Cluster
 from ringkv.router.members.discovery import Discovery
-from ringkv.router.policy import GATE, HOT_MEMORY
+from ringkv.router.policy import GATE, HOT_MEMORY, HOT_OWNERS
 from ringkv.router.server import RouterSettings, Worker
 from ringkv.shard.server import WARM_RATE, Direct, Followed, ShardSettings
 from ringkv.shard.watch import LOOK_SECONDS
@@ -69,6 +69,7 @@ class LocalSettings:
     limits: ConnectionLimits = DEFAULT_LIMITS
     access: AccessFiles = EVERYBODY  # to the router
     hot_memory: int = HOT_MEMORY
+    hot_owners: int = HOT_OWNERS
 
 
 async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asyncio.Event) -> None:
@@ -127,7 +128,8 @@ def _start(
             for (name, address), node in zip(addresses.items(), nodes, strict=True)
         }
     )
-    cluster = Cluster(Discovery(frozenset(addresses.values())), settings.replicas, gate=settings.gate)
+    discovery = Discovery(frozenset(addresses.values()))
+    cluster = Cluster(discovery, settings.replicas, gate=settings.gate, hot_owners=settings.hot_owners)
     router = RouterSettings(
         cluster,
         cors=settings.cors,

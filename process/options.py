@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from ringkv.cluster.errors import InvalidAddress
-from ringkv.cluster.limits import MAX_REPLICAS
+from ringkv.cluster.limits import MAX_EXTRA, MAX_REPLICAS
 from ringkv.cluster.place import weight_of
 from ringkv.cluster.told import is_zone
 from ringkv.process.address import Address
@@ -202,6 +202,16 @@ hot_memory = click.option(
     envvar="RINGKV_HOT_MEMORY",
     show_envvar=True,
     help="How much the router may keep of values that are asked for again and again; 0 for none.",
+)
+
+hot_owners = click.option(
+    "--hot-owners",
+    type=click.IntRange(0, MAX_EXTRA),
+    default=8,
+    show_default=True,
+    envvar="RINGKV_HOT_OWNERS",
+    show_envvar=True,
+    help="How many extra owners partitions may have together that stay hot beyond one shard's reach; 0 for none.",
 )
 
 _LIMITS: Final = {

@@ -60,6 +60,7 @@ class Activity:
     p99: float | None
     shards: tuple[ShardActivity, ...]
     kept_out: dict[str, str]
+    extra_owners: dict[str, list[str]]
 
     @classmethod
     def between(cls, before: Figures, after: Figures, seconds: float) -> "Activity":
@@ -95,6 +96,7 @@ class Activity:
                 _shard(shards_before.get((shard.name, shard.address)), shard, seconds) for shard in after.shards
             ),
             kept_out=after.kept_out,
+            extra_owners=after.extra_owners,
         )
 
 

@@ -76,6 +76,8 @@ def _state(activity: Activity, url: str) -> Table:
     table.add_row(
         "hot", f"{counted(activity.hot_keys, 'value')} kept in the router, {decimal(activity.hot_bytes)}{hits}"
     )
+    for partition, names in activity.extra_owners.items():
+        table.add_row("", Text(one_line(f"partition {partition} is also owned by {' and '.join(names)}")))
     return table
 
 

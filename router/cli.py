@@ -20,6 +20,7 @@ from ringkv.process.options import (
     connection_limits,
     cors,
     hot_memory,
+    hot_owners,
     listen,
     log_format,
     log_level,
@@ -75,6 +76,7 @@ from ringkv.process.tls import ClientFiles
 )
 @workers
 @hot_memory
+@hot_owners
 @connection_limits
 @access
 @click.option(
@@ -113,6 +115,7 @@ def router(
     proxy_protocol: bool,
     workers: int,
     hot_memory: int,
+    hot_owners: int,
     limits: ConnectionLimits,
     access: AccessFiles,
     shard_ca: Path | None,
@@ -148,7 +151,7 @@ def router(
         tls.context()
     elif shard_cert is not None or shard_key is not None:
         raise StartupError("--shard-cert and --shard-key need --shard-ca")
-    cluster = Cluster(Discovery.parse(shards), replicas, secret, gate, tls, zone or "")
+    cluster = Cluster(Discovery.parse(shards), replicas, secret, gate, tls, zone or "", hot_owners)
     limits = replace(limits, memory=memory_of(limits.memory, workers))
     settings = RouterSettings(
         cluster, cors=cors, limits=limits, proxied=proxy_protocol, access=access, hot_memory=hot_memory

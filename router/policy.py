@@ -159,6 +159,21 @@ FLAP_HOLD_MIN: Final = 1.0
 FLAP_HOLD_MAX: Final = 30.0
 """A shard that is lost within FLAP_UPTIME of joining, or while joining, is kept out: longer each time it happens."""
 
+HOT_OWNERS: Final = 8
+"""Extra owners of a cluster's hot partitions, unless `--hot-owners` says otherwise: of 256 it is 3 % more copies."""
+
+HOT_BUSY: Final = 75
+HOT_PART: Final = 25
+HOT_AFTER: Final = 5.0
+"""A partition gains an owner when those that it has are at work, or wait for a processor, for so many percent of their
+time, and it takes so many of that of each of them, for so many seconds: with one more it takes a half from the first,
+and of what comes for a moment nobody moves."""
+
+COOL_PART: Final = 10
+COOL_AFTER: Final = 30.0
+"""It loses one when each of the others would spend less than so many percent of its time on it, for so many seconds:
+less than a half of what is left of HOT_PART when it has gained one, so that it does not gain and lose in turn."""
+
 LINGER_SECONDS: Final = 0.5
 LINGER_MAX: Final = 2.0
 """Seconds that a router which is told to stop waits for the next requests of connected clients; and at most, while some

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Final
 
 from ringkv.cluster.errors import DatasetError, InvalidKey, LargeValue
+from ringkv.cluster.hot import NO_EXTRA, NO_LOAD
 from ringkv.cluster.lease import TOO_LARGE, Heartbeat, LeaseRequest
 from ringkv.cluster.limits import LARGE_VALUE, MAX_BATCH
 from ringkv.cluster.nodes import NodeTable, key_slot
@@ -18,6 +19,7 @@ from ringkv.resp.pending import Pending
 from ringkv.shard import scan
 from ringkv.shard.body import NotInMemory
 from ringkv.shard.connection import ShardConnection
+from ringkv.shard.heat import WORK_SHIFT
 from ringkv.shard.large import BoundedStore
 from ringkv.shard.replies import LargeReply, Wanted
 from ringkv.shard.slots import cluster_
@@ -55,6 +57,10 @@ def get(client: ShardConnection, args: Args) -> bytes | Pending:
         return client.read(client.version, {missing.block}, partial(get, client, args))
     except DatasetError:
         return _part(client, key, Wanted(client.null))
+    heat = client.heat
+    heat.skip -= 1 if value is None else 1 + (len(value) >> WORK_SHIFT)
+    if heat.skip < 0:
+        client.note([key])
     return client.null if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
 
 
@@ -68,6 +74,8 @@ def _part(client: ShardConnection, key: bytes, wanted: Wanted, version: Version 
     except LargeValue as large:
         if client.lease:
             return client.refusal(large, key)
+        start, stop = wanted.span(large.size)
+        client.worked([key], stop - start)
         return LargeReply(client, version or client.version, canonical(key), wanted, large.size).start()
     except DatasetError as error:
         other = None if version else client.other_version(error, key)
@@ -132,7 +140,10 @@ def mget(client: ShardConnection, args: Args) -> bytes | Pending:
         return _part(client, args[1], Wanted(client.null, b"*1\r\n"))
     if client.direct and _crosses(args):
         return CROSS_SLOT
-    return _values(client, args[1:], lambda values: _bounded(values, client.null))
+    reply = _values(client, args[1:], lambda values: _bounded(values, client.null))
+    if isinstance(reply, bytes):
+        client.worked(args[1:], len(reply))
+    return reply
 
 
 def _crosses(args: Args) -> bool:
@@ -218,6 +229,7 @@ def piece(client: ShardConnection, args: Args) -> bytes | Pending:
         return client.read(client.version, {missing.block}, partial(piece, client, args))
     except DatasetError as error:
         return client.refusal(error, args[1])
+    client.worked([args[1]], stop - start)
     return client.null if found is None else codec.bulk(found)
 
 
@@ -239,7 +251,9 @@ def heartbeat(client: ShardConnection, args: Args) -> bytes:
     if client.authenticated:
         versions.heard.hear(client, dataset)
     checked = versions.told.store.blocks.checked_bytes
-    return codec.simple(Heartbeat(state.draining, checked, versions.revision, state.direct).reply())
+    served = versions.held(dataset)
+    load, extra = (state.heat.load(dataset), served.extra) if served else (NO_LOAD, NO_EXTRA)
+    return codec.simple(Heartbeat(state.draining, checked, versions.revision, state.direct, load, extra).reply())
 
 
 def lease(client: ShardConnection, args: Args) -> bytes | Pending:

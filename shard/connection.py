@@ -13,7 +13,7 @@ from ringkv.cluster.errors import BlockNotFetched, DatasetError, InvalidKey, Par
 from ringkv.cluster.lease import WRONG_DATASET, WRONG_RING, LeaseRequest
 from ringkv.cluster.limits import LARGE_VALUE
 from ringkv.cluster.position import are_canonical, canonical, is_canonical, slot, slot_shift
-from ringkv.cluster.ring import build_ring, ring_id
+from ringkv.cluster.ring import Ring, build_ring, ring_id
 from ringkv.resp import codec
 from ringkv.resp.claiming import ClaimingConnection
 from ringkv.resp.command import Command
@@ -21,6 +21,7 @@ from ringkv.resp.limits import FLUSH_BYTES
 from ringkv.resp.pending import Awaited, Pending
 from ringkv.resp.session import Unchanged
 from ringkv.shard.body import NotInMemory
+from ringkv.shard.heat import WORK_SHIFT
 from ringkv.shard.leases import Lease
 from ringkv.shard.node import ClusterNode
 from ringkv.shard.reading import Reading
@@ -46,6 +47,7 @@ class ShardConnection(ClaimingConnection):
     def __init__(self, state: ShardState, commands: Mapping[bytes, Command[Any]]) -> None:
         super().__init__(state, commands, state.guard)
         self.state = state
+        self.heat = state.heat
         self.lease: Lease | None = None
         self.direct = state.cluster is not None
         self._granting: asyncio.Task[None] | None = None
@@ -100,8 +102,24 @@ class ShardConnection(ClaimingConnection):
                     break
         except (NotInMemory, DatasetError, ValueError):
             pass  # suppress() would take half a microsecond
-        self._write(replies, len(replies))
-        return len(replies)
+        answered = len(replies)
+        self._write(replies, answered)
+        heat = self.heat
+        heat.skip -= answered + (size >> WORK_SHIFT)
+        if heat.skip < 0:
+            self.note(keys[:answered])
+        return answered
+
+    def worked(self, keys: list[bytes], size: int) -> None:
+        """Count the work of a reply with values of these keys, of `size` bytes."""
+        self.heat.skip -= len(keys) + (size >> WORK_SHIFT)
+        if self.heat.skip < 0:
+            self.note(keys)
+
+    def note(self, keys: list[bytes]) -> None:
+        """Have some of the keys counted that were answered."""
+        about = self.version.about
+        self.heat.note(keys, about.dataset_id, about.partitions)
 
     def be_router(self) -> None:
         """Note that this is the connection of a router, as a request has shown."""
@@ -170,19 +188,21 @@ class ShardConnection(ClaimingConnection):
         version = versions.find(request.dataset_id)
         if version is None:
             return self._wrong_dataset()
-        partitions = await self._own(request, version)
-        if isinstance(partitions, bytes):
-            return partitions
+        ring = await self._ring(request, version)
+        if isinstance(ring, bytes):
+            return ring
         if version not in versions.offered:  # it may have been replaced meanwhile
             return self._wrong_dataset()
         try:
-            lease = await version.leases.grant(partitions)
+            owned, extra = ring.owned_by(self.state.name), ring.extra_of(self.state.name)
+            lease = await version.leases.grant(owned, extra)
         except RingkvError as error:
             return codec.error("ERR", str(error))
         if version.lost:
             version.leases.end(lease)
             return self._wrong_dataset()
         self.lease = lease
+        version.extra = max(version.extra, request.extra)
         if self.state.cluster is not None:
             self.state.cluster.joined(self)
         self.go_over(version)
@@ -190,12 +210,15 @@ class ShardConnection(ClaimingConnection):
         log.info("leased ring %s: %d keys", request.ring_id[:8], lease.leased.keys)
         return codec.simple(lease.leased.reply())
 
-    async def _own(self, request: LeaseRequest, version: Version) -> tuple[int, ...] | bytes:
-        """The partitions that the ring gives to this shard, or the error reply that says why it gives none."""
+    async def _ring(self, request: LeaseRequest, version: Version) -> Ring | bytes:
+        """The ring that is to be leased, or the error reply that says why it cannot be."""
         name = self.state.name
         if name not in request.names:
             return codec.error(WRONG_RING, f"{name} is not one of the ring's shards")
-        inputs = (request.names, request.replicas, version.about.partitions, request.places)
+        extra = request.extra.counts
+        if extra and extra[-1][0] >= version.about.partitions:
+            return codec.error(WRONG_RING, f"{name} serves {version.about.partitions} partitions")
+        inputs = (request.names, request.replicas, version.about.partitions, request.places, extra)
         found = ring_id(*inputs)
         if found != request.ring_id:
             return codec.error(WRONG_RING, f"{name} computes ring {found}: versions differ")
@@ -204,8 +227,7 @@ class ShardConnection(ClaimingConnection):
             if self.closed.done() or self._ended:
                 return codec.error("ERR", "a lease ends with its connection, which the client has closed")
             # In a thread: placing 16,384 partitions takes longer than a reader should wait.
-            ring = await asyncio.to_thread(build_ring, *inputs)
-        return tuple(ring.owned_by(name))
+            return await asyncio.to_thread(build_ring, *inputs)
 
     def _wrong_dataset(self) -> bytes:
         offered = " and ".join(version.about.dataset_id for version in self.state.versions.offered)

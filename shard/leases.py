@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from ringkv.cluster.lease import Leased
@@ -31,8 +31,12 @@ class Leases:
     def __len__(self) -> int:
         return len(self._active)
 
-    async def grant(self, partitions: Iterable[int]) -> Lease:
-        """Let partitions be read from now on. Reads no block: that is left to the warm-up or the first request."""
+    async def grant(self, partitions: Iterable[int], extra: Collection[int] = ()) -> Lease:
+        """Let partitions be read from now on. Reads no block: that is left to the warm-up or the first request.
+
+        `extra` are those of them that are further copies of hot ones: the keys and bytes that the lease tells do not
+        count them, since routers add these up.
+        """
         lease = Lease(tuple(partitions), Leased(keys=0, bytes=0))
         self._held.update(lease.partitions)
         self._active.add(lease)
@@ -52,7 +56,7 @@ class Leases:
         except Exception:
             self.end(lease)
             raise
-        lease.leased = self._store.totals(lease.partitions)
+        lease.leased = self._store.totals(p for p in lease.partitions if p not in extra)
         return lease
 
     def end(self, lease: Lease) -> None:

@@ -13,6 +13,7 @@ from ringkv.resp import tracking
 from ringkv.resp.connection import Connection
 from ringkv.resp.server import Info, Server, Setting, keyspace
 from ringkv.resp.view import ClusterView
+from ringkv.shard.heat import Heat
 from ringkv.shard.node import ClusterNode
 from ringkv.shard.versions import Versions
 
@@ -32,6 +33,7 @@ class ShardState(Server):
     building: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while a ring is built
     fetches: Fetches = field(default_factory=Fetches)
     guard: ConnectionGuard = field(default_factory=ConnectionGuard)
+    heat: Heat = field(default_factory=Heat)
     versions: Versions = field(init=False)
     cluster: ClusterNode | None = field(init=False, default=None)
     routers: set[Connection] = field(init=False, default_factory=set)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ringkv.cluster.errors import PackedFileChanged
+from ringkv.cluster.hot import NO_EXTRA
 from ringkv.cluster.lease import Offered
 from ringkv.dataset.dataset import Dataset
 from ringkv.shard.large import BoundedStore
@@ -25,8 +26,8 @@ CLOSE_SECONDS: Final = 2.0
 class Version:
     """`about` is the version as routers are told of it. `bounded` is the store that GETs read where values are large.
 
-    `everything` is a lease of all partitions, as long as no router has leased any. `lost`: a segment was overwritten,
-    so that nothing is read from this version any more.
+    `everything` is a lease of all partitions, as long as no router has leased any; `extra` are the extra owners with
+    which a router has leased last. `lost`: a segment was overwritten, so that nothing is read from this version.
     """
 
     def __init__(self, dataset: Dataset, about: Offered, pace: Pace) -> None:
@@ -39,6 +40,7 @@ class Version:
         self.warmup = Warmup(self.store.blocks, pace)
         self.leases = Leases(self.store, self.warmup)
         self.everything: Lease | None = None
+        self.extra = NO_EXTRA
         self.lost = False
         self._lives: list[asyncio.Task[None]] = []
 

@@ -105,6 +105,11 @@ def _topology(figures: Figures) -> Iterator[Metric]:
     yield GaugeMetricFamily("ringkv_keys", "Keys that are served, each counted once.", value=figures.keys)
     yield GaugeMetricFamily("ringkv_bytes", "Bytes of the dataset's blocks that are served.", value=figures.bytes)
     yield GaugeMetricFamily(
+        "ringkv_extra_owners",
+        "Owners that hot partitions have beside their replicas.",
+        value=sum(map(len, figures.extra_owners.values())),
+    )
+    yield GaugeMetricFamily(
         "ringkv_kept_out_shards", "Shards that answer but must not take part.", value=len(figures.kept_out)
     )
 

@@ -46,6 +46,7 @@ def own_figures(
         shards=_shards(lookups, controller),
         kept_out={str(address): reason for address, reason in controller.kept_out.items()},
         zone=controller.cluster.zone,
+        extra_owners={str(p): list(names) for p, names in topology.ring.extra_owners.items()} if topology else {},
     )
 
 

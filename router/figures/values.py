@@ -3,7 +3,7 @@
 What collects them is another module, because `ringkv stats` only reads them and has no router.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from ringkv.router.lookup.durations import Durations, total
@@ -48,7 +48,8 @@ class Figures:
     `serial` is that of the version that is served, 0 if that is of no catalog. `hot_keys` is how many values routers
     keep in their own memory, `hot_bytes` what these take. `connections` is how many are open; `closed` is how many were
     closed as they kept a process waiting or had no place, by reason. `zone` is that of the routers, whose shards they
-    ask first; empty if they have none.
+    ask first; empty if they have none. `extra_owners` names, by hot partition, the shards that hold it beside its
+    replicas.
     """
 
     version: str
@@ -74,6 +75,7 @@ class Figures:
     shards: tuple[ShardFigures, ...]
     kept_out: dict[str, str]
     zone: str = ""
+    extra_owners: dict[str, list[str]] = field(default_factory=dict)
 
     def cluster(self) -> dict[str, Any]:
         """The body of `GET /ring`: who owns how much, without the counters."""
@@ -81,6 +83,7 @@ class Figures:
         return {
             **{name: getattr(self, name) for name in ("epoch", "serial", "dataset", "ring", "replicas", "partitions")},
             "shards": [{name: getattr(shard, name) for name in shown} for shard in self.shards],
+            "extra_owners": self.extra_owners,
             "kept_out": self.kept_out,
         }
 

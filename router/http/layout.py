@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from ringkv.cluster.errors import ShardUnavailable
+from ringkv.cluster.placing import points
 from ringkv.cluster.position import POSITION_BITS
-from ringkv.cluster.ring import Ring, points
+from ringkv.cluster.ring import Ring
 from ringkv.router.http.answers import fresh_json
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.lookup.topology import Topology
@@ -47,7 +48,7 @@ def layout(topology: Topology) -> dict[str, Any]:
     """The body of `GET /ring/layout`. Shards are given by their index in `shards`.
 
     `bands` has a list for each replica, the preferred owners first, of `[first partition, shard]`: runs of partitions
-    with the same owner, up to the next run.
+    with the same owner, up to the next run. `extra` are `[partition, shard]`: owners of hot partitions beside these.
     `points` are `[position as a fraction of the ring, shard]`: the virtual nodes, or every n-th of them so that there
     are at most LAYOUT_POINTS; `virtual_nodes` is the number of all. `moved` has a list for each replica
     of `[first partition, count]`: runs whose owner in that band did not own them before this topology.
@@ -62,7 +63,8 @@ def layout(topology: Topology) -> dict[str, Any]:
         "ring": ring.ring_id,
         "partitions": ring.partitions,
         "shards": ring.names,
-        "bands": [[[first, index[name]] for first, _, name in _runs(band)] for band in zip(*ring.owners, strict=True)],
+        "bands": [[[first, index[name]] for first, _, name in _runs(band)] for band in _bands(ring)],
+        "extra": [[partition, index[name]] for partition, names in ring.extra_owners.items() for name in names],
         "virtual_nodes": len(nodes),
         "points": [[fraction(position), index[name]] for position, name in nodes[::step]],
         "moved": _moved(topology.before, ring) if topology.before else [],
@@ -74,11 +76,15 @@ def fraction(position: int) -> float:
     return round(position / (1 << POSITION_BITS), 6)
 
 
+def _bands(ring: Ring) -> Iterator[tuple[str, ...]]:
+    """The first owner of each partition, then the second, and so on; without extra ones."""
+    return zip(*(owners[: ring.copies] for owners in ring.owners), strict=True)
+
+
 def _moved(before: Ring, after: Ring) -> list[list[list[int]]]:
     """The runs of each band whose owners did not own them in any band before."""
     owned = [frozenset(owners) for owners in before.owners]
-    bands = zip(*after.owners, strict=True)
-    new = ([name not in names for name, names in zip(band, owned, strict=True)] for band in bands)
+    new = ([name not in names for name, names in zip(band, owned, strict=True)] for band in _bands(after))
     return [[[first, count] for first, count, is_new in _runs(band) if is_new] for band in new]
 
 

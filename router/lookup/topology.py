@@ -1,6 +1,7 @@
 """Who owns what at one moment: a snapshot that is replaced, never changed."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -12,14 +13,28 @@ from ringkv.process.words import counted
 from ringkv.router.lookup.link import Link
 
 
+class Turns(tuple[Link, ...]):  # noqa: SLOT001 - a tuple can have no slots with names
+    """Owners of a hot partition: each look at them begins with the next one, as all of them are to be asked.
+
+    Of other partitions the preferred owner is asked first, however little it has in flight; of these several routers
+    with a request or two each would ask it alone.
+    """
+
+    _first = 0
+
+    def __iter__(self) -> Iterator[Link]:
+        self._first = first = (self._first + 1) % len(self)
+        return iter(self[first:] + self[:first])
+
+
 @dataclass(frozen=True, slots=True)
 class Topology:
     """A ring with an open lease on every shard of it.
 
     `routes[slot >> shift]` are the links to that partition's owners, those in the router's zone first, beyond that in
     preference order; `firsts[slot >> shift]` are those of them that are asked as long as they can be. `leased` is what
-    each shard may read under it, `owned` how many partitions each of them owns, `before` the ring of the topology that
-    it replaced.
+    each shard may read under it, `owned` how many partitions each of them owns, both without extra copies of hot ones;
+    `before` is the ring of the topology that it replaced.
     """
 
     epoch: int
@@ -53,17 +68,20 @@ class Topology:
             owners: tuple(sorted((links[name] for name in owners), key=lambda link: not link.near))
             for owners in set(ring.owners)
         }
-        routes = tuple(combinations[owners] for owners in ring.owners)
-        near = {owners: tuple(link for link in owners if link.near) or owners for owners in set(routes)}
-        firsts = tuple(near[owners] for owners in routes)
+        near = {owners: tuple(link for link in links if link.near) or links for owners, links in combinations.items()}
+        routes, firsts = ([found[owners] for owners in ring.owners] for found in (combinations, near))
+        for partition, _ in ring.extra:
+            routes[partition], firsts[partition] = Turns(routes[partition]), Turns(firsts[partition])
         # Counted here, in a thread: figures are looked at every few seconds, and a ring may have 16,384 partitions.
         owned = Counter(chain.from_iterable(ring.owners))
-        return cls(epoch, dataset_id, ring, links, leased, routes, slot_shift(ring.partitions), owned, before, firsts)
+        owned.subtract(chain.from_iterable(ring.extra_owners.values()))
+        shift = slot_shift(ring.partitions)
+        return cls(epoch, dataset_id, ring, links, leased, tuple(routes), shift, owned, before, tuple(firsts))
 
     @property
     def dataset(self) -> Leased:
         """The keys and bytes of the whole dataset; every key is leased on as many shards as own it."""
-        copies = len(self.ring.owners[0])
+        copies = self.ring.copies
         leased = self.leased.values()
         return Leased(sum(shard.keys for shard in leased) // copies, sum(shard.bytes for shard in leased) // copies)
 

@@ -21,6 +21,7 @@ from ringkv.process.tls import ClientFiles
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.lookup.topology import Topology
 from ringkv.router.members.absences import Absences
+from ringkv.router.members.arrivals import Arrivals
 from ringkv.router.members.discovery import Discovery, Lookout
 from ringkv.router.members.events import EventLog, Kind
 from ringkv.router.members.flapping import FlapGuard
@@ -28,6 +29,7 @@ from ringkv.router.members.gate import Gate
 from ringkv.router.members.leasing import Leasing
 from ringkv.router.members.member import Member, Opening
 from ringkv.router.members.membership import Candidate, Membership, choose
+from ringkv.router.members.owners import ExtraOwners
 from ringkv.router.members.renewal import Renewal
 from ringkv.router.members.telling import Teller
 from ringkv.router.members.versions import Versions
@@ -35,8 +37,7 @@ from ringkv.router.policy import (
     DISCOVERY_INTERVAL,
     FIRST_SETTLE,
     GATE,
-    JOIN_SETTLE,
-    JOIN_SETTLE_MAX,
+    HOT_OWNERS,
     RECONNECT_MIN,
 )
 
@@ -61,6 +62,7 @@ class Cluster:
     gate: float = GATE
     tls: ClientFiles | None = None  # links to shards are encrypted
     zone: str = ""  # whose shards are asked first
+    hot_owners: int = HOT_OWNERS  # extra ones, of all hot partitions together
 
 
 class Controller:
@@ -92,7 +94,8 @@ class Controller:
             self._opening, lookups.shard_durations, self.versions.leasing, self._refused, self._changed.set
         )
         self._serving: dict[str, _Serving] = {}
-        self._arrived: dict[str, float] = {}  # when those that do not serve yet were first seen
+        self._arrived = Arrivals(self._clock)
+        self._owners = ExtraOwners(cluster.hot_owners, self._clock)
 
     async def run(self) -> None:
         """Discover and reconcile until cancelled."""
@@ -126,6 +129,7 @@ class Controller:
             self._note_losses()
             self._absences.look(self._serving.keys())
             membership = self._membership()
+            self._owners.follow(self._lookups.topology, self.members.values())
             pause = self._pause(membership)
             if pause > 0 and (due := self._renewal.due(membership)):
                 await self._renew(*due)
@@ -146,7 +150,8 @@ class Controller:
         for link, run_id in list(self._leasing.links.items()):
             if run_id not in alive:
                 link.close()
-        self._let_go({candidate.identity.run_id for candidate in candidates if candidate.draining})
+        leaving = {candidate.identity.run_id for candidate in candidates if candidate.draining}
+        self._leasing.let_go((topology for topology, _ in self._lookups.kept), leaving)
         links = self._lookups.topology.links if self._lookups.topology else {}
         for name, serving in list(self._serving.items()):
             if links[name].open and serving.run_id in alive:
@@ -156,13 +161,6 @@ class Controller:
                 if member.identity and member.identity.run_id == serving.run_id:
                     member.doubt()
             self._absences.lost(name, self._flapping.lost(name, self._clock() - serving.since))
-
-    def _let_go(self, leaving: set[str]) -> None:
-        """End the leases of kept topologies on these shards, which wait for all of their leases to end."""
-        for topology, _ in self._lookups.kept:
-            for link in topology.links.values():
-                if self._leasing.links.get(link) in leaving:
-                    link.retire()
 
     def _membership(self) -> Membership:
         topology, versions = self._lookups.topology, self.versions
@@ -181,8 +179,7 @@ class Controller:
                 name = self.members[address].name
                 self.events.note(Kind.REFUSAL, f"{name} at {address} is kept out: {reason}", name)
         self.kept_out = membership.kept_out
-        now = self._clock()
-        self._arrived = {name: self._arrived.get(name, now) for name in membership.names - serving.keys()}
+        self._arrived.look(membership.names - serving.keys())
         return membership
 
     def _pause(self, membership: Membership) -> float:
@@ -193,22 +190,18 @@ class Controller:
         if topology is None:
             if all(member.identity for member in self.members.values()) and not self.cluster.shards.names:
                 return 0
-            return min(self._settled(), self._started + FIRST_SETTLE) - self._clock()
-        # A shard that is gone or leaving is replaced at once, as is another version.
+            return min(self._arrived.settled(), self._started + FIRST_SETTLE) - self._clock()
+        complete = membership.leasable.names == membership.names
+        # A shard that is gone or leaving is replaced at once, as is another version, or hot partitions' owners.
         if (
             self._serving.keys() != topology.links.keys()
             or self._serving.keys() - membership.names
             or membership.version.dataset_id != topology.dataset_id
+            or (complete and not self._arrived and topology.ring.extra != self._owners.extra.counts)
         ):
             return 0
         # One that joins may be the first of several, and those that serve must not be left out for its sake.
-        joins = self._arrived and membership.leasable.names == membership.names
-        return self._settled() - self._clock() if joins else DISCOVERY_INTERVAL
-
-    def _settled(self) -> float:
-        """The time at which those that have arrived no longer wait for further shards to join with them."""
-        arrived = self._arrived.values()
-        return min(max(arrived) + JOIN_SETTLE, min(arrived) + JOIN_SETTLE_MAX)
+        return self._arrived.settled() - self._clock() if complete and self._arrived else DISCOVERY_INTERVAL
 
     async def _change(self, membership: Membership) -> None:
         """Form the next topology; give up as soon as one of its shards is lost."""
@@ -221,6 +214,9 @@ class Controller:
             change = await asyncio.to_thread(topology.describe)
             log.info("topology %d in %.0f ms: %s", topology.epoch, took, change)
             self.events.note(Kind.SWAP, f"epoch {topology.epoch} after {took:.0f} ms: {change}")
+            for account in self._owners.account(topology.before, topology.ring):
+                log.info("%s", account)
+                self.events.note(Kind.HOT, account)
 
     async def _renew(self, before: Topology, membership: Membership) -> None:
         """Form a kept topology anew, of these shards."""
@@ -270,7 +266,8 @@ class Controller:
         Raises ClusterError, with every lease given back.
         """
         now = self._lookups.topology
-        topology = await self._leasing.form(membership, self.cluster.replicas, now, self.cluster.zone)
+        extra = self._owners.of(membership.version)
+        topology = await self._leasing.form(membership, self.cluster.replicas, now, self.cluster.zone, extra)
         if now is not None and now.dataset_id != topology.dataset_id:
             try:
                 await self._gate.pass_on(membership.version, now, topology)

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     LOSS = "loss"  # a shard that took part is gone
     REFUSAL = "refusal"  # a shard must not take part, or gave no lease; with the reason
     SWAP = "swap"  # another topology serves
+    HOT = "hot"  # a hot partition gains or loses an owner
     VERSION = "version"  # another version of the data was published, is served, is held up, or is refused by the gate
 
 

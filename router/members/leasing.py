@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from functools import partial
 
 from ringkv.cluster.errors import LeaseRefused, NotOffered, PeerError
+from ringkv.cluster.hot import NO_EXTRA, Extra
 from ringkv.cluster.lease import Leased, LeaseRequest, Offered, refusal
 from ringkv.cluster.ring import build_ring
 from ringkv.router.lookup.durations import Durations
@@ -39,7 +40,9 @@ class Leasing:
         self._refused = refused
         self._on_closed = closed
 
-    async def form(self, membership: Membership, replicas: int, now: Topology | None, zone: str) -> Topology:
+    async def form(
+        self, membership: Membership, replicas: int, now: Topology | None, zone: str, extra: Extra = NO_EXTRA
+    ) -> Topology:
         """Lease the ring that follows `now` on all of its shards; those in this zone are to be asked first.
 
         Raises LeaseRefused, or NotOffered if the shard has to be asked what it offers; all leases are given back then.
@@ -47,8 +50,9 @@ class Leasing:
         version = membership.version
         if version is None:
             raise NotOffered("no shard offers a dataset")
-        ring = await asyncio.to_thread(build_ring, membership.names, replicas, version.partitions, membership.places)
-        request = LeaseRequest(version.dataset_id, ring.ring_id, replicas, ring.names, ring.places)
+        inputs = membership.names, replicas, version.partitions, membership.places, extra.counts
+        ring = await asyncio.to_thread(build_ring, *inputs)
+        request = LeaseRequest(version.dataset_id, ring.ring_id, replicas, ring.names, ring.places, extra)
         links: dict[str, Link] = {}
         try:
             # A group: when one lease fails, the others are cancelled, and no lease comes about afterwards.
@@ -67,6 +71,13 @@ class Leasing:
             if isinstance(error, ExceptionGroup):
                 raise error.exceptions[0] from None
             raise
+
+    def let_go(self, topologies: Iterable[Topology], leaving: Container[str]) -> None:
+        """Give the leases of these topologies back to shards that leave, by run id: such a one waits for them."""
+        for topology in topologies:
+            for link in topology.links.values():
+                if self.links.get(link) in leaving:
+                    link.retire()
 
     async def _lease(
         self, name: str, shard: Candidate, version: Offered, request: LeaseRequest, links: dict[str, Link]

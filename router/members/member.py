@@ -12,6 +12,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_ji
 
 from ringkv.cluster import told
 from ringkv.cluster.errors import PeerError
+from ringkv.cluster.hot import NO_EXTRA, NO_LOAD
 from ringkv.cluster.lease import Heartbeat, offered_in
 from ringkv.cluster.place import heard
 from ringkv.process.address import Address
@@ -102,6 +103,7 @@ class Member:
         self.draining = False
         self.checked = 0  # bytes that it has read and checked
         self.direct = 0  # requests of clients that came there without a router
+        self.heat = "", NO_LOAD, NO_EXTRA  # of which dataset, its load with it, and what it was leased with last
         self._revision: int | None = None  # of what it offers, None before the first heartbeat
         self._problem = ""
         self._level = logging.INFO  # at which the problem was logged
@@ -159,8 +161,12 @@ class Member:
     async def _attend(self, link: Link) -> None:
         """Send heartbeats as long as they are answered. Raises one of TROUBLE."""
         while True:
+            served = self._serves()
             async with asyncio.timeout(HEARTBEAT_TIMEOUT):
-                heartbeat = Heartbeat.parse(await link.call("HEARTBEAT", *filter(None, [self._serves()])))
+                heartbeat = Heartbeat.parse(await link.call("HEARTBEAT", *filter(None, [served])))
+            if heartbeat.extra != self.heat[-1]:
+                self._changed()
+            self.heat = served, heartbeat.load, heartbeat.extra
             self.checked = heartbeat.checked
             self.direct = heartbeat.direct
             if self._revision != heartbeat.revision:

@@ -46,7 +46,7 @@ class Teller:
         """
         epoch = self._table.epoch + 1 if self._table else 1
         ring = topology.ring
-        table = NodeTable(epoch, topology.dataset_id, ring.partitions, ring.replicas, tuple(sorted(nodes)))
+        table = NodeTable(epoch, topology.dataset_id, ring.partitions, ring.replicas, tuple(sorted(nodes)), ring.extra)
         if not any(node.host for node in table.nodes) and self.view is None:
             return
         self.begins = self.begins or self._table is None

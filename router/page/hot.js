@@ -1,6 +1,6 @@
 // The table of the keys that are asked for most, and the share of requests that needed no shard.
 
-import { bytes, growth, percent, plural, rate } from "./figures.js";
+import { bytes, growth, number, percent, plural, rate } from "./figures.js";
 import { html, say } from "./svg.js";
 import { current, read } from "./token.js";
 
@@ -26,12 +26,14 @@ function show({ seconds, keys }) {
   document.getElementById("hot-table").hidden = !shown.length;
 }
 
-/** Show what share of the requests between two answers of /stats needed no shard. */
+/** Show what share of the requests between two answers of /stats needed no shard, and who else owns hot partitions. */
 export function showHits(first, stats) {
   const [asked, hits] = ["requests", "hits"].map((name) => growth(first.counters[name], stats.counters[name]));
   const kept = `The router keeps ${plural(stats.hot_keys, "value")} at hand, ${bytes(stats.hot_bytes)}`;
   if (!stats.hot_keys) say("hot-hits", "No key is asked for again and again.");
   else say("hot-hits", asked ? `${kept}: ${percent(hits / asked)} of lookups need no shard.` : `${kept}.`);
+  const extra = Object.entries(stats.extra_owners).map(([partition, names]) => `Partition ${number(Number(partition))} is hot, and also owned by ${names.join(" and ")}.`);
+  say("hot-partitions", extra.join(" "));
 }
 
 function emptyRow() {

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringkv.cluster.errors import PeerError
+from ringkv.cluster.hot import Extra, Load
 from ringkv.cluster.lease import (
     MAX_BY,
     MAX_OFFERED,
@@ -21,6 +22,7 @@ from ringkv.cluster.lease import (
 )
 from ringkv.cluster.limits import MAX_REPLICAS
 from ringkv.cluster.place import Place
+from ringkv.cluster.position import SLOTS
 
 WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}", fullmatch=True)
@@ -29,6 +31,10 @@ PLACES = st.builds(
     st.just("") | st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", fullmatch=True),
     st.integers(10, 10_000).map(lambda hundredths: hundredths / 100),
 )
+NUMBERS = st.dictionaries(st.integers(0, SLOTS - 1), st.integers(1, 100), max_size=4).map(
+    lambda found: tuple(sorted(found.items()))
+)
+EXTRA = st.builds(Extra, st.integers(0, 9), NUMBERS)
 REQUESTS = st.dictionaries(NAMES, PLACES, min_size=1, max_size=8).flatmap(
     lambda shards: st.builds(
         LeaseRequest,
@@ -37,6 +43,7 @@ REQUESTS = st.dictionaries(NAMES, PLACES, min_size=1, max_size=8).flatmap(
         st.integers(1, MAX_REPLICAS),
         st.just(tuple(sorted(shards))),
         st.just({name: place for name, place in shards.items() if place != Place()}),
+        EXTRA,
     )
 )
 COUNTS = st.integers(0, 10**18 - 1)
@@ -103,6 +110,8 @@ def test_a_lease_reads_as_it_was_written(request: LeaseRequest) -> None:
             )
         ),
         ([b"data", b"ring", b"1", b"a@z", b"a@y"], "a name stands twice"),
+        ([b"data", b"ring", b"1", b"+1:3=1"], "not a shard's name"),
+        ([b"data", b"ring", b"1", b"a", b"+1:3=0"], "not partitions with a number each"),
         ([b"data", b"ring", b"1", *(b"%d" % n for n in range(1025))], "a ring of 1025 shards: at most 1024 can"),
     ],
 )
@@ -111,7 +120,9 @@ def test_what_is_no_lease_is_refused(args: list[bytes], reason: str) -> None:
         LeaseRequest.parse(args)
 
 
-@given(st.builds(Heartbeat, st.booleans(), COUNTS, COUNTS, COUNTS))
+@given(
+    st.builds(Heartbeat, st.booleans(), COUNTS, COUNTS, COUNTS, st.builds(Load, st.integers(0, 100), NUMBERS), EXTRA)
+)
 def test_a_heartbeat_reads_as_it_was_written(heartbeat: Heartbeat) -> None:
     assert Heartbeat.parse(heartbeat.reply().encode()) == heartbeat
 
@@ -122,12 +133,16 @@ def test_a_heartbeat_reads_as_it_was_written(heartbeat: Heartbeat) -> None:
         b"PONG",
         b"SERVING",
         b"SERVING 1 2",
-        b"SERVING 1 2 3 4",
-        b"serving 1 2 3",
-        b"SERVING -1 2 3",
-        b"SERVING 1 2 3.0",
-        b"SERVING 1 2 " + b"9" * 5000,
-        "SERVING 1 2 ²".encode(),
+        b"SERVING 1 2 3",
+        b"SERVING 1 2 3 %0: +0: 4",
+        b"SERVING 1 2 3 %101: +0:",
+        b"SERVING 1 2 3 %0: +0:1=0",
+        b"SERVING 1 2 3 +0: %0:",
+        b"serving 1 2 3 %0: +0:",
+        b"SERVING -1 2 3 %0: +0:",
+        b"SERVING 1 2 3.0 %0: +0:",
+        b"SERVING 1 2 " + b"9" * 5000 + b" %0: +0:",
+        "SERVING 1 2 ² %0: +0:".encode(),
         None,
         7,
         [b"SERVING", 1, 2],

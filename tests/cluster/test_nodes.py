@@ -31,6 +31,7 @@ tables = st.builds(
     st.integers(0, 14).map(lambda bits: 1 << bits),
     st.integers(1, 64),
     st.lists(nodes, min_size=1, max_size=6, unique_by=lambda node: node.name).map(sorted).map(tuple),
+    st.sampled_from([(), ((0, 3),)]),
 )
 few = st.builds(
     NodeTable,

@@ -13,8 +13,9 @@ from xxhash import xxh3_64_intdigest
 
 import ringkv.cluster.ring
 from ringkv.cluster.limits import LOAD_BOUND, VIRTUAL_NODES
+from ringkv.cluster.placing import points
 from ringkv.cluster.position import shift_to
-from ringkv.cluster.ring import Ring, build_ring, moved_partitions, points, ring_id
+from ringkv.cluster.ring import Ring, build_ring, moved_partitions, ring_id
 from ringkv.cluster.shares import shares
 
 NAMES = st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=12), min_size=1, max_size=6, unique=True)

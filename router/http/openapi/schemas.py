@@ -88,6 +88,7 @@ _RING: Final = record(
             ),
             "By name.",
         ),
+        **_picked(_FIGURES, "extra_owners"),
         "kept_out": _named(_STRING, "Addresses whose shards take no part, each with the reason."),
     },
 )
@@ -103,6 +104,7 @@ _LAYOUT: Final = record(
             _list(_pair(_COUNT, "First partition, shard."), "Runs of one owner, in order."),
             "One a replica, that of the preferred owners first.",
         ),
+        "extra": _list(_pair(_COUNT, "Partition, shard."), "Owners of hot partitions beside their replicas."),
         "virtual_nodes": _said(_COUNT, "How many there are; `points` may have fewer."),
         "points": _list(
             _pair({"type": "number", "minimum": 0}, "Fraction of the ring, shard."), "Virtual nodes, in order."

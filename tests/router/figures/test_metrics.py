@@ -81,6 +81,7 @@ FIGURES = Figures(
     durations=durations(b0=5, b10=20, b35=1),
     shards=(shard("a"), shard("b", "lost", keys=0)),
     kept_out={"10.0.0.9:7379": "it serves another dataset"},
+    extra_owners={"3": ["b"], "17": ["a", "b"]},
 )
 
 
@@ -116,6 +117,7 @@ def test_every_figure_has_its_metric() -> None:
     assert (metrics["ringkv_keys"], metrics["ringkv_bytes"], metrics["ringkv_partitions"]) == (10_000, 600_000, 256)
     assert (metrics["ringkv_replicas"], metrics["ringkv_workers"], metrics["ringkv_ready"]) == (1, 1, 1)
     assert metrics["ringkv_kept_out_shards"] == 1
+    assert metrics["ringkv_extra_owners"] == 3
     assert metrics["ringkv_unauthorized_total"] == 6
     assert (metrics["ringkv_served_serial"], metrics["ringkv_offered_serial"]) == (7, 8)
     assert (metrics["ringkv_swaps_total"], metrics["ringkv_swaps_refused_total"]) == (5, 1)

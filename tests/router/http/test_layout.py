@@ -9,7 +9,8 @@ import pytest
 
 import ringkv.router.http.layout
 from ringkv.cluster.lease import Leased
-from ringkv.cluster.ring import Ring, build_ring, points
+from ringkv.cluster.placing import points
+from ringkv.cluster.ring import Ring, build_ring
 from ringkv.router.http.layout import fraction, layout
 from ringkv.router.lookup.topology import Topology
 from ringkv.router.policy import LAYOUT_POINTS
@@ -53,6 +54,17 @@ def test_a_band_a_replica_holds_the_runs_of_equal_owners(shards: int, replicas: 
         "partitions": partitions,
     }
     assert found["moved"] == []
+
+
+def test_extra_owners_of_hot_partitions_are_beside_the_bands() -> None:
+    plain, ring = build_ring(names(5), 2, 256), build_ring(names(5), 2, 256, extra=((17, 2), (200, 1)))
+    found = layout(topology(ring, plain))
+    assert found["bands"] == layout(topology(plain))["bands"]
+    assert [(partition, found["shards"][shard]) for partition, shard in found["extra"]] == [
+        *((17, name) for name in ring.owners[17][2:]),
+        (200, ring.owners[200][2]),
+    ]
+    assert found["moved"] == [[], []]
 
 
 @pytest.mark.parametrize("shards", [1, 8, 9, 32])

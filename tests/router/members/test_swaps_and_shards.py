@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-import ringkv.router.members.controller
+import ringkv.router.members.arrivals
 from ringkv.cluster.lease import WRONG_DATASET, LeaseRequest
 from ringkv.resp import codec
 from ringkv.router.members.events import Kind
@@ -91,7 +91,7 @@ async def test_shards_that_are_ahead_serve_on_until_the_others_follow(route: Rou
 
 async def test_a_shard_that_joins_leaves_nobody_out_who_is_ahead(route: Route, monkeypatch: pytest.MonkeyPatch) -> None:
     """The served version could be leased anew on the others alone, which would get all that the one ahead has."""
-    monkeypatch.setattr(ringkv.router.members.controller, "JOIN_SETTLE", 0.05)
+    monkeypatch.setattr(ringkv.router.members.arrivals, "JOIN_SETTLE", 0.05)
     routed = await route("xyz")
     ahead, behind, joining = routed.shards
     lookups = routed.lookups

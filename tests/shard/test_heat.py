@@ -1,0 +1,94 @@
+"""A shard tells how busy it is and with which partitions, as far as a sample of its work shows that."""
+
+import pytest
+
+from ringkv.cluster.hot import Load
+from ringkv.cluster.position import slot
+from ringkv.shard.heat import SAMPLES, WINDOW, WORK_SHIFT, Heat, busy_seconds
+from tests.support.data import random_keys
+
+DATASET, OTHER = "d" * 32, "e" * 32
+KEYS = random_keys(2_000, seed=21)
+HOT = KEYS[0]
+
+
+class Hands:
+    """A clock and a processor that are moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.busy = 7.0
+        self.heat = Heat(lambda: self.now, lambda: self.busy)
+
+    def answer(self, keys: list[bytes], size: int = 0, dataset: str = DATASET) -> None:
+        """One read's GETs, with replies of so many bytes."""
+        self.heat.skip -= len(keys) + (size >> WORK_SHIFT)
+        if self.heat.skip < 0:
+            self.heat.note(keys, dataset, 256)
+
+    def window(self, share: float) -> None:
+        """One window passes, in which the shard was busy for this share of it."""
+        self.heat.load(DATASET)
+        self.now += WINDOW
+        self.busy += share * WINDOW
+
+
+def partition(key: bytes) -> int:
+    return slot(key) >> 6
+
+
+def test_a_hot_partition_is_told_with_its_part_of_the_time() -> None:
+    hands = Hands()
+    hands.window(0.9)
+    for key in KEYS * 10:
+        hands.answer([key])
+        hands.answer([HOT])
+    load = hands.heat.load(DATASET)
+    assert load.busy == 90
+    assert [at for at, _ in load.parts] == [partition(HOT)]
+    assert load.parts[0][1] == pytest.approx(45, abs=9)
+    assert hands.heat.load(OTHER) == Load(90)
+
+
+def test_even_keys_make_no_partition_hot() -> None:
+    hands = Hands()
+    hands.window(1.0)
+    for start in range(0, 100 * len(KEYS), 16):
+        at = start % len(KEYS)
+        hands.answer(KEYS[at : at + 16])
+    assert hands.heat.load(DATASET) == Load(100)
+
+
+def test_large_values_count_for_what_they_cost() -> None:
+    hands = Hands()
+    hands.window(1.0)
+    for key in KEYS * 5:
+        hands.answer([key])
+        hands.answer([HOT], 50 << WORK_SHIFT)
+    assert dict(hands.heat.load(DATASET).parts)[partition(HOT)] >= 90
+
+
+def test_what_is_told_is_of_the_last_window_alone() -> None:
+    hands = Hands()
+    for _ in range(100):
+        hands.answer(100 * [HOT])
+    hands.window(0.5)
+    assert hands.heat.load(DATASET) == Load(50, ((partition(HOT), 50),))
+    hands.now += WINDOW / 2
+    assert hands.heat.load(DATASET) == Load(50, ((partition(HOT), 50),)), "the next window is not over"
+    hands.now += WINDOW / 2
+    assert hands.heat.load(DATASET) == Load(0)
+
+
+def test_of_a_handful_of_requests_nothing_is_told() -> None:
+    hands = Hands()
+    hands.window(1.0)
+    for _ in range(SAMPLES):
+        hands.answer([HOT])
+    assert hands.heat.load(DATASET) == Load(100)
+
+
+def test_a_thread_that_works_is_busy_for_as_long() -> None:
+    before = busy_seconds()
+    sum(range(2_000_000))
+    assert 0.001 < busy_seconds() - before < 20
