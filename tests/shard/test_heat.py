@@ -1,5 +1,7 @@
 """A shard tells how busy it is and with which partitions, as far as a sample of its work shows that."""
 
+import random
+
 import pytest
 
 from ringkv.cluster.hot import Load
@@ -10,6 +12,11 @@ from tests.support.data import random_keys
 DATASET, OTHER = "d" * 32, "e" * 32
 KEYS = random_keys(2_000, seed=21)
 HOT = KEYS[0]
+
+
+@pytest.fixture(autouse=True)
+def the_same_samples_in_every_run() -> None:
+    random.seed(7)
 
 
 class Hands:
@@ -40,7 +47,7 @@ def partition(key: bytes) -> int:
 def test_a_hot_partition_is_told_with_its_part_of_the_time() -> None:
     hands = Hands()
     hands.window(0.9)
-    for key in KEYS * 10:
+    for key in KEYS * 20:
         hands.answer([key])
         hands.answer([HOT])
     load = hands.heat.load(DATASET)

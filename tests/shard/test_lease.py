@@ -9,6 +9,7 @@ from pathlib import Path
 import hiredis
 import pytest
 
+from ringkv.cluster.hot import Counts
 from ringkv.cluster.place import Places
 from ringkv.cluster.position import slot, slot_shift
 from ringkv.cluster.ring import Ring, build_ring
@@ -119,6 +120,29 @@ def test_two_leases_side_by_side_are_both_served(
     assert code(two("GET", (of_first - of_second).pop())) == "NOTLEASED"
 
 
+def test_extra_owners_are_a_part_of_the_ring_that_is_leased(
+    leased: SpawnedShard, connect: Connect, example_pairs: dict[bytes, bytes]
+) -> None:
+    names, keys = ("a", "b", "c"), list(example_pairs)
+    plain = ring_of(*names)
+    hot = next(partition for partition, owners in enumerate(plain.owners) if owners == ("a",))
+    ring = build_ring(names, 1, 256, extra=((hot, 2),))
+    assert ring.extra_of("b") == [hot]
+    client, watcher = connect(leased), connect(leased)
+    dataset = client.info()["dataset_id"]
+    refused = client("LEASE", dataset, plain.ring_id, 1, *names, f"+7:{hot}=2")
+    assert code(refused) == "WRONGRING", "the ring id covers them"
+    assert code(client("LEASE", dataset, ring.ring_id, 1, *names, "+7:256=2")) == "WRONGRING"
+    assert b" +0:" in watcher("HEARTBEAT", dataset)
+    granted = client("LEASE", dataset, ring.ring_id, 1, *names, f"+7:{hot}=2")
+    assert int(granted.split()[1]) == len(list(owned(plain, "b", keys))), "an extra copy is not counted"
+    for key in owned(ring, "b", keys):
+        assert client("GET", key) == example_pairs[key]
+    older = connect(leased)
+    older.lease(dataset, plain)
+    assert watcher("HEARTBEAT", dataset).endswith(f" +7:{hot}=2".encode()), "what was said last is told"
+
+
 def test_requests_behind_a_lease_are_answered_after_it(leased: SpawnedShard, connect: Connect) -> None:
     client = connect(leased)
     key = "f8a24bb8-eff8-41dc-929b-10b4c3e49e05"
@@ -198,14 +222,14 @@ async def test_rings_are_built_one_at_a_time_and_not_for_those_who_have_left(
     building, most, built = 0, 0, list[str]()
     gate = threading.Event()
 
-    def slow(names: tuple[str, ...], replicas: int, partitions: int, places: Places) -> Ring:
+    def slow(names: tuple[str, ...], replicas: int, partitions: int, places: Places, extra: Counts) -> Ring:
         nonlocal building, most
         building += 1
         most = max(most, building)
         assert gate.wait(30)
         built.append(names[-1])
         building -= 1
-        return build_ring(names, replicas, partitions, places)
+        return build_ring(names, replicas, partitions, places, extra)
 
     monkeypatch.setattr("ringkv.shard.connection.build_ring", slow)
     async with serving(pack_pairs(tmp_path, {}), leased=True) as served:
