@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from markdown_it import MarkdownIt
@@ -44,5 +45,6 @@ def headings(text: str) -> list[str]:
     return [token.content for opened, token in pairwise(tokens) if opened.type == "heading_open"]
 
 
+@lru_cache(maxsize=32)  # the longest document takes a quarter of a second, and is pointed at by a hundred links
 def _tokens(text: str) -> list[Token]:
     return MarkdownIt().enable("table").parse(text)
