@@ -17,7 +17,7 @@ from tests.docs.tables import headings, rows
 from tests.support.data import EXAMPLE, ROOT
 from tests.support.http import fetch
 from tests.support.metrics import OPENMETRICS, Metrics
-from tests.support.processes import Spawner
+from tests.support.processes import SpawnedCluster, Spawner
 
 TEXT: Final = (ROOT / "docs" / "operations.md").read_text()
 COMPOSE: Final = (ROOT / "deploy" / "compose.yaml").read_text()
@@ -86,10 +86,14 @@ def shard_port(module_spawn: Spawner) -> int:
     return int(shard.spawned.wait_for_line(r"answers HTTP on 127\.0\.0\.1:(\d+)")[1])
 
 
+@pytest.fixture(scope="module")
+def cluster(module_spawn: Spawner) -> SpawnedCluster:
+    return module_spawn.up(EXAMPLE, "--shards", "1")
+
+
 @pytest.fixture
-async def scrapes(module_spawn: Spawner, shard_port: int) -> Scrapes:
+async def scrapes(cluster: SpawnedCluster, shard_port: int) -> Scrapes:
     """What a router and a shard tell that run now. OpenMetrics: only there an info is more than a gauge."""
-    cluster = module_spawn.up(EXAMPLE, "--shards", "1")
     router = await fetch(cluster.host, cluster.port, "/metrics", headers=OPENMETRICS)
     shard = await fetch("127.0.0.1", shard_port, "/metrics", headers=OPENMETRICS)
     return Metrics.parse(router), Metrics.parse(shard)
