@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from tests.support.data import EXAMPLE, ROOT, random_keys
 from tests.support.processes import SpawnedCluster, Spawner
+from tests.support.resp import AT_ONCE
 
 Redis = Any  # redis-py cannot be typed strictly
 Tool = Callable[..., str]
@@ -129,7 +130,7 @@ def test_a_needless_password_is_taken_or_refused_as_by_a_redis_without_one(clust
     with redis.Redis(port=cluster.redis_port, password="needless", protocol=3) as client:
         assert client.get(KEY) == b"1234"
     with (
-        redis.Redis(port=cluster.redis_port, password="needless", protocol=2) as client,
+        redis.Redis(port=cluster.redis_port, password="needless", protocol=2, retry=AT_ONCE) as client,
         pytest.raises(redis.AuthenticationError, match="without any password configured"),
     ):
         client.get(KEY)

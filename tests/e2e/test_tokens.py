@@ -2,6 +2,7 @@
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import requests
 
 from tests.support.data import EXAMPLE
 from tests.support.processes import Spawner, one_line, wait_for
+from tests.support.resp import AT_ONCE
 
 KEY = "f8a24bb8-eff8-41dc-929b-10b4c3e49e05"
 KEPT = "what was read before goes on to count"
@@ -35,7 +37,7 @@ def test_a_cluster_changes_its_tokens_on_sighup_and_keeps_them_where_the_file_is
     assert [status(port, token) for token in (None, "old", "both", "new")] == [401, 200, 200, 401]
     assert [status(port, None, path) for path in ("healthz", "readyz", "metrics")] == [200] * 3
     with (
-        redis.Redis(port=cluster.redis_port, password="old") as old,
+        redis.Redis(port=cluster.redis_port, password="old", retry=AT_ONCE) as old,
         redis.Redis(port=cluster.redis_port, password="both") as both,
     ):
         assert old.get(KEY) == both.get(KEY) == b"1234"
@@ -71,9 +73,10 @@ def test_a_router_does_not_begin_anew_with_a_bad_file_and_reads_a_good_one(spawn
     for each, refused in ((port, 1), (shard_http, 2)):
         told = requests.get(f"http://127.0.0.1:{each}/metrics", timeout=30).text
         assert f"\nringkv_unauthorized_total {refused}.0\n" in told
-    with redis.Redis(unix_socket_path=shard.socket) as stranger, pytest.raises(redis.AuthenticationError):
+    at_shard = partial(redis.Redis, unix_socket_path=shard.socket, retry=AT_ONCE)
+    with at_shard() as stranger, pytest.raises(redis.AuthenticationError):
         stranger.get(KEY)
-    with redis.Redis(unix_socket_path=shard.socket, password="old") as reader:
+    with at_shard(password="old") as reader:
         assert reader.get(KEY) == b"1234"
         with pytest.raises(redis.AuthenticationError, match="LEASE needs AUTH first"):
             reader.execute_command("LEASE")

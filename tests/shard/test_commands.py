@@ -12,7 +12,7 @@ import redis
 from ringkv.cluster.position import position
 from tests.support.data import random_keys
 from tests.support.processes import SpawnedShard
-from tests.support.resp import Client
+from tests.support.resp import AT_ONCE, Client
 
 Connect = Callable[[SpawnedShard], Client]
 Redis = Any  # redis-py cannot be typed strictly
@@ -23,7 +23,7 @@ MISSING = b"00000000-0000-4000-8000-000000000000"
 
 @pytest.fixture(params=[2, 3])
 def client(request: pytest.FixtureRequest, example_shard: SpawnedShard) -> Iterator[Redis]:
-    with redis.Redis(unix_socket_path=example_shard.socket, protocol=request.param) as client:
+    with redis.Redis(unix_socket_path=example_shard.socket, protocol=request.param, retry=AT_ONCE) as client:
         yield client
 
 

@@ -1,13 +1,19 @@
 """A RESP connection that writes any bytes and reads one reply at a time."""
 
 import socket
-from typing import Any
+from typing import Any, Final
 
 import hiredis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from ringkv.cluster.lease import LeaseRequest
 from ringkv.cluster.ring import Ring
 from ringkv.resp import codec
+
+AT_ONCE: Final = Retry(NoBackoff(), 1)
+"""For `redis.Redis(retry=…)` where a refusal is expected: to redis-py it is a lost connection, after which it would try
+ten times more, for 3 s."""
 
 
 class Client:
