@@ -40,6 +40,10 @@ are_key_lines = re.compile(
 ).fullmatch
 """A match for any number of lines that are a UUID version 4 each, in any case; a third of the time of one by one."""
 
+_SHAPE: Final = b"00000000-0000-0000-0000-000000000000\n"
+_SHAPE_OF: Final = bytes.maketrans(b"123456789abcdef", 15 * b"0")
+"""A line with a key, all digits of which are made equal, and the table that makes them so."""
+
 digest = xxh3_64_intdigest
 """Canonical key, 36 bytes → 0 … 2^64-1 (XXH3, 64 bits, seed 0): the upper 50 bits order the keys of a slot."""
 
@@ -69,13 +73,15 @@ def canonical(key: bytes) -> bytes:
 
 
 def are_canonical(keys: list[bytes]) -> bool:
-    """True proves that all keys are canonical; False proves nothing: check them one by one.
-
-    Canonical keys lead to False only where none of them has a letter among its digits.
-    """
+    """Whether all keys are canonical: in half the time of one by one."""
     lines = b"\n".join([*keys, b""])
-    # The length is compared because one key with a newline in it would pass for two.
-    return len(lines) == 37 * len(keys) and lines.islower() and are_key_lines(lines) is not None
+    count = len(keys)
+    # There are as many newlines as keys, and each ends a line of a key's shape: so no key has one of its own.
+    return (
+        lines.translate(_SHAPE_OF) == count * _SHAPE
+        and lines[14::37] == count * b"4"
+        and not lines[19::37].strip(b"89ab")
+    )
 
 
 def shift_to(arcs: int) -> int:
