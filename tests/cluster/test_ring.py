@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from uhashring import HashRing
 from xxhash import xxh3_64_intdigest
 
+import ringkv.cluster.placing
 import ringkv.cluster.ring
 from ringkv.cluster.limits import LOAD_BOUND, VIRTUAL_NODES
 from ringkv.cluster.placing import points
@@ -88,7 +89,7 @@ def test_owners_are_those_that_uhashring_finds(names: list[str], replicas: int) 
     """Where no shard is passed over, that is: here the bound is out of reach."""
     partitions = 64
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ringkv.cluster.ring, "LOAD_BOUND", 1000.0)
+        patch.setattr(ringkv.cluster.placing, "LOAD_BOUND", 1000.0)
         ring = build_ring(names, replicas, partitions)
     shift = shift_to(partitions)
 
