@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from ringkv.cluster.errors import DatasetError, InvalidKey, LargeValue
 from ringkv.cluster.hot import NO_EXTRA, NO_LOAD
@@ -19,34 +19,20 @@ from ringkv.resp.pending import Pending
 from ringkv.shard import scan
 from ringkv.shard.body import NotInMemory
 from ringkv.shard.connection import ShardConnection
+from ringkv.shard.finding import Find, fitting, told, value_of
 from ringkv.shard.heat import WORK_SHIFT
-from ringkv.shard.large import BoundedStore
 from ringkv.shard.replies import LargeReply, Wanted
 from ringkv.shard.slots import cluster_
-from ringkv.shard.store import Store
 from ringkv.shard.version import Version
 
-Reply = Callable[[Iterator[bytes | None]], bytes]
-"""From the values of the keys, in their order, to the bytes of the reply."""
-
-Find = Callable[[Store, bytes], bytes | None]
-"""What finds the value of a key."""
+Reply = Callable[[Iterator[Any]], bytes | Pending]
+"""From what was found of the keys, in their order, to the reply."""
 
 CROSS_SLOT: Final = codec.error("CROSSSLOT", "Keys in request don't hash to the same slot")
 """Redis's words."""
 
 TOO_MUCH: Final = codec.error(TOO_LARGE, f"the values have more than {MAX_BATCH} bytes: ask for fewer keys at once")
 """The reply to an MGET of several keys."""
-
-
-def value_of(store: Store, key: bytes) -> bytes | None:
-    """The value of a key in upper or lower case; None also for what is not a UUID version 4. Raises as Store.get."""
-    if not is_canonical(key):
-        try:
-            key = canonical(key)
-        except InvalidKey:
-            return None
-    return store.get(key)
 
 
 def get(client: ShardConnection, args: Args) -> bytes | Pending:
@@ -101,7 +87,9 @@ def _values(
     except LargeValue as large:
         if client.lease:
             return client.refusal(large, keys[0])
-        return TOO_MUCH if find is _fitting else _values(client, keys, reply, version, _fitting)
+        if find is fitting:
+            return _values(client, keys, partial(_alone, client, keys, version), version, told)
+        return _values(client, keys, reply, version, fitting)
     except DatasetError as error:
         return client.refusal(error, keys[0]) if version else _elsewhere(client, keys, reply, error)
 
@@ -112,7 +100,7 @@ def _elsewhere(client: ShardConnection, keys: list[bytes], reply: Reply, error: 
     return client.redirection(error, keys[0]) if other is None else _values(client, keys, reply, other)
 
 
-def _missing(keys: list[bytes], get: Callable[[bytes], bytes | None]) -> set[int]:
+def _missing(keys: list[bytes], get: Callable[[bytes], object]) -> set[int]:
     """All blocks whose reads would have to wait: then they are read side by side."""
     found = set()
     for key in keys:
@@ -125,14 +113,16 @@ def _missing(keys: list[bytes], get: Callable[[bytes], bytes | None]) -> set[int
     return found
 
 
-def _fitting(store: Store, key: bytes) -> bytes | None:
-    """As `value_of`, for values that a reply of MAX_BATCH bytes has room for. Raises LargeValue for others."""
-    try:
-        return value_of(store, key)
-    except LargeValue as large:
-        if large.size > MAX_BATCH or not isinstance(store, BoundedStore):
-            raise
-        return store.piece(canonical(key), 0, large.size)
+def _alone(
+    client: ShardConnection, keys: list[bytes], version: Version | None, values: Iterator[strings.Value | None]
+) -> bytes | Pending:
+    """The reply that has one value for all its keys, and that is larger than several may be together."""
+    found = [(at, len(value)) for at, value in enumerate(values) if value is not None]
+    if len(found) > 1:
+        return TOO_MUCH
+    ((at, size),) = found
+    wanted = Wanted(client.null, b"*%d\r\n%b" % (len(keys), at * client.null), (len(keys) - at - 1) * client.null)
+    return LargeReply(client, version or client.version, canonical(keys[at]), wanted, size).start()
 
 
 def mget(client: ShardConnection, args: Args) -> bytes | Pending:

@@ -18,17 +18,18 @@ from ringkv.shard.version import Version
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a reply has of a value: the part that is wanted behind a `head`, or `null` where there is no value."""
+    """What a reply has of a value: the wanted part of it between `head` and `tail`, or `null` if there is no value."""
 
     null: bytes
     head: bytes = b""
+    tail: bytes = b""
     span: Span = lambda size: (0, size)
 
     def reply(self, value: bytes | None) -> bytes:
         if value is None:
-            return self.head + self.null
+            return self.head + self.null + self.tail
         start, stop = self.span(len(value))
-        return self.head + codec.bulk(value[start:stop])
+        return self.head + codec.bulk(value[start:stop]) + self.tail
 
 
 class LargeReply(Pending):
@@ -62,7 +63,7 @@ class LargeReply(Pending):
             self._reading.cancel()
 
     async def _read(self) -> None:
-        client, version = self._client, self._version
+        client, version, wanted = self._client, self._version, self._wanted
         start, stop = self._span
         size = stop - start
         alone = client.has(self)
@@ -79,9 +80,9 @@ class LargeReply(Pending):
         else:
             if not alone:
                 client.keep(claims)
-                self.answer(self._wanted.head + codec.bulk(value))
+                self.answer(wanted.head + codec.bulk(value) + wanted.tail)
                 return
             client.about_to_send(claims)
-            client.send(b"%b$%d\r\n" % (self._wanted.head, size))
+            client.send(b"%b$%d\r\n" % (wanted.head, size))
             client.send(value)
-            self.answer(b"\r\n")
+            self.answer(b"\r\n" + wanted.tail)

@@ -166,7 +166,8 @@ async def test_what_is_small_in_a_reply_needs_no_memory_however_large_the_value_
 async def test_several_values_in_a_reply_have_as_much_as_one_reply_may_have(served: Served) -> None:
     client = await served.connect()
     assert await client("MGET", LARGE, ABSENT, SMALL) == [PAIRS[LARGE], None, PAIRS[SMALL]]
-    for keys in ((HUGE, SMALL), (SMALL, HUGE), (HUGE, ABSENT), 5 * [LARGE]):
+    assert await client("MGET", ABSENT, HUGE, ABSENT, ABSENT) == [None, PAIRS[HUGE], None, None]
+    for keys in ((HUGE, SMALL), (SMALL, HUGE), (HUGE, ABSENT, HUGE), 5 * [LARGE]):
         assert str(await client("MGET", *keys)).startswith("TOOLARGE the values have more than 4194304 bytes")
     assert await client("MGET", HUGE) == [PAIRS[HUGE]]
 
