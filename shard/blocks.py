@@ -12,6 +12,7 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import cast
 
 from ringkv.cluster.errors import BlockNotFetched, CorruptBlock, DatasetError, PartitionNotLeased
@@ -30,18 +31,20 @@ log = logging.getLogger("ringkv.shard")
 
 
 class Blocks:
-    """`tables[p]` has an ENTRY for each block of partition p, or for each slot where several are one block.
+    """`entries` has an ENTRY for each block, or for each slot where several are one block; zeros where none is leased.
 
-    Partitions that are not leased share one table of zeros. `largest` is the size in bytes of the largest block that
-    was leased so far. All methods but `leasing` are for the event loop's thread.
+    `forgotten[p]` is how often it was forgotten what of partition p is checked. `largest` is the size in bytes of the
+    largest block that was leased so far. All methods but `leasing` are for the event loop's thread.
     """
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
         self.width = dataset.manifest.blocks_per_partition
         self.slots = 1 << slot_shift(dataset.manifest.partitions)
-        self._nothing = bytearray(ENTRY.size * max(self.width, self.slots))
-        self.tables: list[bytearray] = [self._nothing] * dataset.manifest.partitions
+        self._table = ENTRY.size * max(self.width, self.slots)  # bytes of a partition's entries
+        # Takes no memory until it is written to: of the entries of other shards' partitions.
+        self.entries = mmap(-1, self._table * dataset.manifest.partitions, flags=MAP_PRIVATE | MAP_ANONYMOUS)
+        self.forgotten = [0] * dataset.manifest.partitions
         self.rows: dict[int, bytes] = {}  # partition → its rows of blocks.arrow, one behind the other
         self.corrupt: dict[int, str] = {}  # block → reason
         self.refused: dict[int, str] = {}  # partition → why its rows cannot be trusted
@@ -73,7 +76,6 @@ class Blocks:
                 log.error("%s", rows)
                 continue
             self.rows[partition] = rows
-            self.tables[partition] = bytearray(len(self._nothing))
         self._count([partition for partition in found if partition in self.rows], 1)
         for number, group in self.by_segment(found):
             spans = {partition: extent_of(self.rows[partition]) for partition in group if partition in self.rows}
@@ -87,7 +89,7 @@ class Blocks:
         self.dataset.unclaim(gone)
         leased = [partition for partition in gone if self.rows.pop(partition, None) is not None]
         for partition in leased:
-            self._forget(partition, self._nothing)
+            self._forget(partition)
         self._count(leased, -1)
         self.refused = {partition: why for partition, why in self.refused.items() if partition not in gone}
         self.corrupt = {block: why for block, why in self.corrupt.items() if block // self.width not in gone}
@@ -107,8 +109,7 @@ class Blocks:
 
     def checked(self, block: int) -> bool:
         """Whether the block was read and is right, and its segment has not been in doubt since."""
-        partition, number = divmod(block, self.width)
-        return bool(ENTRY.unpack_from(self.tables[partition], number * ENTRY.size)[0])
+        return bool(ENTRY.unpack_from(self.entries, self._entry_of(block))[0])
 
     def is_unchecked(self, block: int) -> bool:
         """Whether `unchecked` of its partition would name the block, unless that is empty."""
@@ -124,7 +125,8 @@ class Blocks:
         found = map(Wanted, chain.from_iterable(map(self.of, leased)), rows)
         # Where each slot has an entry, the first entry of a block shows whether that is checked.
         size = self.width * ENTRY.size
-        entries = ENTRY.iter_unpack(b"".join([self.tables[partition][:size] for partition in leased]))
+        starts = [self._entry_of(partition * self.width) for partition in leased]
+        entries = ENTRY.iter_unpack(b"".join([self.entries[start : start + size] for start in starts]))
         unchecked = (one for one, (at, *_) in zip(found, entries, strict=True) if not at and one.row.keys)
         return [one for one in unchecked if one.block not in self.corrupt]
 
@@ -177,10 +179,9 @@ class Blocks:
 
     def settle(self, one: Checked) -> None:
         """Note that a block was read and is right."""
-        partition, number = divmod(one.block, self.width)
-        row, at = one.row, number * ENTRY.size
+        partition, row, at = one.block // self.width, one.row, self._entry_of(one.block)
         found = one.entries if self.mapped else self.slots * entry(row, one.segment, mapped=False)
-        self.tables[partition][at : at + len(found)] = found
+        self.entries[at : at + len(found)] = found
         self.checked_bytes += row.size
         self._checked_of[partition] = self._checked_of.get(partition, 0) + row.size
 
@@ -227,7 +228,7 @@ class Blocks:
         before = self.suspects(segment)
         for partition in self._leased_in(segment):
             before += [block for block in self.of(partition) if self.checked(block)]
-            self._forget(partition, self._nothing)
+            self._forget(partition)
         return before
 
     def suspects(self, segment: int) -> list[int]:
@@ -239,10 +240,7 @@ class Blocks:
     def trust(self, segment: int) -> list[int]:
         """The segment is what it was. Returns its leased partitions, all blocks of which count as unchecked now."""
         self._doubted.discard(segment)
-        leased = self._leased_in(segment)
-        for partition in leased:
-            self.tables[partition] = bytearray(len(self._nothing))
-        return leased
+        return self._leased_in(segment)
 
     def abandon(self, reason: str) -> None:
         """Read nothing any more, as a segment was overwritten; `reason` says which and how."""
@@ -270,16 +268,21 @@ class Blocks:
             else:
                 log.warning("the leased blocks do not fit into memory: they are read as copies, in part from the disk")
             for partition in self.rows:
-                self._forget(partition, bytearray(len(self._nothing)))
+                self._forget(partition)
 
     def _count(self, partitions: list[int], sign: int) -> None:
         self.keys += sign * int(self.dataset.partitions.keys[partitions].sum())
         self.bytes += sign * int(self.dataset.partitions.sizes[partitions].sum())
 
-    def _forget(self, partition: int, table: bytearray) -> None:
+    def _forget(self, partition: int) -> None:
         """Forget which blocks of a leased partition were checked."""
         self.checked_bytes -= self._checked_of.pop(partition, 0)
-        self.tables[partition] = table
+        self.entries[partition * self._table : (partition + 1) * self._table] = bytes(self._table)
+        self.forgotten[partition] += 1
+
+    def _entry_of(self, block: int) -> int:
+        """Where the entries of a block begin: those of its slots, where these have some."""
+        return block * self.slots * ENTRY.size
 
     def _leased_in(self, segment: int) -> list[int]:
         entry = self.dataset.manifest.segments[segment]

@@ -44,7 +44,7 @@ MAX_PAUSE: Final = 30.0
 
 
 class _Batch(NamedTuple):
-    """Blocks of one segment, and the tables of their partitions: so a block is noted only in the table it was read for.
+    """Blocks of one segment, and `Blocks.forgotten` of their partitions: of one that was forgotten since none is noted.
 
     `slots` is how many slots a block has; `mapped`: the blocks are to be read where they are mapped.
     """
@@ -53,7 +53,7 @@ class _Batch(NamedTuple):
     segment: Segment
     slots: int
     wanted: list[Wanted]
-    tables: dict[int, bytearray]
+    forgotten: dict[int, int]
 
 
 class Hydration:
@@ -124,7 +124,7 @@ class Hydration:
             batches.append(batch := _Batch(number, blocks.dataset.segments[number], blocks.slots, [], {}))
             for first in range(0, len(group), together):
                 some = group[first : first + together]
-                batch.tables.update((partition, blocks.tables[partition]) for partition in some)
+                batch.forgotten.update((partition, blocks.forgotten[partition]) for partition in some)
                 batch.wanted.extend(blocks.unchecked(some))
                 await asyncio.sleep(0)
         return batches
@@ -164,7 +164,7 @@ class Hydration:
 
     def _is_wanted(self, batch: _Batch, block: int) -> bool:
         partition = block // self._blocks.width
-        return self._blocks.tables[partition] is batch.tables[partition] and self._blocks.is_unchecked(block)
+        return self._blocks.forgotten[partition] == batch.forgotten[partition] and self._blocks.is_unchecked(block)
 
     def _settle(self, batch: _Batch, found: list[Checked]) -> None:
         """Note that blocks are here, unless their partitions were let go meanwhile."""

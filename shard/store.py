@@ -37,10 +37,10 @@ class Store:
         manifest = dataset.manifest
         self.dataset = dataset
         self.blocks = Blocks(dataset) if blocks is None else blocks
-        self._tables = self.blocks.tables
+        self._entries = self.blocks.entries
         self._segments = [(segment.map, segment.int32) for segment in dataset.segments]
         self._slot_shift = slot_shift(manifest.partitions)
-        self._low_slots = (1 << self._slot_shift) - 1
+        self._one_block = self.blocks.width == 1  # or a part of one: each slot has just one entry
         self._partition_mask = manifest.partitions - 1
         # Within a partition the digest alone tells the block: a partition of several blocks is one slot.
         self._block_shift = POSITION_BITS - (manifest.blocks_per_partition.bit_length() - 1)
@@ -54,15 +54,13 @@ class Store:
         """
         crc = crc_hqx(key, 0)
         place = digest(key)
-        low_slots = self._low_slots
-        if low_slots:
-            # A partition of several slots is one block, and each of them has an entry.
-            table, number = self._tables[crc >> self._slot_shift & self._partition_mask], crc & low_slots
-            keys, offsets, values, size, reach, segment = _read_entry(table, number * _ENTRY_BYTES)
+        if self._one_block:
+            entry = _read_entry(self._entries, (crc & _SLOT_MASK) * _ENTRY_BYTES)
+            keys, offsets, values, size, reach, segment = entry
             first = (place * size >> POSITION_BITS) - reach
         else:
-            entry = _read_entry(self._tables[crc & _SLOT_MASK], (place >> self._block_shift) * _ENTRY_BYTES)
-            keys, offsets, values, size, reach, segment = entry
+            number = (crc & _SLOT_MASK) * self.blocks.width + (place >> self._block_shift)
+            keys, offsets, values, size, reach, segment = _read_entry(self._entries, number * _ENTRY_BYTES)
             first = ((place & self._low_digest) * size >> self._block_shift) - reach
         if not reach:
             return self._read(key, crc, place)
