@@ -21,8 +21,8 @@ from ringkv.resp.reads import NOTHING, equal_arguments, reads
 MAX_REQUEST: Final = 4 << 20
 """Bytes of one request. More is a mistake or an attack: MGET of 90,000 keys is smaller."""
 
-MAX_ARGUMENTS: Final = 1 << 17
-"""An eighth of Redis's limit: more of them are no keys, of which MAX_REQUEST has room for 97,000."""
+MAX_ARGUMENTS: Final = 1 << 20
+"""Redis's limit."""
 
 MAX_BULK: Final = 1 << 20
 """Bytes of one argument. A key has 36; ECHO and PING may take more."""

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from ringkv.resp import codec, inline
 from ringkv.resp.reads import lone_gets
 from ringkv.resp.requests import (
-    MAX_ARGUMENTS,
     MAX_ARGUMENTS_BEFORE_AUTH,
     MAX_BULK,
     MAX_BULK_BEFORE_AUTH,
@@ -158,7 +157,7 @@ def test_a_line_has_no_more_words_than_a_person_types() -> None:
             parse([b"ECHO" + inline.MAX_WORDS * words + b"\r\n"])
 
 
-@pytest.mark.parametrize("size", [40, 100, MAX_BULK])
+@pytest.mark.parametrize("size", [2, 100, MAX_BULK])
 def test_what_one_request_holds_is_bounded_and_counts_what_is_parsed(size: int) -> None:
     requests = Requests()
     argument = b"$%d\r\n%b\r\n" % (size, bytes(size))
@@ -172,7 +171,7 @@ def test_what_one_request_holds_is_bounded_and_counts_what_is_parsed(size: int) 
             assert not requests.read()
             fed += len(piece)
 
-    requests.feed(b"*%d\r\n" % MAX_ARGUMENTS)
+    requests.feed(b"*1000000\r\n")
     with pytest.raises(RequestError, match=f"at most {MAX_REQUEST} bytes"):
         fill()
     assert MAX_REQUEST - 2 * len(piece) < fed <= MAX_REQUEST
