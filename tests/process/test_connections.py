@@ -5,6 +5,7 @@ At every port alike: the router's HTTP with the express lane and without, its Re
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from aiohttp import web
 
 from ringkv.cluster.ring import build_ring
 from ringkv.process.address import Address, bind
-from ringkv.process.connections import ConnectionGuard, ConnectionLimits
+from ringkv.process.connections import TELL_SECONDS, ConnectionGuard, ConnectionLimits
 from ringkv.resp import codec
 from ringkv.shard.http import runner
 from tests.support.data import EXAMPLE, read_pairs
@@ -238,12 +239,14 @@ async def test_one_address_cannot_take_the_places_of_others(name: str, tmp_path:
 
 async def test_what_was_closed_is_told_once_a_second_at_most(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "ringkv.process")
+    began = time.monotonic()
     async with of_shard(ConnectionLimits(header=0.1, most=2), tmp_path) as port:
         for _ in range(20):
             async with port.client(), port.client(), port.client() as (reader, _):
                 await ended(reader)
         told = [record.getMessage() for record in caplog.records if record.name == "ringkv.process"]
-        assert len([line for line in told if line.startswith("no more connections")]) <= 20 * 0.3 + 2
+        seconds = time.monotonic() - began
+        assert len([line for line in told if line.startswith("no more connections")]) <= seconds / TELL_SECONDS + 1
         assert any(line.endswith("closed whose clients sent no whole request, or did not read") for line in told)
 
 

@@ -237,6 +237,7 @@ async def end_lease(served: Served) -> None:
     assert lease is not None
     served.version.leases.end(lease)
     served.version.everything = None
+    await eventually(lambda: not served.store.blocks.rows)  # it is let go of in pieces
 
 
 async def test_a_client_that_has_gone_leaves_no_read_behind(packed: Path, disk: Disk) -> None:
