@@ -7,6 +7,7 @@ own that takes over the directory and the exported variables of the one before.
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.docs.documents import Block, Command, UnknownForm, matches
+from tests.support.data import ROOT
 from tests.support.processes import MARK, Spawned, Spawner, wait_for
 from tests.support.tree import copy_tree
 
@@ -50,6 +52,7 @@ class Reader:
         copy_tree(self._tree)
         self._git("init", "--quiet")
         self._git("add", "--all")
+        _add_compiled(self._tree)
         _add_environment(self._tree)
         (folder / ".curlrc").write_text("silent\nshow-error\n")
         self._state.write_text(f"cd {shlex.quote(str(self._tree))}\n")
@@ -140,6 +143,14 @@ def server_of(command: Command) -> tuple[str, str] | None:
     if background:
         raise UnknownForm(f"{command.where}: {command.text}\nis started in the background, but no server that is known")
     return None
+
+
+def _add_compiled(tree: Path) -> None:
+    """Add what Python has compiled of the same files: else each process of each document compiles it once more."""
+    for folder in {source.parent.relative_to(tree) for source in tree.rglob("*.py")}:
+        (tree / folder / "__pycache__").mkdir()
+        for compiled in (ROOT / folder / "__pycache__").glob("*.pyc"):
+            shutil.copy2(compiled, tree / folder / "__pycache__")
 
 
 def _add_environment(tree: Path) -> None:
