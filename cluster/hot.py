@@ -101,8 +101,8 @@ def with_extra(
 ) -> dict[int, tuple[str, ...]]:
     """The owners of the hot partitions: those that they have anyway, then the extra ones, as far as there are shards.
 
-    One after the other gets a shard of a zone with the fewest owners of it that has the fewest hot copies for its
-    weight: an owner of another hot partition could take little off this one. Where that is equal, hashes decide.
+    One after the other gets a shard of a zone with the fewest owners of it, the one that will have the fewest hot
+    copies for its weight: an owner of another hot partition could take little off this one. Else hashes decide.
 
     Source: Thaler, Ravishankar, "A Name-Based Mapping Scheme for Rendezvous", 1996.
     """
@@ -116,7 +116,11 @@ def with_extra(
             zones = Counter(places.get(name, ANYWHERE).zone for name in own)
             at = {name: places.get(name, ANYWHERE) for name in names if name not in own}
             order = {
-                name: (zones[place.zone], held[name] / place.weight, xxh3_64_intdigest(f"{partition} {name}".encode()))
+                name: (
+                    zones[place.zone],
+                    (held[name] + 1) / place.weight,
+                    xxh3_64_intdigest(f"{partition} {name}".encode()),
+                )
                 for name, place in at.items()
             }
             chosen = min(order, key=order.__getitem__)

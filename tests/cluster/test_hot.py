@@ -103,8 +103,8 @@ def test_a_shard_of_more_weight_helps_more() -> None:
     hot = [partition for partition in range(256) if plain.owners[partition] == ("shard-1",)][:12]
     ring = build_ring(NAMES, 1, 256, places, tuple((partition, 1) for partition in hot))
     helped = Counter(name for names in ring.extra_owners.values() for name in names)
-    assert helped["shard-6"] == 5
-    assert all(1 <= helped[name] <= 2 for name in NAMES[1:5])
+    assert helped["shard-6"] in {5, 6}  # 12 · 3/7 is between
+    assert all(helped[name] in {1, 2} for name in NAMES[1:5])
 
 
 def test_extra_owners_are_in_zones_that_have_the_fewest() -> None:
