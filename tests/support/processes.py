@@ -20,10 +20,6 @@ from ringkv.process.address import Address
 T = TypeVar("T")
 
 MARK = "RINGKV_TEST_PROCESS"
-NO_ROOTS = {"SSL_CERT_FILE": os.devnull}
-"""For what starts here: aiohttp reads the machine's roots when it is imported, which takes 50 ms, and nothing that
-tests start trusts them: where there is TLS, the roots are named."""
-
 PATIENCE = 90.0
 """Seconds after which what was waited for is not going to happen, also on a busy machine."""
 
@@ -68,7 +64,6 @@ class Spawned:
             "RINGKV_CACHE": str(cache),
             MARK: self.mark,
             "PYTHONUNBUFFERED": "1",
-            **NO_ROOTS,
             "SPT_NOENV": "1",  # setproctitle would write over the environment, by which processes are found here
         }
         with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
