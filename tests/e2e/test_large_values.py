@@ -32,14 +32,15 @@ class Served:
     pids: list[int]
 
 
-@pytest.fixture(scope="module")
-def served(module_spawn: Spawner) -> Served:
-    data = module_spawn.directory() / "pairs.data"
+@pytest.fixture
+def served(spawn: Spawner) -> Served:
+    """For each test anew: what clients held that have gone comes back after some seconds."""
+    data = spawn.directory() / "pairs.data"
     data.write_bytes(b"".join(b"%b %b\n" % (key.encode(), value_of(key)) for key in KEYS))
     memory = ("--memory", str(MEMORY))
-    shard = module_spawn.shard(data, "--leased", "--name", "a", *memory)
+    shard = spawn.shard(data, "--leased", "--name", "a", *memory)
     ports = ("--listen", "127.0.0.1:0", "--redis-listen", "127.0.0.1:0")
-    router = module_spawn("router", "--shards", str(shard.address), *ports, *memory)
+    router = spawn("router", "--shards", str(shard.address), *ports, *memory)
     http = int(router.wait_for_line(r"listens on 127\.0\.0\.1:(\d+)")[1])
     redis = int(router.wait_for_line(r"speaks Redis on 127\.0\.0\.1:(\d+)")[1])
     router.wait_for_line(r"topology \d+ in .* 1 shard")
