@@ -19,7 +19,7 @@ from ringkv.resp.pending import Pending
 from ringkv.shard import scan
 from ringkv.shard.body import NotInMemory
 from ringkv.shard.connection import ShardConnection
-from ringkv.shard.finding import Find, fitting, told, value_of
+from ringkv.shard.finding import Find, fitting, value_of, value_or_size
 from ringkv.shard.heat import WORK_SHIFT
 from ringkv.shard.replies import LargeReply, Wanted
 from ringkv.shard.slots import cluster_
@@ -60,14 +60,19 @@ def _part(client: ShardConnection, key: bytes, wanted: Wanted, version: Version 
     except LargeValue as large:
         if client.lease:
             return client.refusal(large, key)
-        start, stop = wanted.span(large.size)
-        client.worked([key], stop - start)
-        return LargeReply(client, version or client.version, canonical(key), wanted, large.size).start()
+        return _large(client, version or client.version, key, wanted, large.size)
     except DatasetError as error:
         other = None if version else client.other_version(error, key)
         if other is not None:
             return _part(client, key, wanted, other)
         return client.refusal(error, key) if version else client.redirection(error, key)
+
+
+def _large(client: ShardConnection, version: Version, key: bytes, wanted: Wanted, size: int) -> Pending:
+    """The reply with what is wanted of a value of `size` bytes, once there is memory for that."""
+    start, stop = wanted.span(size)
+    client.worked([key], stop - start)
+    return LargeReply(client, version, canonical(key), wanted, size).start()
 
 
 def _values(
@@ -88,16 +93,18 @@ def _values(
         if client.lease:
             return client.refusal(large, keys[0])
         if find is fitting:
-            return _values(client, keys, partial(_alone, client, keys, version), version, told)
+            return _values(client, keys, partial(_alone, client, keys, version), version, value_or_size)
         return _values(client, keys, reply, version, fitting)
     except DatasetError as error:
-        return client.refusal(error, keys[0]) if version else _elsewhere(client, keys, reply, error)
+        return client.refusal(error, keys[0]) if version else _elsewhere(client, keys, reply, find, error)
 
 
-def _elsewhere(client: ShardConnection, keys: list[bytes], reply: Reply, error: DatasetError) -> bytes | Pending:
+def _elsewhere(
+    client: ShardConnection, keys: list[bytes], reply: Reply, find: Find, error: DatasetError
+) -> bytes | Pending:
     """The reply to keys that cannot be read in the connection's version, for this reason."""
     other = client.other_version(error, keys[0])
-    return client.redirection(error, keys[0]) if other is None else _values(client, keys, reply, other)
+    return client.redirection(error, keys[0]) if other is None else _values(client, keys, reply, other, find)
 
 
 def _missing(keys: list[bytes], get: Callable[[bytes], object]) -> set[int]:
@@ -122,15 +129,16 @@ def _alone(
         return TOO_MUCH
     ((at, size),) = found
     wanted = Wanted(client.null, b"*%d\r\n%b" % (len(keys), at * client.null), (len(keys) - at - 1) * client.null)
-    return LargeReply(client, version or client.version, canonical(keys[at]), wanted, size).start()
+    return _large(client, version or client.version, keys[at], wanted, size)
 
 
 def mget(client: ShardConnection, args: Args) -> bytes | Pending:
-    if len(args) == 2:
-        return _part(client, args[1], Wanted(client.null, b"*1\r\n"))
     if client.direct and _crosses(args):
         return CROSS_SLOT
-    reply = _values(client, args[1:], lambda values: _bounded(values, client.null))
+    if len(args) == 2:
+        reply = _part(client, args[1], Wanted(client.null, b"*1\r\n"))
+    else:
+        reply = _values(client, args[1:], lambda values: _bounded(values, client.null))
     if isinstance(reply, bytes):
         client.worked(args[1:], len(reply))
     return reply
@@ -157,29 +165,16 @@ def _bounded(values: Iterator[bytes | None], null: bytes) -> bytes:
 def exists(client: ShardConnection, args: Args) -> bytes | Pending:
     if client.direct and _crosses(args):
         return CROSS_SLOT
-    return _values(client, args[1:], lambda values: codec.integer(_present(values)))
-
-
-def _present(values: Iterator[bytes | None]) -> int:
-    """How many of the keys exist, those with values that are too large to be sent whole included."""
-    count = 0
-    while True:
-        try:
-            count += next(values) is not None
-        except LargeValue:
-            count += 1
-        except StopIteration:
-            return count
+    return _values(
+        client,
+        args[1:],
+        lambda values: codec.integer(sum(value is not None for value in values)),
+        find=value_or_size,
+    )
 
 
 def _read_one(client: ShardConnection, key: bytes, encode: Callable[[strings.Value | None], bytes]) -> bytes | Pending:
-    def reply(values: Iterator[bytes | None]) -> bytes:
-        try:
-            return encode(next(values))
-        except LargeValue as large:
-            return encode(strings.Unread(large.size))
-
-    return _values(client, [key], reply)
+    return _values(client, [key], lambda values: encode(next(values)), find=value_or_size)
 
 
 def _read_part(client: ShardConnection, key: bytes, span: strings.Span) -> bytes | Pending:

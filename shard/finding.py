@@ -33,7 +33,7 @@ def fitting(store: Store, key: bytes) -> bytes | None:
         return store.piece(canonical(key), 0, large.size)
 
 
-def told(store: Store, key: bytes) -> Value | None:
+def value_or_size(store: Store, key: bytes) -> Value | None:
     """As `value_of`, but of a large value only its size."""
     try:
         return value_of(store, key)

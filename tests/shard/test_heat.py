@@ -1,6 +1,7 @@
 """A shard tells how busy it is and with which partitions, as far as a sample of its work shows that."""
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,8 @@ from ringkv.cluster.hot import Load
 from ringkv.cluster.position import slot
 from ringkv.shard.heat import SAMPLES, WINDOW, WORK_SHIFT, Heat, busy_seconds
 from tests.support.data import random_keys
+from tests.support.packed import pack_pairs
+from tests.support.served import serving
 
 DATASET, OTHER = "d" * 32, "e" * 32
 KEYS = random_keys(2_000, seed=21)
@@ -99,3 +102,30 @@ def test_a_thread_that_works_is_busy_for_as_long() -> None:
     before = busy_seconds()
     sum(range(2_000_000))
     assert 0.001 < busy_seconds() - before < 20
+
+
+@pytest.mark.parametrize(
+    ("request_", "work"),
+    [
+        (("GET", KEYS[0]), 1),
+        (("GET", KEYS[1]), 1 + 5),
+        (("MGET", KEYS[0]), 1),
+        (("MGET", KEYS[1]), 1 + 5),
+        (("MGET", KEYS[0], KEYS[1]), 2 + 5),
+        (("PIECE", KEYS[2], 0, 8 << WORK_SHIFT), 1 + 8),
+        (("GET", KEYS[2]), 1 + 100),
+        (("MGET", KEYS[2]), 1 + 100),
+    ],
+)
+async def test_each_way_of_asking_counts_as_work(
+    request_: tuple[bytes | str | int, ...], work: int, tmp_path: Path
+) -> None:
+    values = {KEYS[0]: b"", KEYS[1]: bytes(5 << WORK_SHIFT), KEYS[2]: bytes(100 << WORK_SHIFT)}
+    async with serving(
+        pack_pairs(tmp_path, {key: value.replace(bytes(1), b"v") for key, value in values.items()})
+    ) as served:
+        client = await served.connect()
+        await client(*request_)
+        served.state.heat.skip = before = 10_000
+        await client(*request_)
+        assert before - served.state.heat.skip == work
