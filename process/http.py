@@ -27,6 +27,9 @@ BODY_BYTES: Final = 1 << 16
 """Of a body, twice as many are read before somebody asks for them."""
 
 
+COPIES: Final = 2
+"""How often a large value is in memory: itself, and the part that is asked for or what aiohttp sends."""
+
 PARSED: Final = 4096
 """About the bytes that a parsed request takes."""
 

@@ -1,4 +1,5 @@
-"""A guarded connection that large replies are sent on: their memory is claimed until the client has read them.
+"""A connection whose guard knows what its client owes and holds, and on which large replies are sent: their memory is
+claimed until the client has read them.
 
 claim ──► reply ──┬─ by itself ─────► about_to_send ──► sent ──► read ──► given back
                   └─ a part of one ─► keep ──► all that was begun is answered ──┘
@@ -18,7 +19,8 @@ from ringkv.resp.requests import Requests
 from ringkv.resp.server import Server
 
 COPIES: Final = 2
-"""Of what is a part of another reply: itself, and that reply. While that is made there is one more, in the slack."""
+"""How often a value that is a part of another reply is in memory: itself, and that reply. While the reply is made there
+is one copy more, in the budget's slack."""
 
 
 class ClaimingConnection(Connection):
@@ -43,9 +45,9 @@ class ClaimingConnection(Connection):
         self.guard.hold(self, size - claimed, claimed)
 
     def waiting(self) -> tuple[Literal["header", "idle", "send", "nothing"], float]:
-        """What the client owes: a request, its rest, or to read replies; and a mark that shows what comes of it.
+        """What the client owes: a request, its rest, or to read replies; and a mark that changes when some of it comes.
 
-        Who is to be told of another dataset asks for nothing meanwhile, and owes nothing.
+        A client that waits for push messages may be silent, and owes nothing.
         """
         if not self._writable or self._transport.is_closing():
             return "send", self._transport.get_write_buffer_size()
@@ -63,7 +65,7 @@ class ClaimingConnection(Connection):
             (self._transport.pause_reading if stalled else self._transport.resume_reading)()
 
     def drop(self, reason: str) -> None:
-        """Close at once; a new client for whom there is no place is told so, in Redis's words."""
+        """Close at once. A new client for whom there is no place, or one for whom memory is short, is told why."""
         if reason == "refused":
             self._transport.write(codec.error("ERR", "max number of clients reached"))
             self.finish()
@@ -71,10 +73,10 @@ class ClaimingConnection(Connection):
         if reason == "memory" and self._writable and not self._pending:
             self._transport.write(codec.error("ERR", "no memory for a request that does not end, among others"))
             if not self._transport.get_write_buffer_size():
-                self._transport.close()  # with nothing to wait for: all of it has been sent
+                self._transport.close()  # as all of it has been sent, this closes at once
                 return
         self.abort()
-        self._requests = Requests()  # megabytes, which would go at the end of this turn of the loop
+        self._requests = Requests()  # frees megabytes now, instead of at the end of this turn of the loop
 
     def resume_writing(self) -> None:
         super().resume_writing()

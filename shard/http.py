@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import hdrs, web
 
@@ -12,7 +12,7 @@ from ringkv.cluster.errors import DatasetError, InvalidKey, LargeValue
 from ringkv.cluster.position import canonical
 from ringkv.process.access import OPEN, Access
 from ringkv.process.exposition import exposition
-from ringkv.process.http import GuardedConnection, HttpRunner
+from ringkv.process.http import COPIES, GuardedConnection, HttpRunner
 from ringkv.process.lag import LoopLag
 from ringkv.shard.metrics import shard_families
 from ringkv.shard.refusal import no_memory
@@ -21,9 +21,6 @@ from ringkv.shard.version import Version
 
 STATE = web.AppKey("state", ShardState)
 LAG = web.AppKey("lag", LoopLag)
-
-COPIES: Final = 2
-"""Of a large value: itself, and what aiohttp makes of it and what stands before it."""
 
 
 def runner(state: ShardState, access: Access = OPEN) -> web.AppRunner:

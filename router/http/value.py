@@ -1,21 +1,16 @@
 """`GET /<key>` on aiohttp's way: requests that are not for the express lane, as they ask for more or look unusual."""
 
-from typing import Final
-
 from aiohttp import web
 
 from ringkv.cluster import told
 from ringkv.cluster.errors import ShardUnavailable
 from ringkv.cluster.position import canonical
-from ringkv.process.http import GuardedConnection
+from ringkv.process.http import COPIES, GuardedConnection
 from ringkv.router.http.answers import Refusal, answer, response
 from ringkv.router.http.conditional import holds, holds_any, not_modified
 from ringkv.router.http.ranges import part
 from ringkv.router.lookup.large import Large, claim, read
 from ringkv.router.lookup.lookup import UNREACHABLE, Lookups
-
-COPIES: Final = 2
-"""How often a large value is in memory: itself, and the part that is asked for or what aiohttp sends."""
 
 
 class Values:
