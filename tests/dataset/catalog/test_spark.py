@@ -23,6 +23,7 @@ from ringkv.dataset.packing.memory import Budget
 from ringkv.dataset.packing.merge import DuplicatePolicy
 from ringkv.dataset.packing.spark import publish as publish_frame
 from ringkv.dataset.packing.spark import publish_texts
+from ringkv.dataset.packing.spark_tasks import JAVA
 from ringkv.dataset.packing.splits import find_texts
 from ringkv.dataset.prune import prune
 from ringkv.dataset.publish import Order, Published
@@ -37,9 +38,6 @@ Key = Callable[[int], bytes]
 LONG = 240.0
 """Seconds. On a busy machine Java takes most of a minute to start."""
 
-JAVA = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
-"""For a process that lasts seconds: to compile its code well takes more than the whole of it."""
-
 SMALL = Budget(1, 20_000)
 """So that a chunk is a small part of a small text."""
 
@@ -48,9 +46,9 @@ SMALL = Budget(1, 20_000)
 def spark() -> Iterator[SparkSession]:
     """One session for all tests: a Java process takes seconds to start."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"PYSPARK_PYTHON": sys.executable, **JAVA}.items():
-            patch.setenv(name, value)
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
         builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+        builder = builder.config("spark.driver.defaultJavaOptions", JAVA)
         session = builder.config("spark.sql.shuffle.partitions", "4").getOrCreate()
         session.sparkContext.setLogLevel("OFF")
         yield session
@@ -217,7 +215,7 @@ def test_what_an_executor_cannot_read_is_told_in_one_line(
 def test_a_job_that_is_killed_leaves_no_version(spawn: Spawner, tmp_path: Path) -> None:
     catalog = Catalog.at(tmp_path / "catalog")
     command = ("publish", "--spark", "local[1]", EXAMPLE, catalog.location)
-    killed = spawn(*command, env=JAVA)
+    killed = spawn(*command)
     wait_for(lambda: Path(catalog.location).is_dir() and stored(catalog), patience=LONG)
     os.kill(killed.pid, signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
@@ -226,7 +224,7 @@ def test_a_job_that_is_killed_leaves_no_version(spawn: Spawner, tmp_path: Path) 
     wait_for(lambda: not killed.living(), patience=LONG)
     assert [pruned.whole for pruned in prune(catalog, 2, 0.0, dry_run=False)] == [False]
     assert stored(catalog) == set()
-    again = spawn(*command, env=JAVA)
+    again = spawn(*command)
     assert again.wait(LONG) == 0, again.err
     dataset = "5a382ebf2779e923783494de081b6768"
     packed, verified, published = again.out.splitlines()
