@@ -70,8 +70,8 @@ def redis_server(session_spawn: Spawner, tool: Callable[..., str], example_pairs
     tool("redis-server", "--version")
     # With a title of its own it would hide the mark by which it is ended.
     options = ("--port", "0", "--unixsocket", path, "--save", "", "--dir", path.parent, "--set-proc-title", "no")
-    session_spawn.run("redis-server", *options)
-    wait_for(path.exists)
+    # Its socket is there before it listens.
+    session_spawn.run("redis-server", *options).wait_for_line("eady to accept connections", "out")
     with closing(socket.socket(socket.AF_UNIX)) as connected:
         connected.settimeout(PATIENCE)
         connected.connect(str(path))
