@@ -5,7 +5,8 @@ import logging
 import multiprocessing
 import signal
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,8 @@ from ringkv.router.redis.port import RedisPort
 
 log = logging.getLogger("ringkv.router")
 
-LINGER_LOOKS: Final = 50
+LINGER_LOOK: Final = 0.03
+"""Seconds between two looks at who is connected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -
                 await site.stop()
             if listening is not None:
                 listening.close()
-            await _linger(guard)
+            await _linger(guard, ports.values())
             await asyncio.gather(*(port.cleanup() for port in ports.values()), redis.drain(DRAIN_SECONDS))
             reconciling.cancel()
     finally:
@@ -110,14 +112,15 @@ async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -
     log.info("router stopped")
 
 
-async def _linger(guard: ConnectionGuard) -> None:
-    """Wait for requests that connected clients are about to send."""
-    if guard:
-        await asyncio.sleep(LINGER_SECONDS)
-    for _ in range(LINGER_LOOKS):
-        if not guard.unheard():
+async def _linger(guard: ConnectionGuard, ports: Collection[HttpPort]) -> None:
+    """Wait for requests that connected clients are about to send; the answers tell them to come on new connections."""
+    begun = time.monotonic()
+    while guard and (waited := time.monotonic() - begun) < LINGER_MAX:
+        if waited >= LINGER_SECONDS and not guard.unheard():
             break
-        await asyncio.sleep((LINGER_MAX - LINGER_SECONDS) / LINGER_LOOKS)
+        for port in ports:
+            port.leave()
+        await asyncio.sleep(LINGER_LOOK)
 
 
 def _reload_on_hangup(access: Access, redis: RedisPort) -> None:

@@ -8,6 +8,7 @@ from aiohttp import hdrs, web
 
 from ringkv.process.tokens import TokenFile
 from ringkv.router.figures.reporter import Reporter
+from ringkv.router.http.connection import HttpConnection
 from ringkv.router.http.endpoint import READ, Endpoint, add_routes, one_line_errors
 from ringkv.router.http.explain import Explanations
 from ringkv.router.http.health import Health
@@ -74,8 +75,11 @@ def build_app(
     """The application of a port; `common` are the headers that every response has, `part` the paths it answers."""
     cors = hdrs.ACCESS_CONTROL_ALLOW_ORIGIN in common
 
-    async def add_common_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    async def add_common_headers(request: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(common)
+        if isinstance(request.protocol, HttpConnection) and request.protocol.ends:
+            response.headers[hdrs.CONNECTION] = "close"
+            response.force_close()
 
     app = web.Application(middlewares=[one_line_errors])
     app.on_response_prepare.append(add_common_headers)

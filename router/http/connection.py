@@ -30,12 +30,13 @@ _PIECES: Final = 64
 class HttpConnection(GuardedConnection):
     """`common` are the headers that every response has."""
 
-    __slots__ = ("_before", "_body_left", "_common", "_half_closed", "_rest", "_resting")
+    __slots__ = ("_before", "_body_left", "_common", "_half_closed", "_leaves", "_rest", "_resting")
 
     def __init__(self, manager: web.Server, guard: ConnectionGuard, common: Mapping[str, str], **kwargs: Any) -> None:
         super().__init__(manager, guard, max_line_size=MAX_URL, max_field_size=MAX_FIELD, **kwargs)
         self._common = common
         self._half_closed = False
+        self._leaves = False
         self._rest = b""  # bytes that are not parsed yet: MAX_WAITING requests wait, or it is others' turn
         self._resting = False
         self._body_left = 0  # bytes that a body still lacks, if its length is known
@@ -89,6 +90,15 @@ class HttpConnection(GuardedConnection):
             self.data_received(b"")
             if not self._resting and len(self._messages) < MAX_WAITING:
                 self._resume_reading_for_buffer()
+
+    def leave(self) -> None:
+        """Have the client come again on a new connection: the next answer behind which nothing waits is the last."""
+        self._leaves = True
+
+    @property
+    def ends(self) -> bool:
+        """Whether the answer that is being made is the last one, and has to say so."""
+        return self._leaves and not self._messages and not self._rest
 
     @property
     def asks_on(self) -> bool:

@@ -180,6 +180,11 @@ class ExpressConnection(HttpConnection):
                 self._tell_idle(self._lane_idle)
         super().connection_lost(exc)
 
+    def leave(self) -> None:
+        super().leave()
+        if self._lookup is None:
+            self._lane = None  # one answer more is all that this connection gets
+
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's signature
         """Let the lane's request end first, as aiohttp lets its own."""
         if self._lookup is not None:

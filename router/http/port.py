@@ -56,6 +56,12 @@ class HttpPort(HttpRunner):
         self._proxied = settings.proxied
         self._access = settings.access
 
+    def leave(self) -> None:
+        """Have clients move on: each connection ends behind its next answer, which says so. Again for new ones."""
+        for connection in self.server.connections if self.server is not None else ():
+            if isinstance(connection, ExpressConnection):
+                connection.leave()
+
     def _connect(self, server: web.Server, **kwargs: Any) -> asyncio.Protocol:
         connection = partial(ExpressConnection, server, self._guard, self._common, self._lane, **kwargs)
         secured = self._access.secured(connection, self._guard)

@@ -201,6 +201,8 @@ class Connection(asyncio.Protocol):
         self._load.busy.discard(self)
         assert request is not None
         self._load.record(request, _judge(request, head, body, versioned=self._load.versioned), self.router)
+        if b"\r\nConnection: close" in head:
+            self._transport.close()
         if self._transport.is_closing():
             return
         self._load.idle.append(self)

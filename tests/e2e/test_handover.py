@@ -4,6 +4,9 @@ import os
 import signal
 import socket
 import time
+from contextlib import closing
+from functools import partial
+from http.client import HTTPConnection
 from urllib.request import urlopen
 
 import pytest
@@ -78,4 +81,30 @@ def test_a_router_that_is_stopped_answers_who_has_connected_and_is_slow_to_ask(s
         with client:
             client.sendall(request)
             assert client.recv(1 << 16).endswith(answer)
+    assert router.wait() == 0
+
+
+@pytest.mark.parametrize("asked", [b"GET /%b", b"GET /%b?"], ids=["lane", "aiohttp"])
+def test_a_router_that_is_stopped_sends_kept_connections_away_behind_their_last_answer(
+    spawn: Spawner, asked: bytes
+) -> None:
+    router, port, _ = start(spawn, 1)
+    request = asked % KEY.encode() + b" HTTP/1.1\r\nHost: a\r\n\r\n"
+    with closing(HTTPConnection("127.0.0.1", port)) as idle, socket.create_connection(("127.0.0.1", port)) as busy:
+        idle.connect()  # it says nothing, so that the router stays for a while
+        busy.sendall(request)
+        assert b"\r\nConnection:" not in busy.recv(1 << 16)
+        router.process.terminate()
+        router.wait_for_line("router is leaving")
+        time.sleep(LATE / 8)
+        busy.sendall(request * 3)
+        answers = b"".join(iter(partial(busy.recv, 1 << 16), b""))
+        first, last = answers[: (end := answers.rindex(b"HTTP/1.1"))], answers[end:]
+        assert first.count(b"\r\n\r\n1234") == 2
+        assert b"\r\nConnection:" not in first
+        assert b"\r\nConnection: close\r\n" in last
+        assert last.endswith(b"\r\n\r\n1234")
+        idle.request("GET", f"/{KEY}")
+        response = idle.getresponse()
+        assert (response.read(), response.getheader("Connection")) == (b"1234", "close")
     assert router.wait() == 0
