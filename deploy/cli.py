@@ -145,7 +145,7 @@ def up(
     http = bind_shared(Address(host, port), workers)  # before what takes long: most starts fail for a port in use
     redis = bind_shared(Address(host, redis_port), workers) if redis_port is not None else workers * [None]
     nodes = free_ports(cluster_port, shards) if cluster_port is not None else ()
-    fork_server("ringkv.deploy.local")
+    fork_server("ringkv.shard.server", "ringkv.router.server")
 
     from ringkv.dataset.cache import cache_folder
     from ringkv.dataset.catalog import is_catalog
@@ -153,7 +153,7 @@ def up(
     from ringkv.deploy.following import Given, look
     from ringkv.deploy.local import LocalSettings, serve
     from ringkv.process.run import run
-    from ringkv.router.server import Worker
+    from ringkv.router.settings import Worker
 
     served = partial(
         LocalSettings,
@@ -268,7 +268,8 @@ def shard(
     from ringkv.dataset.dataset import Dataset
     from ringkv.process.run import run
     from ringkv.shard.name import announced, checked, default_name
-    from ringkv.shard.server import Direct, Followed, Pinned, ShardSettings, serve
+    from ringkv.shard.server import serve
+    from ringkv.shard.settings import Direct, Followed, Pinned, ShardSettings
 
     if access.tokens is not None and secret is None:
         raise StartupError("--read-token-file needs $RINGKV_SECRET too, by which routers read here")

@@ -14,14 +14,11 @@ import urllib.request
 from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_fixed
 
-import ringkv.router.workers
-import ringkv.shard.server
 from ringkv.cluster.errors import NotServed, PackedFileChanged
 from ringkv.dataset.awaited import wait_until_served
 from ringkv.dataset.catalog import Version
@@ -31,17 +28,15 @@ from ringkv.deploy.versions import OwnVersions
 from ringkv.process.access import EVERYBODY, AccessFiles
 from ringkv.process.address import Address
 from ringkv.process.budget import memory_of
+from ringkv.process.children import Life
 from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
 from ringkv.process.forking import fork_server
 from ringkv.process.logs import LogStyle
-from ringkv.process.run import Serve
-from ringkv.process.start import name_process
 from ringkv.process.supervisor import Supervisor
-from ringkv.router.members.controller import Cluster
-from ringkv.router.members.discovery import Discovery
 from ringkv.router.policy import GATE, HOT_MEMORY, HOT_OWNERS
-from ringkv.router.server import RouterSettings, Worker
-from ringkv.shard.server import WARM_RATE, Direct, Followed, ShardSettings
+from ringkv.router.settings import Cluster, Discovery, RouterSettings, Worker
+from ringkv.router.workers import lives
+from ringkv.shard.settings import WARM_RATE, Direct, Followed, ShardSettings
 from ringkv.shard.watch import LOOK_SECONDS
 
 log = logging.getLogger("ringkv.deploy")
@@ -78,7 +73,7 @@ async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asynci
     Raises StartupError, and PackedFileChanged when a segment of what is served is overwritten.
     """
     with tempfile.TemporaryDirectory(prefix="ringkv-") as runtime, ExitStack() as open_datasets:
-        supervisor = Supervisor(fork_server(__name__), settings.log_style)
+        supervisor = Supervisor(fork_server(), settings.log_style)
         own = None
         if isinstance(settings.served, Dataset):
             own = OwnVersions(Path(runtime), settings.served)
@@ -91,10 +86,10 @@ async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asynci
             _start(supervisor, settings, source, workers, Path(runtime))
             if await _ready(supervisor, http, stop):
                 print(f"ringkv: ready on {_where(workers[0], settings.nodes)}", flush=True)  # noqa: T201 - the command's answer
-            lives: list[Coroutine[Any, Any, Any]] = [stop.wait()]
+            meanwhile: list[Coroutine[Any, Any, Any]] = [stop.wait()]
             if own is not None:
-                lives += [_cut_off(own), _follow(own, settings, http, supervisor)]
-            await _first(supervisor.failed, *lives)
+                meanwhile += [_cut_off(own), _follow(own, settings, http, supervisor)]
+            await _first(supervisor.failed, *meanwhile)
         except PackedFileChanged as error:
             if own is None:
                 raise
@@ -113,16 +108,19 @@ def _start(
     limits = replace(settings.limits, memory=memory_of(settings.limits.memory, settings.shards + len(workers)))
     supervisor.keep(
         {
-            name: partial(
-                _shard,
-                ShardSettings(
-                    source,
-                    name,
-                    address,
-                    leased=True,
-                    warm_rate=settings.warm_rate,
-                    limits=limits,
-                    direct=Direct(node, node) if node else None,
+            name: Life(
+                f"shard {name}",
+                "ringkv.shard.server",
+                (
+                    ShardSettings(
+                        source,
+                        name,
+                        address,
+                        leased=True,
+                        warm_rate=settings.warm_rate,
+                        limits=limits,
+                        direct=Direct(node, node) if node else None,
+                    ),
                 ),
             )
             for (name, address), node in zip(addresses.items(), nodes, strict=True)
@@ -137,7 +135,7 @@ def _start(
         access=settings.access,
         hot_memory=settings.hot_memory,
     )
-    supervisor.keep(ringkv.router.workers.parts(router, workers, runtime))
+    supervisor.keep(lives(router, workers, runtime))
 
 
 async def _follow(own: OwnVersions, settings: LocalSettings, http: Address, supervisor: Supervisor) -> None:
@@ -184,9 +182,9 @@ async def _ready(supervisor: Supervisor, http: Address, stop: asyncio.Event) -> 
     return supervisor.settled
 
 
-async def _first(failed: asyncio.Future[None], *lives: Coroutine[Any, Any, Any]) -> None:
+async def _first(failed: asyncio.Future[None], *waits: Coroutine[Any, Any, Any]) -> None:
     """Wait until one of them has ended, cancel the others, and raise what it raises."""
-    tasks = [asyncio.create_task(life) for life in lives]
+    tasks = [asyncio.create_task(wait) for wait in waits]
     first: set[asyncio.Future[Any]] = {failed, *tasks}
     await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
     ended = [each for each in first if each.done()]
@@ -226,8 +224,3 @@ def _fetch(url: str) -> None:
     # to wait for this thread.
     with urllib.request.urlopen(url, timeout=0.5):  # noqa: S310 - the URL is made above
         pass
-
-
-def _shard(settings: ShardSettings) -> Serve:
-    name_process(f"shard {settings.name}")
-    return partial(ringkv.shard.server.serve, settings)

@@ -6,14 +6,16 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from multiprocessing.context import ForkServerContext, ForkServerProcess
-from typing import Final
+from typing import Any, Final
 
 from ringkv.cluster.errors import PackedFileChanged, RingkvError
 from ringkv.process.logs import LogStyle, start_logging
 from ringkv.process.run import Serve, run
+from ringkv.process.start import name_process
 
 log = logging.getLogger("ringkv.supervisor")
 
@@ -24,18 +26,30 @@ UNUSABLE_FILE: Final = 65
 """The exit code, EX_DATAERR of sysexits.h, of a child that cannot serve the file it was given: to start it again would
 not help."""
 
-Start = Callable[[], Serve]
-"""Pickled, and called in the child, which then runs what it returns until that ends."""
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What a child does: `serve(*given, stop)` of a module, which its parent, who only starts it, need not import.
+
+    `title` is its name in `ps`.
+    """
+
+    title: str
+    module: str
+    given: tuple[Any, ...]
+
+    def begin(self) -> Serve:
+        """In the child: what it is to run."""
+        name_process(self.title)
+        return partial(import_module(self.module).serve, *self.given)
 
 
 class Child:
     """One named child process; `ended` is set to its exit code when it is gone."""
 
-    def __init__(self, context: ForkServerContext, name: str, log_style: LogStyle, start: Start) -> None:
+    def __init__(self, context: ForkServerContext, name: str, log_style: LogStyle, life: Life) -> None:
         self.name = name
-        self._process: ForkServerProcess = context.Process(
-            target=_live, args=(log_style, start), name=name, daemon=True
-        )
+        self._process: ForkServerProcess = context.Process(target=_live, args=(log_style, life), name=name, daemon=True)
         self._process.start()
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[int] = self._loop.create_future()
@@ -69,12 +83,12 @@ class Child:
         self.ended.set_result(self._process.exitcode or 0)
 
 
-def _live(log_style: LogStyle, start: Start) -> None:
+def _live(log_style: LogStyle, life: Life) -> None:
     """Run in the child, in a session of its own: Ctrl-C at the terminal reaches the parent alone, which stops it."""
     os.setsid()
     start_logging(log_style)
     try:
-        run(partial(_until_orphaned, start()))
+        run(partial(_until_orphaned, life.begin()))
     except PackedFileChanged as error:
         # All shards that serve the file find the same: the parent says it once.
         log.info("%s: %s", multiprocessing.current_process().name, error)

@@ -15,7 +15,7 @@ from ringkv.cluster.errors import StartupError
 def fork_server(*preload: str) -> ForkServerContext:
     """The fork server of this process, started at the first call; from then on it imports the modules `preload`.
 
-    A command calls this before it imports them itself, so that both imports go on at the same time.
+    A command calls this before it imports what it needs itself, so that both imports go on at the same time.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", *preload])

@@ -7,7 +7,7 @@ from multiprocessing.context import ForkServerContext
 from typing import Final
 
 from ringkv.cluster.errors import PackedFileChanged, StartupError
-from ringkv.process.children import UNUSABLE_FILE, Child, Start
+from ringkv.process.children import UNUSABLE_FILE, Child, Life
 from ringkv.process.logs import LogStyle
 
 log = logging.getLogger("ringkv.supervisor")
@@ -33,11 +33,11 @@ class Supervisor:
         self._children: dict[str, Child] = {}
         self._keeping: set[asyncio.Task[None]] = set()
 
-    def keep(self, parts: Mapping[str, Start]) -> None:
+    def keep(self, lives: Mapping[str, Life]) -> None:
         """Start a group of processes, by name, and each again whenever it ends."""
-        self._groups.append(list(parts))
-        for name, start in parts.items():
-            self._keeping.add(asyncio.create_task(self._keep(name, start)))
+        self._groups.append(list(lives))
+        for name, life in lives.items():
+            self._keeping.add(asyncio.create_task(self._keep(name, life)))
 
     def hang_up(self) -> None:
         """Have all processes read again what may have changed."""
@@ -52,12 +52,12 @@ class Supervisor:
         for group in reversed(self._groups):
             await asyncio.gather(*(self._children[name].stop() for name in group if name in self._children))
 
-    async def _keep(self, name: str, start: Start) -> None:
+    async def _keep(self, name: str, life: Life) -> None:
         loop = asyncio.get_running_loop()
         delay = RESTART_DELAY_MIN
         while True:
             started = loop.time()
-            self._children[name] = Child(self._context, name, self._log_style, start)
+            self._children[name] = Child(self._context, name, self._log_style, life)
             code = await asyncio.shield(self._children[name].ended)
             if code == UNUSABLE_FILE:
                 if not self.failed.done():

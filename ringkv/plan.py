@@ -160,7 +160,7 @@ def _size(
     data: Weights | tuple[int, int], counts: tuple[int, ...], memory: int, replicas: int, standing: Shards
 ) -> "Sizing":
     """The sizing of real data, given by its weights, or of so many pairs with values of so many bytes."""
-    from ringkv.shard.server import WARM_RATE  # noqa: PLC0415 - as above
+    from ringkv.shard.settings import WARM_RATE  # noqa: PLC0415 - as above
     from ringkv.sizing import KEY_BYTES, Data, shards_needed, sized  # noqa: PLC0415
 
     if isinstance(data, Weights):

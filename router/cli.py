@@ -140,9 +140,8 @@ def router(
     from ringkv.process.budget import memory_of
     from ringkv.process.handover import begin_anew, taken_over
     from ringkv.process.run import run
-    from ringkv.router.members.controller import Cluster
-    from ringkv.router.members.discovery import Discovery
-    from ringkv.router.server import RouterSettings, serve
+    from ringkv.router.server import serve
+    from ringkv.router.settings import Cluster, Discovery, RouterSettings
     from ringkv.router.workers import bind_workers, duplicates, serve_workers
 
     tls = None

@@ -7,58 +7,33 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 
 from ringkv import __version__
-from ringkv.process.access import EVERYBODY, Access, AccessFiles
+from ringkv.process.access import Access
 from ringkv.process.address import BACKLOG, Address, listen
 from ringkv.process.budget import memory_of
-from ringkv.process.connections import DEFAULT_LIMITS, ConnectionGuard, ConnectionLimits
+from ringkv.process.connections import ConnectionGuard
 from ringkv.process.proxied import Proxied
 from ringkv.process.words import counted
 from ringkv.router.figures.reporter import Reporter
 from ringkv.router.http.app import Part
 from ringkv.router.http.port import HttpPort, HttpSettings
 from ringkv.router.lookup.lookup import Lookups
-from ringkv.router.members.controller import Cluster, Controller
+from ringkv.router.members.controller import Controller
 from ringkv.router.members.events import EventLog, Kind
-from ringkv.router.policy import DRAIN_SECONDS, HOT_MEMORY, LINGER_MAX, LINGER_SECONDS
+from ringkv.router.policy import DRAIN_SECONDS, LINGER_MAX, LINGER_SECONDS
 from ringkv.router.redis.port import RedisPort
+from ringkv.router.settings import RouterSettings, Worker
 
 log = logging.getLogger("ringkv.router")
 
 LINGER_LOOK: Final = 0.03
 """Seconds between two looks at who is connected."""
-
-
-@dataclass(frozen=True, slots=True)
-class RouterSettings:
-    cluster: Cluster
-    express: bool = True  # off only where the express lane is compared with its slow twin
-    cors: str | None = None
-    limits: ConnectionLimits = DEFAULT_LIMITS
-    proxied: bool = False  # connections begin with a header of the PROXY protocol
-    access: AccessFiles = EVERYBODY
-    hot_memory: int = HOT_MEMORY  # of all processes of the router
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """What one process of a router has for itself: its listening sockets, and the file where it writes its figures.
-
-    `others` are the files of the other processes; a router of one process has no files.
-    """
-
-    http: socket.socket
-    redis: socket.socket | None = None
-    admin: socket.socket | None = None  # for what is not about keys, which `http` does not answer then
-    figures: Path | None = None
-    others: tuple[Path, ...] = ()
 
 
 async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -> None:

@@ -5,24 +5,23 @@ clients ──► one port ─┬─► worker 1 ──┬──► shards      
 """
 
 import asyncio
-import multiprocessing
 import socket
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ringkv.process.address import Address, bind_shared
-from ringkv.process.children import Start
+from ringkv.process.children import Life
 from ringkv.process.forking import fork_server
 from ringkv.process.logs import LogStyle
-from ringkv.process.run import Serve
-from ringkv.process.start import name_process
 from ringkv.process.supervisor import Supervisor
-from ringkv.router.server import RouterSettings, Worker, serve
+from ringkv.router.settings import RouterSettings, Worker
+
+MODULE: Final = "ringkv.router.server"
+"""A worker's code."""
 
 
 def bind_workers(
@@ -53,17 +52,17 @@ def duplicates(workers: Sequence[Worker]) -> list[socket.socket]:
     return [listening.dup() for listening in sockets]
 
 
-def parts(settings: RouterSettings, workers: Sequence[Worker], runtime: Path) -> dict[str, Start]:
+def lives(settings: RouterSettings, workers: Sequence[Worker], runtime: Path) -> dict[str, Life]:
     """For a supervisor, by name: a process for each worker; they exchange figures through the folder `runtime`.
 
     Their sockets stay open in the process that made them: while a worker is started again, the clients that
     came to its socket wait instead of being refused.
     """
     if len(workers) == 1:
-        return {"router": partial(_worker, settings, workers[0])}
+        return {"router": Life("router", MODULE, (settings, workers[0]))}
     paths = [runtime / f"router-{number}.json" for number, _ in enumerate(workers, 1)]
     return {
-        path.stem: partial(_worker, settings, replace(worker, figures=path, others=_without(paths, path)))
+        path.stem: Life(path.stem, MODULE, (settings, replace(worker, figures=path, others=_without(paths, path))))
         for path, worker in zip(paths, workers, strict=True)
     }
 
@@ -73,8 +72,8 @@ async def serve_workers(
 ) -> None:
     """Keep the workers alive until `stop`. Raises StartupError."""
     with tempfile.TemporaryDirectory(prefix="ringkv-") as runtime:
-        supervisor = Supervisor(fork_server("ringkv.router.server"), log_style)
-        supervisor.keep(parts(settings, workers, Path(runtime)))
+        supervisor = Supervisor(fork_server(MODULE), log_style)
+        supervisor.keep(lives(settings, workers, Path(runtime)))
         stopping = asyncio.create_task(stop.wait())
         first: set[asyncio.Future[Any]] = {stopping, supervisor.failed}
         try:
@@ -88,8 +87,3 @@ async def serve_workers(
 
 def _without(paths: list[Path], own: Path) -> tuple[Path, ...]:
     return tuple(path for path in paths if path != own)
-
-
-def _worker(settings: RouterSettings, worker: Worker) -> Serve:
-    name_process(multiprocessing.current_process().name)
-    return partial(serve, settings, worker)

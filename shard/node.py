@@ -10,7 +10,6 @@ directly know nothing of leases: for them the topology in force has a lease of i
 
 import asyncio
 import logging
-from typing import Final
 
 from ringkv.cluster.errors import BlockNotFetched, CorruptBlock, InvalidKey, RingkvError
 from ringkv.cluster.nodes import STALE, NodeTable, hear, key_slot
@@ -25,9 +24,6 @@ from ringkv.shard.version import Version
 from ringkv.shard.versions import Versions
 
 log = logging.getLogger("ringkv.shard")
-
-GRACE: Final = 60.0
-"""Seconds for which direct clients are served without any router: longer than to start one again."""
 
 
 class ClusterNode:

@@ -3,29 +3,24 @@
 import asyncio
 import logging
 import signal
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 
 from ringkv.cluster.lease import Offered
-from ringkv.cluster.place import ANYWHERE, Place
 from ringkv.dataset.catalog import Catalog
-from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.fetches import Fetches
 from ringkv.dataset.mirror import MIRRORS, Mirror
 from ringkv.dataset.remembered import Remembered
-from ringkv.process.access import EVERYBODY, AccessFiles
 from ringkv.process.address import BACKLOG, Address, bind
-from ringkv.process.connections import DEFAULT_LIMITS, ConnectionGuard, ConnectionLimits
+from ringkv.process.connections import ConnectionGuard
 from ringkv.process.words import counted
 from ringkv.resp.server import Client
 from ringkv.shard.commands import COMMANDS
 from ringkv.shard.connection import ShardConnection
 from ringkv.shard.following import Following
 from ringkv.shard.http import runner
-from ringkv.shard.node import GRACE
+from ringkv.shard.settings import Pinned, ShardSettings
 from ringkv.shard.state import ShardState
 from ringkv.shard.version import Version
 from ringkv.shard.warmup import Pace
@@ -35,60 +30,8 @@ log = logging.getLogger("ringkv.shard")
 DRAIN_SECONDS: Final = 8.0
 """How long routers get to move their leases to other shards: less than the 10 s after which Docker kills."""
 
-WARM_RATE: Final = 256 << 20
-"""Bytes a second that are read ahead: a million pairs in a fraction of a second, with a part of a disk or processor."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pinned:
-    """A shard's source: a dataset, by its folder."""
-
-    path: Path
-
-    def open(self) -> Dataset:
-        """Raises PackedFileError."""
-        return Dataset.open(self.path)
-
-
-@dataclass(frozen=True, slots=True)
-class Followed:
-    """A shard's source: a catalog, by its path or address; up to `cache_size` bytes of a store are kept in `cache`."""
-
-    location: Path | str
-    cache: Path | None = None
-    cache_size: int | None = None
-
-
 LEAVE_SECONDS: Final = 2.0
 """Seconds for which a shard that was replaced sends direct clients to the others: most learn of these sooner."""
-
-
-@dataclass(frozen=True, slots=True)
-class Direct:
-    """How clients of a Redis Cluster reach the shard: at `announce`, for which it listens at `listen` too, if given.
-
-    For `grace` seconds they are served without any router.
-    """
-
-    announce: Address
-    listen: Address | None = None
-    grace: float = GRACE
-
-
-@dataclass(frozen=True, slots=True)
-class ShardSettings:
-    source: Pinned | Followed
-    name: str
-    listen: Address
-    http: Address | None = None
-    leased: bool = False  # hold nothing until a router leases a ring, instead of everything
-    secret: str | None = field(default=None, repr=False)
-    warm_rate: int = WARM_RATE  # bytes a second that are read before anybody asks for them
-    fetch_rate: int = 0  # of those, what may come from a store; 0: no limit
-    limits: ConnectionLimits = DEFAULT_LIMITS
-    direct: Direct | None = None
-    access: AccessFiles = EVERYBODY
-    place: Place = ANYWHERE
 
 
 async def serve(settings: ShardSettings, stop: asyncio.Event) -> None:

@@ -18,9 +18,9 @@ from ringkv.router.http.port import HttpPort, HttpSettings
 from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.lookup.topology import Topology
-from ringkv.router.members.controller import Cluster, Controller
-from ringkv.router.members.discovery import Discovery
+from ringkv.router.members.controller import Controller
 from ringkv.router.members.events import EventLog
+from ringkv.router.settings import Cluster, Discovery
 
 CLIENTS = 64
 REPLY = codec.bulk(60 * b"v")

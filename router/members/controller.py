@@ -12,17 +12,16 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ringkv.cluster.errors import ClusterError, NotOffered, SwapRefused
 from ringkv.process.address import Address
-from ringkv.process.tls import ClientFiles
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.lookup.topology import Topology
 from ringkv.router.members.absences import Absences
 from ringkv.router.members.arrivals import Arrivals
-from ringkv.router.members.discovery import Discovery, Lookout
+from ringkv.router.members.discovery import Lookout
 from ringkv.router.members.events import EventLog, Kind
 from ringkv.router.members.flapping import FlapGuard
 from ringkv.router.members.gate import Gate
@@ -33,13 +32,8 @@ from ringkv.router.members.owners import ExtraOwners
 from ringkv.router.members.renewal import Renewal
 from ringkv.router.members.telling import Teller
 from ringkv.router.members.versions import Versions
-from ringkv.router.policy import (
-    DISCOVERY_INTERVAL,
-    FIRST_SETTLE,
-    GATE,
-    HOT_OWNERS,
-    RECONNECT_MIN,
-)
+from ringkv.router.policy import DISCOVERY_INTERVAL, FIRST_SETTLE, RECONNECT_MIN
+from ringkv.router.settings import Cluster
 
 log = logging.getLogger("ringkv.router")
 
@@ -50,19 +44,6 @@ class _Serving:
 
     run_id: str
     since: float
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """A router's settings about its cluster; `gate` is the share of keys asked for lately that a version may lack."""
-
-    shards: Discovery
-    replicas: int = 1
-    secret: str | None = field(default=None, repr=False)
-    gate: float = GATE
-    tls: ClientFiles | None = None  # links to shards are encrypted
-    zone: str = ""  # whose shards are asked first
-    hot_owners: int = HOT_OWNERS  # extra ones, of all hot partitions together
 
 
 class Controller:

@@ -1,35 +1,14 @@
-"""Which addresses may be shards: a list, or what a name resolves to now. Each is asked who it is (member.py)."""
+"""Where shards may be now: at what was given, and where names resolve to. Each is asked who it is (member.py)."""
 
 import asyncio
 import logging
 import socket
-from dataclasses import dataclass
 
-from ringkv.cluster.errors import InvalidAddress
 from ringkv.process.address import Address
 from ringkv.process.causes import in_words
+from ringkv.router.settings import SCHEME, Discovery
 
 log = logging.getLogger("ringkv.router")
-
-SCHEME = "dns://"
-
-
-@dataclass(frozen=True, slots=True)
-class Discovery:
-    """A parsed `--shards`: fixed addresses, names to resolve, or both."""
-
-    addresses: frozenset[Address]
-    names: tuple[Address, ...] = ()
-
-    @classmethod
-    def parse(cls, text: str) -> "Discovery":
-        """Read `host:port,unix:/path,dns://host:port,…`. Raises InvalidAddress."""
-        parts = [part.strip() for part in text.split(",") if part.strip()]
-        if not parts:
-            raise InvalidAddress("no shards: want host:port,… or dns://host:port")
-        names = tuple(Address.parse(part.removeprefix(SCHEME)) for part in parts if part.startswith(SCHEME))
-        fixed = frozenset(Address.parse(part) for part in parts if not part.startswith(SCHEME))
-        return cls(fixed, names)
 
 
 class Lookout:

@@ -12,7 +12,7 @@ from ringkv.change import Shards
 from ringkv.cluster.ring import build_ring
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.format import BLOCK_ROW
-from ringkv.shard.server import WARM_RATE
+from ringkv.shard.settings import WARM_RATE
 from ringkv.sizing import BLOCK_ROW as BLOCK_ROW_BYTES
 from ringkv.sizing import PACKING_START, Data, drawn, shards_needed, sized
 from tests.support.processes import Spawner, one_line

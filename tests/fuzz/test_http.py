@@ -9,9 +9,9 @@ import pytest
 from ringkv.process.connections import ConnectionGuard
 from ringkv.router.figures.reporter import Reporter
 from ringkv.router.http.port import HttpPort, HttpSettings
-from ringkv.router.members.controller import Cluster, Controller
-from ringkv.router.members.discovery import Discovery
+from ringkv.router.members.controller import Controller
 from ringkv.router.members.events import EventLog
+from ringkv.router.settings import Cluster, Discovery
 from tests.fuzz.cases import cases, mutated, pieces
 from tests.fuzz.wires import Wire, lookups
 from tests.support.data import random_keys

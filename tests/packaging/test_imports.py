@@ -89,6 +89,19 @@ def test_a_command_that_asks_a_router_imports_no_more_than_it_needs(cluster: Spa
     assert imports_of(arguments, RINGKV_URL=url) == AT_WORK[arguments]
 
 
+@pytest.mark.parametrize(
+    ("module", "needed"),
+    [
+        ("ringkv.deploy.local", {"asyncio", "numpy", "pyarrow", "uvloop"}),
+        ("ringkv.router.workers", {"asyncio", "uvloop"}),
+    ],
+)
+def test_whoever_starts_others_does_without_the_code_of_those(module: str, needed: set[str]) -> None:
+    command = [sys.executable, "-X", "importtime", "-c", f"import {module}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert imported(done.stderr) == needed
+
+
 def test_a_shard_draws_nothing(spawn: Spawner) -> None:
     listen = f"unix:{spawn.directory()}/s"
     command = (sys.executable, "-X", "importtime", "-m", "ringkv", "shard", EXAMPLE, "--listen", listen)

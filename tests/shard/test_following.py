@@ -15,7 +15,8 @@ from ringkv.cluster.ring import build_ring
 from ringkv.dataset.catalog import CURRENT
 from ringkv.dataset.format import MANIFEST, segment_name
 from ringkv.process.address import Address
-from ringkv.shard.server import Followed, Shard, ShardSettings
+from ringkv.shard.server import Shard
+from ringkv.shard.settings import Followed, ShardSettings
 from tests.support.http import fetch
 from tests.support.metrics import Metrics
 from tests.support.processes import SpawnedShard, Spawner, eventually, one_line, wait_for

@@ -12,7 +12,7 @@ from ringkv.cluster.nodes import Node, NodeTable, key_slot
 from ringkv.cluster.position import SLOTS, slot
 from ringkv.cluster.ring import build_ring, ring_id
 from ringkv.process.address import Address
-from ringkv.shard.server import Direct, Followed
+from ringkv.shard.settings import Direct, Followed
 from tests.support.processes import eventually
 from tests.support.published import KEYS, Published, value_of
 from tests.support.redis_port import told

@@ -6,7 +6,8 @@ from pathlib import Path
 from ringkv.process.address import Address
 from ringkv.shard.commands import COMMANDS
 from ringkv.shard.connection import ShardConnection
-from ringkv.shard.server import Followed, Shard, ShardSettings
+from ringkv.shard.server import Shard
+from ringkv.shard.settings import Followed, ShardSettings
 from ringkv.shard.state import ShardState
 
 

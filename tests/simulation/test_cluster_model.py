@@ -27,9 +27,9 @@ from ringkv.dataset.dataset import Dataset
 from ringkv.process.address import Address
 from ringkv.router.lookup.batch import fetch
 from ringkv.router.lookup.lookup import Lookup, Lookups, Reply
-from ringkv.router.members.controller import Cluster, Controller
-from ringkv.router.members.discovery import Discovery
+from ringkv.router.members.controller import Controller
 from ringkv.router.members.events import EventLog
+from ringkv.router.settings import Cluster, Discovery
 from tests.simulation.clock import SimulatedLoop
 from tests.simulation.machine import SimulatedShard
 from tests.support.packed import pack_pairs

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from ringkv.cluster.lease import Offered
 from ringkv.resp import codec
 from ringkv.router.lookup.lookup import Lookups
-from ringkv.router.members.controller import Cluster, Controller
-from ringkv.router.members.discovery import Discovery
+from ringkv.router.members.controller import Controller
 from ringkv.router.members.events import EventLog, Kind
+from ringkv.router.settings import Cluster, Discovery
 from tests.support.data import random_keys
 from tests.support.fake_shard import Answer, FakeShard
 from tests.support.processes import eventually

@@ -10,9 +10,9 @@ from ringkv.process.connections import DEFAULT_LIMITS, ConnectionGuard, Connecti
 from ringkv.router.figures.reporter import Reporter
 from ringkv.router.http.port import HttpPort, HttpSettings
 from ringkv.router.lookup.lookup import Lookups
-from ringkv.router.members.controller import Cluster, Controller
-from ringkv.router.members.discovery import Discovery
+from ringkv.router.members.controller import Controller
 from ringkv.router.members.events import EventLog
+from ringkv.router.settings import Cluster, Discovery
 from tests.support.fake_shard import FakeShard, topology_of
 from tests.support.http import Response, fetch
 

@@ -11,7 +11,8 @@ from ringkv.dataset.segment import Segment
 from ringkv.process.address import Address
 from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
 from ringkv.resp import codec
-from ringkv.shard.server import Direct, Followed, Pinned, Shard, ShardSettings
+from ringkv.shard.server import Shard
+from ringkv.shard.settings import Direct, Followed, Pinned, ShardSettings
 from ringkv.shard.store import Store
 from ringkv.shard.version import Version
 from tests.support.processes import short_directory

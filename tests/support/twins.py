@@ -15,9 +15,9 @@ from ringkv.process.tokens import TokenFile
 from ringkv.router.figures.reporter import Reporter
 from ringkv.router.http.port import HttpPort, HttpSettings
 from ringkv.router.lookup.lookup import Lookups
-from ringkv.router.members.controller import Cluster, Controller
-from ringkv.router.members.discovery import Discovery
+from ringkv.router.members.controller import Controller
 from ringkv.router.members.events import EventLog
+from ringkv.router.settings import Cluster, Discovery
 from tests.support.data import random_keys
 from tests.support.fake_shard import FakeShard, topology_of
 

@@ -8,7 +8,8 @@ import pytest
 from ringkv.cluster.errors import InvalidAddress
 from ringkv.process.address import Address
 from ringkv.router.members import discovery
-from ringkv.router.members.discovery import Discovery, Lookout
+from ringkv.router.members.discovery import Lookout
+from ringkv.router.settings import Discovery
 
 SHARD: Final = Address("10.0.0.1", 7379)
 

@@ -7,7 +7,7 @@ import pytest
 
 import ringkv.shard.hydration
 import ringkv.shard.reads
-from ringkv.shard.server import Followed
+from ringkv.shard.settings import Followed
 from tests.support.published import Published
 from tests.support.web import Web, web
 

@@ -12,7 +12,7 @@ import ringkv.shard.reads
 from ringkv.cluster.ring import build_ring
 from ringkv.dataset.catalog import new_folder
 from ringkv.dataset.dataset import Dataset
-from ringkv.shard.server import Followed
+from ringkv.shard.settings import Followed
 from tests.support.fetched import ALL, all_right, answers, is_warm
 from tests.support.packed import pack_pairs
 from tests.support.processes import eventually

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 import ringkv.shard.hydration
 import ringkv.shard.reads
 from ringkv.shard.http import build_app
-from ringkv.shard.server import Followed
+from ringkv.shard.settings import Followed
 from tests.support.damage import flip_value_byte
 from tests.support.fetched import ALL, all_right, answers, is_warm
 from tests.support.processes import eventually
