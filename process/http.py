@@ -74,10 +74,11 @@ class GuardedConnection(RequestHandler):
         self._opened = self._next_keepalive_close_time
         self._guard.admit(self, transport.get_extra_info("peername"))
 
-    def connection_lost(self, exc: BaseException | None) -> None:
+    def connection_lost(self, _exc: BaseException | None) -> None:
         self._guard.leave(self)
         self.give_back()
-        super().connection_lost(exc)
+        # Given a reason, aiohttp raises it where it sends: what was being sent would stay until the next collection.
+        super().connection_lost(None)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -146,7 +147,11 @@ class GuardedConnection(RequestHandler):
     async def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        finished = await super().finish_response(request, resp, start_time)
+        try:
+            finished = await super().finish_response(request, resp, start_time)
+        finally:
+            if isinstance(resp, web.Response):
+                resp.body = None  # aiohttp keeps the response until the next request of the connection is answered
         self._note_body()  # what stood behind a request with `Upgrade` is read now
         self._carried = 0
         self.give_back()

@@ -3,7 +3,7 @@
 import http.client
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Final
 
@@ -111,6 +111,17 @@ def test_pipelines_of_the_largest_value_stay_in_the_budget_and_small_ones_are_se
     for client in unread:
         client.close()
     assert most <= MEMORY * 1.1, f"{most >> 20} MiB"
+
+
+def test_a_value_is_let_go_when_it_is_sent_though_its_connection_stays(served: Served) -> None:
+    key, before = KEYS[SIZES.index(MAX_VALUE)], anonymous(served.pids[:1])
+    with ExitStack() as staying:
+        for _ in range(4):
+            connection = http.client.HTTPConnection("127.0.0.1", served.http, timeout=60)
+            staying.enter_context(closing(connection))
+            connection.request("GET", f"/{key}", headers={"X-Unusual": "so that it is not for the express lane"})
+            assert connection.getresponse().read() == value_of(key)
+        assert anonymous(served.pids[:1]) < before + 2 * MAX_VALUE
 
 
 def test_replies_that_many_small_values_are_held_for_stay_in_the_budget(served: Served) -> None:
