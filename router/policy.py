@@ -35,6 +35,10 @@ HEDGE_QUANTILE: Final = 0.99
 HEDGE_SAMPLES: Final = 100
 """Replies that it takes to tell a quantile: with fewer, one late reply would decide."""
 
+SILENT_TICKS: Final = 2
+"""Ticks without any reply after which a shard is sent a heartbeat, and as many without an answer to that after which it
+is silent: 50 ms in all, half of the longest wait that a hung shard may cause where its keys have other owners."""
+
 HEDGE_LOOK_INTERVAL: Final = 0.5
 """Seconds between two looks at the recent replies."""
 

@@ -112,7 +112,7 @@ def places_by_link(topology: Topology, keys: Sequence[bytes]) -> tuple[dict[Link
     by_link: dict[Link, list[int]] = {}
     nobodys: list[int] = []
     for owners, places in by_owners.items():
-        links = [link for link in owners if link.open]
+        links = [link for link in owners if link.responsive] or [link for link in owners if link.open]
         if links:
             links = [link for link in links if link.near] or links
             link = min(links, key=lambda link: (link.in_flight, len(by_link.get(link, ())))) if links[1:] else links[0]

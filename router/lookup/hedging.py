@@ -3,12 +3,15 @@
 Source: Dean, Barroso, "The Tail at Scale", 2013: hedged requests.
 """
 
-from ringkv.router.lookup.durations import Durations
+from collections.abc import Iterable
+
+from ringkv.router.lookup.durations import Durations, total
 from ringkv.router.policy import (
     HEDGE_BUDGET,
     HEDGE_BURST,
     HEDGE_DELAY_MAX,
     HEDGE_DELAY_MIN,
+    HEDGE_LOOK_INTERVAL,
     HEDGE_QUANTILE,
     HEDGE_SAMPLES,
 )
@@ -20,6 +23,13 @@ class HedgeDelay:
     def __init__(self) -> None:
         self.seconds = HEDGE_DELAY_MAX
         self._before = Durations()
+        self._next_look = 0.0
+
+    def look(self, now: float, shards: Iterable[Durations]) -> None:
+        """Adapt to the replies of all shards, unless that was done a moment ago."""
+        if now >= self._next_look:
+            self._next_look = now + HEDGE_LOOK_INTERVAL
+            self.follow(total(shards))
 
     def follow(self, replies: Durations) -> None:
         """Adapt to `replies`, those of all time; what counts as recent is what came since the last adaptation."""

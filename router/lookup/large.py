@@ -119,4 +119,4 @@ def _owner(lookups: "Lookups", large: Large, asked: Sequence[Link]) -> Link | No
     if topology is None:
         raise ShardUnavailable(f"dataset {large.dataset_id} was replaced, and is not held any more; ask again")
     able = (link for link in topology.routes[slot(large.key) >> topology.shift] if link.open and link not in asked)
-    return min(able, key=lambda link: (not link.near, link.in_flight), default=None)
+    return min(able, key=lambda link: (not link.responsive, not link.near, link.in_flight), default=None)

@@ -16,6 +16,7 @@ from ringkv.cluster import told
 from ringkv.cluster.errors import PeerError
 from ringkv.resp import codec
 from ringkv.router.lookup.durations import Durations
+from ringkv.router.lookup.pulse import Pulse
 
 log = logging.getLogger("ringkv.router")
 
@@ -61,13 +62,16 @@ class Link(asyncio.Protocol):
 
     `in_flight` is the number of requests that wait for their reply; `closed` is done at the end. `durations`
     are those of the shard's replies; the links that a shard has one after the other share them. `dataset_id` is
-    what the shard answers of on this link, once it has leased it; `near` says whether it is in the router's zone.
+    what the shard answers of on this link, once it has leased it; `near` says whether it is in the router's zone,
+    `responsive` whether it is open and its shard is not silent (router/lookup/silence.py).
     """
 
     def __init__(self, durations: Durations | None = None) -> None:
         self.open = False
+        self.responsive = False
         self.dataset_id = ""
         self.near = True
+        self.pulse = Pulse()
         self.durations = Durations() if durations is None else durations
         self._waiters: deque[Waiter] = deque()
         self._outgoing: list[bytes] = []  # commands that leave at the end of this turn of the loop
@@ -83,10 +87,20 @@ class Link(asyncio.Protocol):
     def in_flight(self) -> int:
         return len(self._waiters)
 
+    @property
+    def oldest(self) -> Waiter | None:
+        """Whoever has waited for longest."""
+        return self._waiters[0] if self._waiters else None
+
+    @property
+    def owed(self) -> tuple[Waiter, ...]:
+        """All that wait, in the order in which they asked."""
+        return tuple(self._waiters)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._call_soon = asyncio.get_running_loop().call_soon
-        self.open = True
+        self.open = self.responsive = True
 
     def get(self, key: bytes, waiter: Waiter) -> None:
         """Ask for the value of a canonical key. Only on an open link."""
@@ -146,7 +160,7 @@ class Link(asyncio.Protocol):
             self.close()
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        self.open = False
+        self.open = self.responsive = False
         waiters, self._waiters = self._waiters, deque()
         for waiter in waiters:
             try:

@@ -23,7 +23,6 @@ import hiredis
 from ringkv.cluster.errors import CorruptBlock, LargeValue, RingkvError, ShardUnavailable
 from ringkv.cluster.lease import refusal
 from ringkv.cluster.position import slot
-from ringkv.router.lookup.durations import total
 from ringkv.router.lookup.hedging import HedgeBudget, HedgeDelay
 from ringkv.router.lookup.hot import HotValues
 from ringkv.router.lookup.kept import Kept
@@ -31,8 +30,9 @@ from ringkv.router.lookup.large import Large
 from ringkv.router.lookup.ledger import Ledger, too_many
 from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.sample import Sample
+from ringkv.router.lookup.silence import Silence
 from ringkv.router.lookup.topology import Topology
-from ringkv.router.policy import DEADLINE, HEDGE_LOOK_INTERVAL, MAX_IN_FLIGHT, TICK
+from ringkv.router.policy import DEADLINE, MAX_IN_FLIGHT, TICK
 
 Reply = bytes | None | ShardUnavailable
 """A value, None for a key that is not in the dataset, or the error that says why neither can be told."""
@@ -112,11 +112,11 @@ class Lookups(Ledger):
         self.sample = Sample()
         self.on_replaced: Callable[[], None] = lambda: None  # called when another dataset is served from now on
         self._hedge_delay = HedgeDelay()
-        self._next_look = 0.0
         self._young: deque[Lookup] = deque()  # not yet old enough to be hedged, in the order of their start
         self._old: deque[Lookup] = deque()  # hedged, if that was possible; their next event is the deadline
         self._waiting: dict[Lookup, None] = {}  # without an owner to ask in this topology, in the order of their start
         self._hedges = HedgeBudget()
+        self._silence = Silence()
         self._ticking = False
 
     def start(self, key: bytes, on_reply: Callable[[Found], None], dataset_id: str | None = None) -> Lookup | None:
@@ -241,22 +241,18 @@ class Lookups(Ledger):
             self._waiting[lookup] = None
 
     def _choose(self, lookup: Lookup) -> Link | None:
-        """The open link with the fewest requests in flight among owners that were not asked, the preferred one first.
+        """The link with the fewest requests in flight among owners that were not asked, the preferred one first.
 
-        Owners in other zones are asked only if there is none left to ask in the router's zone.
+        Owners in other zones and silent ones are asked only if there is none left to ask beside them.
         """
         topology = self.topology if lookup.dataset_id is None else self.holding(lookup.dataset_id)
         if topology is None:
             return None
         best: Link | None = None
         for link in topology.firsts[lookup.slot >> topology.shift]:
-            if link.open and link not in lookup.asked and (best is None or link.in_flight < best.in_flight):
+            if link.responsive and link not in lookup.asked and (best is None or link.in_flight < best.in_flight):
                 best = link
-        if best is None:
-            others = topology.routes[lookup.slot >> topology.shift]
-            able = (link for link in others if link.open and link not in lookup.asked)
-            return min(able, key=lambda link: link.in_flight, default=None)
-        return best
+        return topology.last_resort(lookup.slot, lookup.asked) if best is None else best
 
     def _send(self, lookup: Lookup, link: Link) -> None:
         lookup.asked += (link,)
@@ -266,11 +262,12 @@ class Lookups(Ledger):
 
     def _tick(self) -> None:
         now, young, old = self._clock(), self._young, self._old
-        if now >= self._next_look:
-            self._next_look = now + HEDGE_LOOK_INTERVAL
-            self._hedge_delay.follow(total(self.shard_durations.values()))
+        self._hedge_delay.look(now, self.shard_durations.values())
         if young:
             self.sample.take(young[-1].key)
+        for waiter in self._silence.look(self.topology):
+            if isinstance(waiter, Lookup) and waiter.on_reply and not any(link.responsive for link in waiter.asked):
+                self._hedge(waiter, free=True)
         hedge_before = now - self._hedge_delay.seconds
         while young and (young[0].on_reply is None or young[0].started <= hedge_before):
             lookup = young.popleft()
@@ -285,9 +282,11 @@ class Lookups(Ledger):
         if self._ticking:
             self._loop.call_later(TICK, self._tick)
 
-    def _hedge(self, lookup: Lookup) -> None:
+    def _hedge(self, lookup: Lookup, *, free: bool = False) -> None:
         link = self._choose(lookup) if lookup.copies else None
-        if link is not None and self._hedges.take(self.counters.requests - self.counters.hits):
+        if link is None or not link.responsive:
+            return
+        if free or self._hedges.take(self.counters.requests - self.counters.hits):
             self.counters.hedged += 1
             self._send(lookup, link)
 

@@ -1,7 +1,7 @@
 """Who owns what at one moment: a snapshot that is replaced, never changed."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -93,6 +93,11 @@ class Topology:
             return f"dataset {self.dataset_id}, {shards}"
         moved, least = moved_partitions(self.before, ring)
         return f"{shards}, {counted(moved, 'partition')} change owner, at least {least:,} have to"
+
+    def last_resort(self, slot: int, asked: Collection[Link]) -> Link | None:
+        """An owner with an open link that was not asked, be it silent or in another zone: the least busy one."""
+        able = (link for link in self.routes[slot >> self.shift] if link.open and link not in asked)
+        return min(able, key=lambda link: (not link.responsive, link.in_flight), default=None)
 
     def retire(self) -> None:
         """Let every link finish what is in flight, and close."""

@@ -85,8 +85,9 @@ class Leasing:
         """Lease the ring on one shard."""
         self._noted(version, name, "has not leased it yet")
         try:
-            links[name] = await self._opening.link(shard.address, self._durations[name])
-            leased = Leased.parse(await links[name].call(*request.command()))
+            links[name] = link = await self._opening.link(shard.address, self._durations[name])
+            link.pulse = shard.pulse or link.pulse
+            leased = Leased.parse(await link.call(*request.command()))
         except TROUBLE as error:
             problem = f"{name} at {shard.address} gave no lease: {problem_of(error)}"
             self._noted(version, name, f"gave no lease: {problem_of(error)}")
@@ -95,8 +96,8 @@ class Leasing:
             self._refused(name, problem)
             raise LeaseRefused(f"shard {problem}") from error
         self._noted(version, name, None)
-        self.links[links[name]] = shard.identity.run_id
-        links[name].closed.add_done_callback(partial(self._closed, links[name]))
+        self.links[link] = shard.identity.run_id
+        link.closed.add_done_callback(partial(self._closed, link))
         return leased
 
     def _closed(self, link: Link, _future: asyncio.Future[None]) -> None:

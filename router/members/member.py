@@ -19,6 +19,7 @@ from ringkv.process.address import Address
 from ringkv.process.causes import in_words
 from ringkv.router.lookup.durations import Durations
 from ringkv.router.lookup.link import Link
+from ringkv.router.lookup.pulse import Pulse
 from ringkv.router.members.events import EventLog, Kind
 from ringkv.router.members.membership import Candidate, Identity
 from ringkv.router.policy import (
@@ -112,11 +113,12 @@ class Member:
         self._events = events
         self._serves = serves
         self._link: Link | None = None
+        self._pulse = Pulse()
 
     @property
     def candidate(self) -> Candidate | None:
         """What answers there now."""
-        return Candidate(self.address, self.identity, self.draining) if self.identity else None
+        return Candidate(self.address, self.identity, self.draining, self._pulse) if self.identity else None
 
     async def watch(self) -> None:
         """Connect, ask who it is, send heartbeats; begin again whenever that ends. Runs until cancelled."""
@@ -164,6 +166,8 @@ class Member:
             served = self._serves()
             async with asyncio.timeout(HEARTBEAT_TIMEOUT):
                 heartbeat = Heartbeat.parse(await link.call("HEARTBEAT", *filter(None, [served])))
+            self._pulse.answered += 1
+            self._pulse.rest()
             if heartbeat.extra != self.heat[-1]:
                 self._changed()
             self.heat = served, heartbeat.load, heartbeat.extra
@@ -178,7 +182,9 @@ class Member:
                     self._events.note(Kind.LEAVE, f"{self.name} is about to leave", self.name)
                 self._changed()
             # The end of the connection ends the wait, so that a shard that dies is missed at once.
-            if (await asyncio.wait([link.closed], timeout=HEARTBEAT_INTERVAL))[0]:
+            ends = link.closed, self._pulse.wanted
+            await asyncio.wait(ends, timeout=HEARTBEAT_INTERVAL, return_when=asyncio.FIRST_COMPLETED)
+            if link.closed.done():
                 raise link.problem
 
     async def _look_again(self, link: Link, revision: int) -> None:

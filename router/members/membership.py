@@ -10,12 +10,13 @@ that is pinned to its dataset offers it under serial 0.
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ringkv.cluster.lease import Offered
 from ringkv.cluster.nodes import Node
 from ringkv.cluster.place import ANYWHERE, Place, Places
 from ringkv.process.address import Address
+from ringkv.router.lookup.pulse import Pulse
 
 Key = tuple[int, str]
 """A version: its serial and its dataset."""
@@ -51,11 +52,12 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A shard that answers now."""
+    """A shard that answers now; `pulse` is that of its heartbeats."""
 
     address: Address
     identity: Identity
     draining: bool = False
+    pulse: Pulse | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from ringkv.cluster.ring import build_ring
 from ringkv.process.address import Address
 from ringkv.resp import codec
 from ringkv.router.lookup.link import Link
+from ringkv.router.lookup.pulse import Pulse
 from ringkv.router.lookup.topology import Topology
 
 Answer = Callable[["FakeShard", bytes], bytes | None]
@@ -91,7 +92,8 @@ class FakeShard:
     """One server on a Unix socket.
 
     `asked` are the keys that arrived, in order, `batches` the sizes of MGETs, `scanned` the arguments of KEYSFROMs,
-    `heard` is what the latest heartbeat named, `served` what it tells of other routers.
+    `heard` is what the latest heartbeat named, `served` what it tells of other routers. While it `hangs` no heartbeat
+    is answered for the links that a test has made.
     `leases` what was leased, `held` the datasets of the leases that have not ended. What it offers it tells and leases
     as a shard does; `offer` changes it. `of` has how it answers of a dataset that was leased, if not by `answer`.
     """
@@ -116,6 +118,7 @@ class FakeShard:
         self._changed = asyncio.Event()
         self._transports: list[asyncio.Transport] = []
         self.links: list[Link] = []
+        self.hangs = False
 
     async def start(self) -> None:
         self._server = await self.address.listen(lambda: _Session(self))
@@ -150,6 +153,7 @@ class FakeShard:
     async def link(self) -> Link:
         """A connection to this shard that ends with it."""
         link = await self.address.connect(Link)
+        link.pulse = _Beating(self)
         self.links.append(link)
         return link
 
@@ -197,6 +201,17 @@ class FakeShard:
     def _lease(self, request: LeaseRequest) -> bytes | None:
         self.leases.append(request)
         return self.answer_lease(self, request)
+
+
+class _Beating(Pulse):
+    """Heartbeats without a member that sends them."""
+
+    def __init__(self, shard: FakeShard) -> None:
+        super().__init__()
+        self._shard = shard
+
+    def hurry(self) -> None:
+        self.answered += not self._shard.hangs
 
 
 class _Session(asyncio.Protocol):

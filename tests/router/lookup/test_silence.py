@@ -1,0 +1,138 @@
+"""What a shard that hangs was asked is asked elsewhere at once, even if hedges have no budget left."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from ringkv.router.lookup.lookup import Lookups
+from ringkv.router.members.controller import Controller
+from ringkv.router.members.events import EventLog
+from ringkv.router.policy import HEARTBEAT_TIMEOUT
+from ringkv.router.settings import Cluster, Discovery
+from tests.support.batches import lookups_of
+from tests.support.data import EXAMPLE, random_keys, read_pairs
+from tests.support.fake_shard import FakeShard, Start, silence, value
+from tests.support.processes import SpawnedShard, Spawner, eventually
+
+KEYS = random_keys(60, seed=12)
+
+
+@pytest.fixture(autouse=True)
+def no_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ringkv.router.lookup.hedging.HEDGE_BURST", 0)
+    monkeypatch.setattr("ringkv.router.lookup.hedging.HEDGE_BUDGET", 0.0)
+
+
+async def all_asked(lookups: Lookups, keys: list[bytes]) -> list[object]:
+    async with asyncio.timeout(20):
+        return await asyncio.gather(*map(lookups.get, keys))
+
+
+@pytest.mark.usefixtures("no_deadline")
+async def test_what_a_hung_shard_owes_is_asked_of_the_other_owner_once(start: Start) -> None:
+    hung, quick = await start(a=silence, b=value)
+    hung.hangs = True
+    lookups = await lookups_of([hung, quick], 2)
+    assert await all_asked(lookups, KEYS) == [b"%b of b" % key for key in KEYS]
+    assert lookups.counters.hedged == len(hung.asked) > 0
+    assert len(quick.asked) == len(KEYS)
+
+
+@pytest.mark.usefixtures("no_deadline")
+async def test_a_hung_shard_is_asked_for_nothing_more_until_it_answers(start: Start) -> None:
+    shard, quick = await start(a=silence, b=value)
+    shard.hangs = True
+    lookups = await lookups_of([shard, quick], 2)
+    await all_asked(lookups, KEYS)
+    asked = len(shard.asked)
+    # Also when it has the fewest requests in flight: of the other owner far more is asked here.
+    await all_asked(lookups, KEYS + random_keys(500, seed=13))
+    assert len(shard.asked) == asked
+    shard.write(b"".join(value(shard, key) for key in shard.asked))
+    shard.answer = value
+
+    async def asked_again() -> None:
+        while len(shard.asked) == asked:
+            await all_asked(lookups, KEYS)
+
+    await asyncio.wait_for(asked_again(), 20)
+
+
+@pytest.mark.usefixtures("no_deadline")
+async def test_a_slow_shard_that_answers_heartbeats_is_not_hung(start: Start) -> None:
+    slow, quick = await start(a=silence, b=value)
+    lookups = await lookups_of([slow, quick], 2)
+    asking = [asyncio.create_task(lookups.get(key)) for key in KEYS]
+    await slow.arrived(1)
+    await asyncio.sleep(0.3)  # far longer than it takes to find one that hangs
+    assert lookups.counters.hedged == 0
+    slow.write(b"".join(value(slow, key) for key in slow.asked))
+    assert set(await asyncio.gather(*asking)) == {
+        b"%b of %b" % (key, b"a" if key in slow.asked else b"b") for key in KEYS
+    }
+
+
+@pytest.mark.usefixtures("no_deadline")
+@pytest.mark.parametrize("names", ["a", "ab"])
+async def test_where_all_owners_hang_the_answer_of_the_first_one_counts(start: Start, names: str) -> None:
+    shards: list[FakeShard] = await start(**dict.fromkeys(names, silence))
+    for shard in shards:
+        shard.hangs = True
+    lookups = await lookups_of(shards, len(names))
+    asking = [asyncio.create_task(lookups.get(key)) for key in KEYS]
+    links = lookups.topology.links.values() if lookups.topology else ()
+    await eventually(lambda: not any(link.responsive for link in links))
+    late = asyncio.create_task(lookups.get(KEYS[0]))
+    await eventually(lambda: sum(len(shard.asked) for shard in shards) == len(KEYS) + 1)
+    assert lookups.counters.hedged == 0
+    for shard in shards:
+        shard.write(b"".join(value(shard, key) for key in shard.asked))
+    async with asyncio.timeout(20):
+        assert all(await asyncio.gather(*asking, late))
+    assert lookups.in_flight == 0
+
+
+@asynccontextmanager
+async def routed(shards: list[SpawnedShard]) -> AsyncIterator[Lookups]:
+    """Lookups of a router without ports, by two replicas."""
+    lookups = Lookups()
+    discovery = Discovery(frozenset(shard.address for shard in shards))
+    running = asyncio.create_task(Controller(Cluster(discovery, replicas=2), lookups, EventLog()).run())
+    try:
+        await eventually(lambda: lookups.topology is not None and len(lookups.topology.links) == len(shards))
+        yield lookups
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_stopped_process_holds_nobody_up_until_it_is_given_up(spawn: Spawner) -> None:
+    shards = [spawn.shard(EXAMPLE, "--leased", "--name", f"shard-{number}") for number in (1, 2, 3)]
+    pairs = dict(read_pairs(EXAMPLE))
+    clock = asyncio.get_running_loop().time
+
+    async def asked(lookups: Lookups, until: Callable[[], bool]) -> float:
+        """The longest wait of requests that are sent a few at once; every answer is right."""
+        longest = 0.0
+        while not until():
+            for key, wanted in pairs.items():
+                before = clock()
+                found = await asyncio.gather(*[lookups.get(each) for each in (key, *list(pairs)[:8])])
+                longest = max(longest, clock() - before)
+                assert found[0] == wanted
+        return longest
+
+    async with routed(shards) as lookups:
+        os.kill(shards[1].spawned.pid, signal.SIGSTOP)
+        try:
+            # Nothing but silence can help meanwhile: there is no budget, and the link is not closed before this.
+            until = clock() + 0.8 * HEARTBEAT_TIMEOUT
+            assert await asked(lookups, lambda: clock() > until) < HEARTBEAT_TIMEOUT / 2
+        finally:
+            os.kill(shards[1].spawned.pid, signal.SIGCONT)
+        assert lookups.counters.hedged > 0
+        assert lookups.counters.unavailable == 0
