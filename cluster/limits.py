@@ -70,3 +70,7 @@ MAX_WEIGHT: Final = 100.0
 
 LOAD_BOUND: Final = 1.05
 """No shard owns more than this times its share of the partitions, rounded up to a whole one."""
+
+GATE: Final = 0.1
+"""The share of the keys that are served, or were asked for lately, that another version may lack unless `--gate` says
+otherwise: data lose some keys from day to day, and a truncated file many."""

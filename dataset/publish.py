@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from ringkv.cluster.errors import CorruptBlock, NoSuchObject, PackedFileError, PublishRefused
+from ringkv.cluster.limits import GATE
 from ringkv.dataset.cache import packed_dataset
 from ringkv.dataset.catalog import Catalog, Current, Version
 from ringkv.dataset.content import Content, opened, opened_in
@@ -26,9 +27,6 @@ from ringkv.dataset.progress import Progress
 from ringkv.dataset.source.find import find, is_dataset
 from ringkv.dataset.upload import Tell, building_place, find_whole, move, upload
 from ringkv.process.words import counted
-
-GATE: Final = 0.1
-"""The share of keys that may be gone: if more are, the source is probably truncated."""
 
 log = logging.getLogger("ringkv.dataset")
 

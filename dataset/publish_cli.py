@@ -11,6 +11,7 @@ import click
 
 from ringkv.client.cli import tls
 from ringkv.cluster.errors import StartupError
+from ringkv.cluster.limits import GATE
 from ringkv.dataset.catalog_cli import LOCATION, as_json_option, by_option, told, user
 from ringkv.dataset.cli import cache_dir, ended_by_sigterm, on_duplicate, pack_memory
 from ringkv.dataset.progress import progress_bar
@@ -56,7 +57,7 @@ def _on_spark() -> "Callable[[str, Sequence[str], Catalog, Order, Tell], Publish
 @click.option(
     "--gate",
     type=SHARE,
-    default="10%",
+    default=f"{GATE:.0%}",
     show_default=True,
     help="Which share of the keys that are served may be gone.",
 )

@@ -20,6 +20,7 @@ from typing import Any, Final
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_fixed
 
 from ringkv.cluster.errors import NotServed, PackedFileChanged
+from ringkv.cluster.limits import GATE
 from ringkv.dataset.awaited import wait_until_served
 from ringkv.dataset.catalog import Version
 from ringkv.dataset.dataset import Dataset
@@ -33,7 +34,7 @@ from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
 from ringkv.process.forking import fork_server
 from ringkv.process.logs import LogStyle
 from ringkv.process.supervisor import Supervisor
-from ringkv.router.policy import GATE, HOT_MEMORY, HOT_OWNERS
+from ringkv.router.policy import HOT_MEMORY, HOT_OWNERS
 from ringkv.router.settings import Cluster, Discovery, RouterSettings, Worker
 from ringkv.router.workers import lives
 from ringkv.shard.settings import WARM_RATE, Direct, Followed, ShardSettings

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ringkv.cluster.limits import GATE
 from ringkv.cluster.place import Place
 from ringkv.process.options import SHARE, SIZE, WEIGHT, zone
 
@@ -41,7 +42,7 @@ warm_rate = click.option(
 gate = click.option(
     "--gate",
     type=SHARE,
-    default="10%",
+    default=f"{GATE:.0%}",
     envvar="RINGKV_GATE",
     show_envvar=True,
     show_default=True,

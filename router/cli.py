@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ringkv.cluster.errors import StartupError
+from ringkv.cluster.limits import GATE
 from ringkv.process.access import AccessFiles
 from ringkv.process.access_options import access, secret
 from ringkv.process.address import Address
@@ -60,7 +61,7 @@ from ringkv.process.tls import ClientFiles
 @click.option(
     "--gate",
     type=SHARE,
-    default="10%",
+    default=f"{GATE:.0%}",
     envvar="RINGKV_GATE",
     show_envvar=True,
     show_default=True,

@@ -109,10 +109,6 @@ SAMPLE_KEYS: Final = 256
 SAMPLE_EVERY: Final = 64
 """One of so many keys that are asked for together is remembered: that costs a thousandth of what the requests cost."""
 
-GATE: Final = 0.1
-"""The share of keys asked for lately that another version may lack, unless `--gate` says otherwise: data lose some keys
-from day to day, and a truncated file many."""
-
 GATE_KEYS: Final = 20
 """Remembered keys that the served version must hold for the gate to judge the next one: of these, two are 10 %."""
 

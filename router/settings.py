@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ringkv.cluster.errors import InvalidAddress
+from ringkv.cluster.limits import GATE
 from ringkv.process.access import EVERYBODY, AccessFiles
 from ringkv.process.address import Address
 from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
 from ringkv.process.tls import ClientFiles
-from ringkv.router.policy import GATE, HOT_MEMORY, HOT_OWNERS
+from ringkv.router.policy import HOT_MEMORY, HOT_OWNERS
 
 SCHEME = "dns://"
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from ringkv.cluster.lease import Offered
+from ringkv.cluster.limits import GATE
 from ringkv.resp import codec
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.members.controller import Controller
@@ -17,7 +18,6 @@ KEYS = random_keys(100, seed=33)
 A, B, C = (
     Offered(serial, f"{serial:032x}", 256, False, f"user{serial}", "2026-07-01T10:20:30Z") for serial in (5, 6, 7)
 )
-GATE = 0.1
 
 
 def holding(name: bytes, keys: list[bytes]) -> Answer:

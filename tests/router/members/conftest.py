@@ -6,8 +6,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from ringkv.cluster.limits import GATE
 from tests.support.fake_shard import Start, nothing
-from tests.support.routed import GATE, A, Route, Routed
+from tests.support.routed import A, Route, Routed
 
 
 @pytest.fixture
