@@ -1,7 +1,9 @@
 """Which pages of a mapped segment are kept in memory: those of the partitions that are wanted, and no others.
 
 A page fault also maps what the page cache holds around it, up to 64 KiB, but only within the same mapping. So the runs
-of wanted pages get other advice than the rest, by which the kernel makes mappings of their own of them.
+of wanted pages get other advice than the rest, by which the kernel makes mappings of their own of them: that about core
+dumps, which changes nothing else. A fault that has to read from the disk reads one page, and not all that a disk reads
+ahead, which may be 8 MiB: keys are random, so that nobody will ask for what lies around it.
 """
 
 import mmap
@@ -27,6 +29,8 @@ class Residency:
 
     def __init__(self, mapped: mmap.mmap) -> None:
         self._map = mapped
+        with suppress(OSError):
+            mapped.madvise(mmap.MADV_RANDOM)
         self._kept: dict[int, Span] = {}
         self._runs: list[Span] = []
         self._lock = threading.Lock()
@@ -69,13 +73,13 @@ class Residency:
             end = 0
             for start, stop in runs:
                 self._forget(end, start)
-                self._map.madvise(mmap.MADV_NORMAL, start, min(stop, len(self._map)) - start)
+                self._map.madvise(mmap.MADV_DODUMP, start, min(stop, len(self._map)) - start)
                 end = stop
             self._forget(end, len(self._map))
 
     def _forget(self, start: int, stop: int) -> None:
         if start < stop:
-            self._map.madvise(mmap.MADV_RANDOM, start, stop - start)
+            self._map.madvise(mmap.MADV_DONTDUMP, start, stop - start)
             self._map.madvise(mmap.MADV_DONTNEED, start, stop - start)
 
 

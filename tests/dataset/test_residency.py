@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ringkv.shard.store import Store
 from tests.support.data import random_keys
-from tests.support.memory import resident
+from tests.support.memory import cached, evict, resident
 from tests.support.packed import lease, pack_pairs, stored
 
 
@@ -47,3 +47,20 @@ def test_only_leased_partitions_are_resident(tmp_path: Path) -> None:
         lease(store, range(256))
         read()
         assert resident(os.getpid(), packed) > size * 0.9
+
+
+def test_what_was_dropped_is_read_back_without_all_that_lies_around_it(tmp_path: Path) -> None:
+    pairs = {key: key * 114 for key in random_keys(5000, seed=2)}
+    packed = pack_pairs(tmp_path, pairs, segment_size=64 << 20)
+    (segment,) = packed.glob("segment-*")
+    with stored(packed) as store:
+        lease(store, range(256))
+        one_of_each = list({store.block_of(key): key for key in pairs}.values())
+        for key in one_of_each:
+            assert store.get(key) == pairs[key]  # checked in a copy: nothing is mapped yet
+        evict(segment)
+        before = cached(segment)
+        assert before < segment.stat().st_size / 8
+        for key in one_of_each[:10]:
+            assert store.get(key) == pairs[key]
+        assert 0 < cached(segment) - before < 10 * (8 << 12)

@@ -1,8 +1,12 @@
 """What the operating system says of memory: of a process's mappings, and of a file's pages."""
 
+import ctypes
+import mmap
 import os
 import re
 from pathlib import Path
+
+import numpy as np
 
 
 def resident(pid: int, path: Path) -> int:
@@ -15,6 +19,19 @@ def resident(pid: int, path: Path) -> int:
         elif counted and line.startswith("Rss:"):
             total += int(line.split()[1]) * 1024
     return total
+
+
+def cached(path: Path) -> int:
+    """Bytes of a file that are in the page cache, by whole pages."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+        content = np.frombuffer(mapped, np.uint8)
+        found = np.zeros(-(-len(content) // mmap.PAGESIZE), np.uint8)
+        told = ctypes.CDLL(None, use_errno=True).mincore(
+            ctypes.c_void_p(content.ctypes.data), ctypes.c_size_t(len(content)), ctypes.c_void_p(found.ctypes.data)
+        )
+        assert told == 0, os.strerror(ctypes.get_errno())
+        del content
+        return mmap.PAGESIZE * int((found & 1).sum())
 
 
 def evict(path: Path) -> None:
