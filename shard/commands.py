@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -165,6 +166,8 @@ def _bounded(values: Iterator[bytes | None], null: bytes) -> bytes:
 def exists(client: ShardConnection, args: Args) -> bytes | Pending:
     if client.direct and _crosses(args):
         return CROSS_SLOT
+    if client.lease is not None:
+        client.state.housekeeping += 1  # routers ask it before a swap, and never for a client
     return _values(
         client,
         args[1:],
@@ -232,7 +235,6 @@ def heartbeat(client: ShardConnection, args: Args) -> bytes:
         return codec.error("ERR", "want HEARTBEAT [<dataset id>]")
     client.be_router()
     state, versions = client.state, client.state.versions
-    state.housekeeping += 1
     if client.authenticated:
         versions.heard.hear(client, dataset)
     checked = versions.told.store.blocks.checked_bytes
@@ -265,6 +267,16 @@ def topology(client: ShardConnection, args: Args) -> bytes:
     return cluster.hear(table) if cluster is not None else codec.simple(f"OK {table.epoch}")
 
 
+def _unasked(command: Command[ShardConnection]) -> Command[ShardConnection]:
+    """The same command, which does not count as asked by a client."""
+
+    def handler(client: ShardConnection, args: Args) -> bytes | Pending | None:
+        client.state.housekeeping += 1
+        return command.handler(client, args)
+
+    return replace(command, handler=handler)
+
+
 COMMANDS: dict[bytes, Command[ShardConnection]] = {
     **protocol.PROTOCOL,
     **config.COMMANDS,
@@ -277,8 +289,9 @@ COMMANDS: dict[bytes, Command[ShardConnection]] = {
     b"EXPLAIN": Command(explain, 2, 1, 1),
     b"PIECE": Command(piece, 4),
     b"DBSIZE": Command(dbsize, 1),
-    b"HEARTBEAT": Command(heartbeat, -1),
-    b"LEASE": Command(lease, -1, queues=False),
-    b"TOPOLOGY": Command(topology, -1, queues=False),
+    **{name: _unasked(protocol.PROTOCOL[name]) for name in (b"AUTH", b"INFO")},
+    b"HEARTBEAT": _unasked(Command(heartbeat, -1)),
+    b"LEASE": _unasked(Command(lease, -1, queues=False)),
+    b"TOPOLOGY": _unasked(Command(topology, -1, queues=False)),
     b"CLUSTER": Command(cluster_, -2),
 }

@@ -40,7 +40,8 @@ class Restraint:
         while True:
             asked, now, used = self._asked(), time.monotonic(), _threads_used()
             begun, self._used = used - self._used, used
-            if asked == self._seen:
+            # Fewer than before where what does not count is on its way.
+            if asked <= self._seen:
                 self._free = now
                 return False
             self._seen = asked

@@ -37,7 +37,7 @@ class ShardState(Server):
     versions: Versions = field(init=False)
     cluster: ClusterNode | None = field(init=False, default=None)
     routers: set[Connection] = field(init=False, default_factory=set)
-    housekeeping: int = field(init=False, default=0)  # heartbeats of routers
+    housekeeping: int = field(init=False, default=0)  # what routers ask for themselves
     _routed: int = field(init=False, default=0)  # requests of routers' connections that have ended
 
     def __post_init__(self) -> None:
@@ -59,7 +59,10 @@ class ShardState(Server):
 
     @property
     def asked(self) -> int:
-        """How many requests have come from clients, directly or through routers; heartbeats do not count."""
+        """How many requests have come from clients, directly or through routers.
+
+        What routers ask for themselves does not count: heartbeats, leases, what the gate tries.
+        """
         return self.commands - self.housekeeping
 
     def gone(self, client: Connection) -> None:

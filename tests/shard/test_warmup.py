@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from ringkv.cluster.lease import LeaseRequest
+from ringkv.cluster.ring import build_ring
 from ringkv.shard import warmup
+from ringkv.shard.restraint import Restraint
 from tests.support.damage import flip_value_byte
 from tests.support.data import random_keys
 from tests.support.memory import evict
@@ -134,3 +137,28 @@ async def test_a_partition_that_is_released_while_it_is_read_harms_nothing(
         await served.version.leases.grant([partition])
         blocks = served.store.blocks
         await eventually(lambda: blocks.checked_bytes == blocks.bytes > 0)
+
+
+async def test_what_routers_ask_for_themselves_holds_nothing_up(packed: Path) -> None:
+    async with serving(packed, leased=True) as served:
+        router, client = await served.connect(), await served.connect()
+        about, state = served.version.about, served.state
+        ring = build_ring(["one"], 1, about.partitions)
+        lease = LeaseRequest(about.dataset_id, ring.ring_id, 1, ring.names).command()
+        key, other = list(PAIRS)[:2]
+        before = state.asked
+        for request in (("INFO",), ("HEARTBEAT",), lease, ("EXISTS", key), ("EXISTS", other), ("HEARTBEAT",)):
+            assert not isinstance(await router(*request), Exception)
+            assert state.asked == before
+        assert await router("GET", key) == PAIRS[key]
+        assert await client("EXISTS", key) == 1
+        assert state.asked == before + 2
+
+
+@pytest.mark.parametrize("change", [0, -1])
+async def test_requests_that_do_not_count_are_no_reason_to_wait(change: int) -> None:
+    """They are taken off when they come, and counted with all others when they are answered."""
+    asked = 10
+    restraint = Restraint(lambda: asked)
+    asked += change
+    assert not await restraint.wait()
