@@ -10,6 +10,7 @@ from typing import Final
 import uvloop
 
 from ringkv.process.files import watch_files
+from ringkv.process.priority import go_first
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -30,6 +31,7 @@ def run(serve: Serve, may_begin_anew: MayBeginAnew | None = None) -> bool:
     # by its visits makes a forked process copy the pages that it shares with the fork server.
     gc.freeze()
     sys.setswitchinterval(SWITCH_SECONDS)
+    go_first()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve_until_signalled(serve, may_begin_anew))
 

@@ -22,6 +22,7 @@ import click
 import numpy as np
 import uvloop
 
+from ringkv.process.priority import go_first
 from tests.chaos.measured import COLUMNS, ROW, Measured, Outcome
 
 TICK: Final = 0.002
@@ -267,6 +268,7 @@ def main(  # noqa: PLR0917 - click passes by name
     # A million objects that never go: the collector need not look at them while latencies are measured.
     gc.collect()
     gc.freeze()
+    go_first()  # as the servers do: a client that is late itself would tell nothing of them
     targets = [(host, int(port)) for host, _, port in (url.rpartition(":") for url in urls)]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         load = Load(lines, targets, connections, most, patience=patience, versioned=versioned)

@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from ringkv.process.priority import STRETCH, Stretches
+from ringkv.process.priority import SLICE, STRETCH, Stretches, go_first
 
 ASIDE = """
 import os, subprocess, sys
@@ -23,6 +25,43 @@ def test_what_steps_aside_begins_everything_at_a_lower_priority() -> None:
             command = ["nice", "-n", str(nice - os.getpriority(os.PRIO_PROCESS, 0)), sys.executable, "-c", ASIDE]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             assert done.stdout.split() == [str(expected), "False"]
+
+
+FIRST = """
+import os, threading
+from pathlib import Path
+from ringkv.process.priority import go_first
+def told():
+    lines = Path("/proc/thread-self/sched").read_text().splitlines()
+    slices = [line.split(":")[1].strip() for line in lines if line.startswith("se.slice")]
+    print(*slices, os.getpriority(os.PRIO_PROCESS, 0))
+go_first()
+told()
+thread = threading.Thread(target=told)
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/sched").exists(), reason="this kernel does not tell the slices of threads")
+def test_an_event_loop_goes_first_and_what_it_begins_does_not() -> None:
+    if os.sched_getscheduler(0) != os.SCHED_OTHER:
+        pytest.skip("the tests run at another policy")
+    done = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, check=True)
+    own, begun = (tuple(map(int, line.split())) for line in done.stdout.splitlines())
+    assert own[1] == begun[1] == os.getpriority(os.PRIO_PROCESS, 0)
+    assert own[0] == SLICE < begun[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("os.sched_getscheduler", lambda _pid: os.SCHED_BATCH), ("platform.machine", lambda: "pdp11")]
+)
+def test_who_was_given_a_policy_keeps_it_and_an_unknown_machine_is_no_error(
+    name: str, value: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(name, value)
+    monkeypatch.setattr("ctypes.CDLL", lambda _name: pytest.fail("the system was asked"))
+    go_first()
 
 
 def test_work_gives_way_once_a_stretch_however_often_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
