@@ -12,7 +12,6 @@ partition; positions, which are too large for Python's small integers, are neede
 Source of the slot: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/ (CRC16-XMODEM mod 16384)
 """
 
-import re
 from binascii import crc_hqx
 from typing import Final
 
@@ -32,17 +31,14 @@ SLOT_BITS: Final = 14
 SLOTS: Final = 1 << SLOT_BITS
 """Also the largest number of partitions."""
 
-is_canonical = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
-"""A match for the canonical text of a UUID version 4 (RFC 9562), else None."""
-
-are_key_lines = re.compile(
-    rb"(?:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-4[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}\n)*+"
-).fullmatch
-"""A match for any number of lines that are a UUID version 4 each, in any case; a third of the time of one by one."""
-
-_SHAPE: Final = b"00000000-0000-0000-0000-000000000000\n"
+_SHAPE: Final = b"00000000-0000-0000-0000-000000000000"
+_LINE: Final = _SHAPE + b"\n"
 _SHAPE_OF: Final = bytes.maketrans(b"123456789abcdef", 15 * b"0")
-"""A line with a key, all digits of which are made equal, and the table that makes them so."""
+"""A key and a line with one, all digits of which are made equal, and the table that makes them so."""
+
+_VERSION: Final = ord("4")
+_VARIANTS: Final = b"89ab"
+"""A key's digits 14 and 19, counted from 0 with the hyphens."""
 
 digest = xxh3_64_intdigest
 """Canonical key, 36 bytes → 0 … 2^64-1 (XXH3, 64 bits, seed 0): the upper 50 bits order the keys of a slot."""
@@ -63,6 +59,11 @@ def slot_at(position: int) -> int:
     return position >> (POSITION_BITS - SLOT_BITS)
 
 
+def is_canonical(key: bytes) -> bool:
+    """Whether this is the canonical text of a UUID version 4 (RFC 9562): in a third of a regular expression's time."""
+    return key.translate(_SHAPE_OF) == _SHAPE and key[14] == _VERSION and key[19] in _VARIANTS
+
+
 def canonical(key: bytes) -> bytes:
     """The canonical text of `key`, which may be in upper case. Raises InvalidKey."""
     lowered = key.lower()
@@ -75,12 +76,16 @@ def canonical(key: bytes) -> bytes:
 def are_canonical(keys: list[bytes]) -> bool:
     """Whether all keys are canonical: in half the time of one by one."""
     lines = b"\n".join([*keys, b""])
-    count = len(keys)
-    # There are as many newlines as keys, and each ends a line of a key's shape: so no key has one of its own.
+    # With as many lines as keys no key has a newline of its own, and each is a line.
+    return len(lines) == len(keys) * len(_LINE) and are_canonical_lines(lines)
+
+
+def are_canonical_lines(lines: bytes) -> bool:
+    """Whether these are canonical keys with a newline behind each: in a third of the time of one by one."""
     return (
-        lines.translate(_SHAPE_OF) == count * _SHAPE
-        and lines[14::37] == count * b"4"
-        and not lines[19::37].strip(b"89ab")
+        lines.translate(_SHAPE_OF) == len(lines) // len(_LINE) * _LINE
+        and not lines[14 :: len(_LINE)].strip(b"4")
+        and not lines[19 :: len(_LINE)].strip(_VARIANTS)
     )
 
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from ringkv.cluster.errors import InvalidKey
-from ringkv.cluster.position import are_key_lines, canonical
+from ringkv.cluster.position import are_canonical_lines, canonical
 
 MAX_LINE: Final = 64
 """Bytes after which an unfinished line is refused: a key has 36, and there is room for a `\\r`."""
@@ -38,9 +38,10 @@ class KeyLines:
     def _take(self, lines: bytes) -> None:
         if b"\r" in lines:
             lines = lines.replace(b"\r\n", b"\n")
-        if not are_key_lines(lines):
+        lowered = lines.lower()
+        if not are_canonical_lines(lowered):
             self._refuse(lines)
-        keys = lines.lower().split(b"\n")
+        keys = lowered.split(b"\n")
         keys.pop()
         self.keys += keys
 
