@@ -44,22 +44,14 @@ class Batch:
     claims: tuple[Claim, ...] = ()
 
 
-async def get_many(lookups: Lookups, keys: Sequence[bytes]) -> Values:
-    """The values of canonical keys, all from one dataset, in the order asked; None for a key that is not in it.
-
-    A key may be asked for twice. Raises ShardUnavailable.
-    """
-    return (await fetch(lookups, keys)).values if keys else []
-
-
 async def fetch(
     lookups: Lookups, keys: Sequence[bytes], room: float = float("inf"), dataset_id: str | None = None
 ) -> Batch:
-    """As `get_many` for at least one key, but the batch may hold the values of the first keys only.
+    """The values of at least one canonical key, all from one dataset, in the order asked; a key may be asked for twice.
 
-    It ends early once the values that had to be looked up one by one, because they are too large for a shard's reply
-    to MGET, have more than `room` bytes together. With `dataset_id` the values are of that dataset, though another one
-    be served. Raises ShardUnavailable.
+    The batch may hold the values of the first keys only: it ends early once the values that had to be looked up one by
+    one, because they are too large for a shard's reply to MGET, have more than `room` bytes together. With `dataset_id`
+    the values are of that dataset, though another one be served. Raises ShardUnavailable.
     """
     clock = asyncio.get_running_loop().time
     until = clock() + DEADLINE

@@ -1,5 +1,6 @@
 """What tests of many keys at once share: lookups by fake shards, and the values that these have."""
 
+from ringkv.router.lookup.batch import Values, fetch
 from ringkv.router.lookup.lookup import Lookups
 from tests.support.fake_shard import FakeShard, topology_of
 
@@ -9,6 +10,11 @@ async def lookups_of(shards: list[FakeShard], replicas: int = 1) -> Lookups:
     lookups = Lookups()
     lookups.swap(await topology_of(shards, replicas))
     return lookups
+
+
+async def get_many(lookups: Lookups, keys: list[bytes]) -> Values:
+    """The values of all keys."""
+    return (await fetch(lookups, keys)).values
 
 
 def values_of(name: str, keys: list[bytes]) -> list[bytes]:

@@ -11,9 +11,9 @@ import ringkv.router.lookup.lookup
 from ringkv.cluster.errors import ShardUnavailable, TooManyRequests
 from ringkv.cluster.position import slot
 from ringkv.resp import codec
-from ringkv.router.lookup.batch import fetch, get_many
+from ringkv.router.lookup.batch import fetch
 from ringkv.router.lookup.lookup import Lookups
-from tests.support.batches import lookups_of, values_of
+from tests.support.batches import get_many, lookups_of, values_of
 from tests.support.data import random_keys
 from tests.support.fake_shard import (
     FakeShard,
@@ -59,13 +59,6 @@ async def test_a_key_may_stand_twice_and_may_not_be_there(start: Start) -> None:
     asked = [*KEYS, *reversed(KEYS), KEYS[0], KEYS[1], KEYS[1]]
     found = await get_many(await lookups_of(shards), asked)
     assert found == [None if key in gone else b"%b of a" % key for key in asked]
-
-
-async def test_no_keys_are_no_request(start: Start) -> None:
-    shards = await start(a=value)
-    lookups = await lookups_of(shards)
-    assert await get_many(lookups, []) == []
-    assert shards[0].asked == []
 
 
 async def test_nothing_may_be_there(start: Start) -> None:

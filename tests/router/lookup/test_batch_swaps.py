@@ -8,8 +8,8 @@ import pytest
 import ringkv.router.lookup.batch
 from ringkv.cluster.errors import ShardUnavailable
 from ringkv.resp import codec
-from ringkv.router.lookup.batch import fetch, get_many
-from tests.support.batches import lookups_of, values_of
+from ringkv.router.lookup.batch import fetch
+from tests.support.batches import get_many, lookups_of, values_of
 from tests.support.data import random_keys
 from tests.support.fake_shard import FakeShard, Start, close, each, garbage, not_leased, silence, topology_of, value
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringkv.router.lookup.batch import get_many
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.lookup.sample import Sample
 from ringkv.router.policy import SAMPLE_EVERY, SAMPLE_KEYS
+from tests.support.batches import get_many
 from tests.support.data import random_keys
 from tests.support.fake_shard import Start, topology_of
 from tests.support.processes import eventually
