@@ -146,12 +146,12 @@ class RedisPort:
 
 def mget(client: RedisConnection, args: Args) -> bytes | Pending:
     keys, encode = _keys(args), partial(codec.values, null=client.null)
-    return _many(client, keys, encode) if len(keys) > FEW_KEYS else FewKeys(client, encode).start(keys)
+    return _many(client, keys, encode) if len(keys) > FEW_KEYS else FewKeys.with_values(client, encode).start(keys)
 
 
 def exists(client: RedisConnection, args: Args) -> bytes | Pending:
     keys = _keys(args)
-    return _many(client, keys, _present) if len(keys) > FEW_KEYS else FewKeys(client, told=_present).start(keys)
+    return _many(client, keys, _present) if len(keys) > FEW_KEYS else FewKeys(client, _present).start(keys)
 
 
 def _present(values: Sequence[bytes | Large | None]) -> bytes:
@@ -171,7 +171,7 @@ def _read_one(client: RedisConnection, key: bytes, encode: Callable[[strings.Val
         (value,) = values
         return encode(strings.Unread(value.size) if isinstance(value, Large) else value)
 
-    return FewKeys(client, told=tell).start([key_of(key)])
+    return FewKeys(client, tell).start([key_of(key)])
 
 
 def _read_part(client: RedisConnection, key: bytes, span: strings.Span) -> bytes | Pending:
@@ -180,7 +180,7 @@ def _read_part(client: RedisConnection, key: bytes, span: strings.Span) -> bytes
         start, stop = span(len(value))
         return codec.bulk(value[start:stop])
 
-    return FewKeys(client, encode).start([key_of(key)])
+    return FewKeys.with_values(client, encode).start([key_of(key)])
 
 
 def dbsize(client: RedisConnection, _args: Args) -> bytes:

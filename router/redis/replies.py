@@ -57,13 +57,13 @@ class FewKeys(Pending):
         "_whole",
     )
 
-    def __init__(self, client: Client, encode: Encode | None = None, *, told: Tell | None = None) -> None:
-        """The reply is made by one of the two."""
+    def __init__(self, client: Client, encode: Tell, *, whole: bool = False) -> None:
+        """`encode` makes the reply; with `whole`, which `with_values` sets, all large values are read before."""
         super().__init__(client.notify)
         self._client = client
         self._lookups = client.lookups
-        self._encode = told or cast("Tell", encode)
-        self._whole = told is None
+        self._encode = encode
+        self._whole = whole
         self._reading: Whole | None = None
         self._keys: Sequence[bytes | None] = []
         self._values: list[bytes | Large | None] = []
@@ -71,6 +71,11 @@ class FewKeys(Pending):
         self._of_hot: str | None = None
         self._attempts = 0
         self._left = 0
+
+    @classmethod
+    def with_values(cls, client: Client, encode: Encode) -> "FewKeys":
+        """A reply for which the sizes of large values are not enough."""
+        return cls(client, cast("Tell", encode), whole=True)
 
     def start(self, keys: Sequence[bytes | None]) -> bytes | Pending:
         """Look the keys up. Returns the reply: this object, or bytes if all values are known at once."""
