@@ -59,6 +59,11 @@ def endpoint(text: str) -> tuple[str, int]:
 _VALUE: Final = frozenset({bytes, type(None)})
 
 
+def is_value(reply: Any) -> bool:
+    """Whether a reply to GET is one: a value, or None for a key that is not there."""
+    return type(reply) in _VALUE
+
+
 def are_values(reply: Any, count: int) -> bool:
     """Whether a reply to MGET of so many keys is one: that many values, None for each that is not there."""
     return type(reply) is list and len(reply) == count and _VALUE.issuperset(map(type, reply))

@@ -4,6 +4,7 @@ Source: https://redis.io/docs/latest/develop/reference/protocol-spec/
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 import hiredis
@@ -74,10 +75,21 @@ def array(items: list[bytes]) -> bytes:
     return b"*%d\r\n%b" % (len(items), b"".join(items))
 
 
+def bulks(items: Iterable[bytes | None], null: bytes) -> bytes:
+    """Bulk strings, one behind the other, `null` standing for what is not there."""
+    parts: list[bytes] = []
+    heads = HEADS
+    for item in items:
+        if item is None:
+            parts.append(null)
+        else:
+            parts += (heads[len(item)], item, b"\r\n")
+    return b"".join(parts)
+
+
 def values(items: list[bytes | None], null: bytes) -> bytes:
-    """An array of bulk strings, `null` standing for what is not there."""
-    encoded = b"".join([null if item is None else HEADS[len(item)] + item + b"\r\n" for item in items])
-    return b"*%d\r\n%b" % (len(items), encoded)
+    """An array of them."""
+    return b"*%d\r\n%b" % (len(items), bulks(items, null))
 
 
 def map_(items: list[tuple[bytes, bytes]]) -> bytes:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ringkv.cluster.errors import ShardUnavailable
-from ringkv.cluster.position import slot
+from ringkv.cluster.position import slots_of
 from ringkv.cluster.told import are_values
 from ringkv.process.budget import Claim
 from ringkv.router.lookup.counters import Counters
@@ -99,7 +99,7 @@ def places_by_link(topology: Topology, keys: Sequence[bytes]) -> tuple[dict[Link
     """
     routes, shift = topology.routes, topology.shift
     by_owners: defaultdict[tuple[Link, ...], list[int]] = defaultdict(list)
-    for place, owners in enumerate([routes[slot(key) >> shift] for key in keys]):
+    for place, owners in enumerate([routes[slot >> shift] for slot in slots_of(keys)]):
         by_owners[owners].append(place)
     by_link: dict[Link, list[int]] = {}
     nobodys: list[int] = []

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import re
 from collections import deque
+from itertools import repeat
 from typing import Any, Final, Protocol, cast
 
 import hiredis
@@ -73,7 +74,8 @@ class Link(asyncio.Protocol):
         self.near = True
         self.pulse = Pulse()
         self.durations = Durations() if durations is None else durations
-        self._waiters: deque[Waiter] = deque()
+        self._waiters: deque[Waiter | None] = deque()  # one for each reply; None: it goes to the next one, with others
+        self._together: list[Any] = []  # the replies that the next waiter gets together with its own
         self._outgoing: list[bytes] = []  # commands that leave at the end of this turn of the loop
         self._keys: list[bytes] = []  # what is asked for after them
         self._flushing = False
@@ -90,12 +92,12 @@ class Link(asyncio.Protocol):
     @property
     def oldest(self) -> Waiter | None:
         """Whoever has waited for longest."""
-        return self._waiters[0] if self._waiters else None
+        return next(filter(None, self._waiters), None)
 
     @property
     def owed(self) -> tuple[Waiter, ...]:
         """All that wait, in the order in which they asked."""
-        return tuple(self._waiters)
+        return tuple(filter(None, self._waiters))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -108,6 +110,14 @@ class Link(asyncio.Protocol):
         if not self._keys:
             self._flush_soon()
         self._keys.append(key)
+
+    def gets(self, keys: list[bytes], waiter: Waiter) -> None:
+        """As `get` for each of at least two keys; the waiter is called once, with the list of the replies."""
+        if not self._keys:
+            self._flush_soon()
+        self._waiters.extend(repeat(None, len(keys) - 1))
+        self._waiters.append(waiter)
+        self._keys += keys
 
     def mget(self, keys: list[bytes], waiter: Waiter) -> None:
         """Ask for the values of canonical keys, with one reply for all of them. Only on an open link."""
@@ -164,17 +174,24 @@ class Link(asyncio.Protocol):
         waiters, self._waiters = self._waiters, deque()
         for waiter in waiters:
             try:
-                waiter.lost(self)
+                if waiter is not None:
+                    waiter.lost(self)
             except Exception:
                 log.exception("a lost request could not be handled")
         self.closed.set_result(None)
 
     def _take(self, data: bytes) -> None:
         """Hand the replies to their waiters. Raises ProtocolError, and IndexError for a reply that nobody waits for."""
-        waiters, gets = self._waiters, self._reader.gets
+        waiters, gets, together = self._waiters, self._reader.gets, self._together
         self._reader.feed(data)
         while (reply := gets()) is not codec.NOT_ENOUGH:
             waiter = waiters.popleft()
+            if waiter is None:
+                together.append(reply)
+                continue
+            if together:
+                reply = [*together, reply]
+                together.clear()
             try:
                 waiter.answered(reply, self)
             except Exception:

@@ -1,13 +1,14 @@
-"""GETs of one client that arrived together: one MGET to each shard instead of a lookup for each key.
+"""GETs of one client that arrived together: GETs to each shard, in one piece, instead of a lookup for each key.
 
-    GET GET GET … ──► by owner ──► MGET on each link ──► replies in the order of the requests, in one piece
+    GET GET GET … ──► by owner ──► GETs on each link ──► replies in the order of the requests, in one piece
            │ hot                       │ lost, refused, odd, not answered in time
            ▼                           ▼
         known at once              lookups of just those keys (router/lookup/lookup.py)
 
 Like a batch (router/lookup/batch.py) a pipeline leaves retries, hedges and deadlines to lookups. It has fewer keys, and
-so needs no task and does not wait for a turn. It costs router and shard less than a lookup for each key; a GET that
-arrives alone is a lookup. A large value among them is read when all before it is sent, and sent by itself.
+so needs no task and does not wait for a turn. It costs the router less than a lookup for each key; a shard answers all
+GETs that come in one turn of the loop, whoever asks them, more quickly than an MGET of a few keys for each pipeline. A
+GET that arrives alone is a lookup. A large value among them is read when all before it is sent, and sent by itself.
 """
 
 import asyncio
@@ -18,14 +19,14 @@ from typing import Any, cast
 
 from ringkv.cluster.errors import ShardUnavailable
 from ringkv.cluster.position import are_canonical
-from ringkv.cluster.told import are_values
+from ringkv.cluster.told import are_values, is_value
 from ringkv.resp import codec
 from ringkv.resp.pending import Pending
 from ringkv.router.lookup.batch import places_by_link
 from ringkv.router.lookup.large import Large, LargeLookup
 from ringkv.router.lookup.ledger import too_many
 from ringkv.router.lookup.link import Link
-from ringkv.router.lookup.lookup import Found, Lookup
+from ringkv.router.lookup.lookup import Found, Lookup, Reply
 from ringkv.router.policy import BATCH_PATIENCE
 from ringkv.router.redis.replies import key_of
 from ringkv.router.redis.unavailable import unavailable
@@ -37,13 +38,13 @@ class Pipeline(Pending):
 
     __slots__ = (
         "_client",
+        "_found",
         "_left",
         "_lookups",
         "_null",
         "_parts",
         "_patience",
         "_reading",
-        "_replies",
         "_started",
         "keys",
     )
@@ -54,7 +55,7 @@ class Pipeline(Pending):
         self._lookups = client.lookups
         self._null = client.null
         self.keys = keys
-        self._replies: list[bytes | Large] = []
+        self._found: list[Found] = []
         self._reading: LargeLookup | Whole | None = None
         self._left = 0  # replies that are not known yet
         self._parts: list[_Part] = []
@@ -65,7 +66,7 @@ class Pipeline(Pending):
         """Ask the shards."""
         lookups, keys = self._lookups, self.keys
         self.count = self._left = count = len(keys)
-        self._replies = [b""] * count
+        self._found = [None] * count
         if not are_canonical(keys):
             found = [key_of(key) for key in keys]
             if None in found:
@@ -94,26 +95,26 @@ class Pipeline(Pending):
                 lookups.begin(len(places))
                 part = _Part(self, places, now)
                 self._parts.append(part)
-                link.mget([keys[place] for place in places], part)
+                link.gets([keys[place] for place in places], part)
         if self._parts:
             self._patience = asyncio.get_running_loop().call_later(BATCH_PATIENCE, self._hurry)
 
     @property
     def held(self) -> int:
-        return len(self.reply or b"") or sum(len(reply) for reply in self._replies if isinstance(reply, bytes))
+        return len(self.reply or b"") or sum(len(value) for value in self._found if isinstance(value, bytes))
 
     def turn(self) -> None:
         """Send what is known up to the next large value, then read and send that: only one at a time is held."""
         if self._left or self._reading is not None or self.reply is not None:
             return
-        replies = self._replies
-        at = next((at for at, reply in enumerate(replies) if isinstance(reply, Large)), None)
+        found = self._found
+        at = next((at for at, value in enumerate(found) if isinstance(value, Large)), None)
         if at is None:
-            self._end_with(b"".join(cast("list[bytes]", replies)))
+            self._end_with(self._replies(found))
             return
-        self._client.send(b"".join(cast("list[bytes]", replies[:at])))
-        del replies[:at]
-        self._reading = LargeLookup(self._lookups, cast("Large", replies[0]), self._send_large)
+        self._client.send(self._replies(found[:at]))
+        del found[:at]
+        self._reading = LargeLookup(self._lookups, cast("Large", found[0]), self._send_large)
 
     def abandon(self) -> None:
         if self._reading is not None:
@@ -126,15 +127,23 @@ class Pipeline(Pending):
                 self._lookups.end_abandoned(len(part.places))
         self._end()
 
-    def answered(self, part: "_Part", values: list[bytes | None], link: Link) -> None:
-        """Take the values of a part."""
-        replies, null = self._replies, self._null
-        for place, value in zip(part.places, values, strict=True):
-            replies[place] = null if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
+    def answered(self, part: "_Part", replies: list[Any], link: Link) -> None:
+        """Take the values of a part, and look up those of its keys for which the shard has none to give."""
+        places, values, refused = part.places, replies, []
         part.pipeline = None
+        if not are_values(replies, len(places)):
+            refused = [place for place, reply in zip(places, replies, strict=True) if not is_value(reply)]
+            places = [place for place, reply in zip(places, replies, strict=True) if is_value(reply)]
+            values = [reply for reply in replies if is_value(reply)]
+        found = self._found
+        for place, value in zip(places, values, strict=True):
+            found[place] = value
         self._lookups.end(values, time.monotonic() - part.started, link.durations)
-        self._lookups.hot.look_at_some(self.keys, part.places, values, link.dataset_id)
+        self._lookups.hot.look_at_some(self.keys, places, values, link.dataset_id)
         self._known(len(values))
+        if refused:
+            self._lookups.end_unanswered(len(refused))
+            self._look_up(refused)
 
     def failed(self, part: "_Part") -> None:
         """Look the keys of a part up one by one."""
@@ -144,17 +153,16 @@ class Pipeline(Pending):
 
     def _take_hot(self) -> Sequence[int]:
         """Take the values that the router has kept as hot; returns the places of the other keys."""
-        hot, replies, cold = self._lookups.hot, self._replies, range(len(self.keys))
+        hot, every = self._lookups.hot, range(len(self.keys))
         if not hot:
-            return cold
-        places = []
-        for place, key in enumerate(self.keys):
-            value = hot.find(key)
-            if value is None:
-                places.append(place)
-            else:
-                replies[place] = b"$%d\r\n%b\r\n" % (len(value), value)
-        self._known(len(self.keys) - len(places))
+            return every
+        found: list[Found] = [*hot.find_some(self.keys)]
+        cold = found.count(None)
+        if cold == len(found):
+            return every
+        self._found = found
+        places = [place for place, value in enumerate(found) if value is None]
+        self._known(len(found) - cold)
         return places
 
     def _look_up_some(self, keys: list[bytes | None]) -> None:
@@ -179,23 +187,28 @@ class Pipeline(Pending):
                 self._started.append(lookup)
 
     def _take(self, place: int, outcome: Found) -> None:
-        if isinstance(outcome, bytes):
-            self._replies[place] = b"$%d\r\n%b\r\n" % (len(outcome), outcome)
-        elif isinstance(outcome, Large):
-            self._replies[place] = outcome
-        else:
-            self._replies[place] = self._null if outcome is None else unavailable(outcome)
+        self._found[place] = outcome
         self._known(1)
 
     def _known(self, count: int) -> None:
         self._left -= count
-        if not self._left:
-            try:
-                reply = b"".join(cast("list[bytes]", self._replies))
-            except TypeError:  # a large value is among them
-                self._read_large()
-            else:
-                self._end_with(reply)
+        if self._left:
+            return
+        if Large in map(type, self._found):
+            self._read_large()
+        else:
+            self._end_with(self._replies(self._found))
+
+    def _replies(self, found: list[Found]) -> bytes:
+        """The replies with what was found, none of which is large."""
+        if are_values(found, len(found)):
+            return codec.bulks(cast("list[bytes | None]", found), self._null)
+        return b"".join(
+            [
+                unavailable(value) if isinstance(value, ShardUnavailable) else codec.bulks([value], self._null)
+                for value in cast("list[Reply]", found)
+            ]
+        )
 
     def _end_with(self, reply: bytes) -> None:
         self._end()
@@ -206,12 +219,14 @@ class Pipeline(Pending):
         if self._client.has(self):
             self.notify()
         else:
-            self._reading = Whole(self._client, larges_of(self._replies), self._take_whole, keep=True)
+            self._reading = Whole(
+                self._client, larges_of(cast("list[bytes | Large | None]", self._found)), self._take_whole, keep=True
+            )
 
     def _send_large(self, outcome: bytes | ShardUnavailable) -> None:
         """Send the first of the replies that are left, in several pieces: joining them would be another copy."""
         reading, self._reading = self._reading, None
-        del self._replies[0]
+        del self._found[0]
         if isinstance(outcome, bytes):
             self._client.about_to_send([cast("LargeLookup", reading).claim])
             self._client.send(b"$%d\r\n" % len(outcome))
@@ -226,8 +241,8 @@ class Pipeline(Pending):
             self._end_with(self.count * found)
             return
         for place, value in found.items():
-            self._replies[place] = codec.bulk(value)
-        self._end_with(b"".join(cast("list[bytes]", self._replies)))
+            self._found[place] = value
+        self._end_with(self._replies(self._found))
 
     def _hurry(self) -> None:
         """A shard does not answer in time: go on with lookups, which hedge and retry."""
@@ -237,7 +252,7 @@ class Pipeline(Pending):
                 self.failed(part)
 
     def _end(self) -> None:
-        self._replies, self._parts, self._started = [], [], []
+        self._found, self._parts, self._started = [], [], []
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
@@ -254,13 +269,8 @@ class _Part:
         self.started = started
 
     def answered(self, reply: Any, link: Link) -> None:
-        pipeline = self.pipeline
-        if pipeline is None:
-            return
-        if are_values(reply, len(self.places)):
-            pipeline.answered(self, reply, link)
-        else:
-            pipeline.failed(self)
+        if self.pipeline is not None:
+            self.pipeline.answered(self, reply, link)
 
     def lost(self, _link: Link) -> None:
         if self.pipeline is not None:

@@ -73,8 +73,8 @@ def each(shard: "FakeShard", keys: list[bytes]) -> bytes | None:
 
 
 def together(shard: "FakeShard", keys: list[bytes]) -> bytes:
-    """The reply to one MGET, which GETs that arrive together become."""
-    return codec.array([value(shard, key) for key in keys])
+    """The replies to GETs that arrive together."""
+    return b"".join(value(shard, key) for key in keys)
 
 
 def no_keys(_shard: "FakeShard", _cursor: int, _count: int) -> bytes:

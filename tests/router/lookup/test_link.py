@@ -71,6 +71,29 @@ async def test_a_waiter_that_fails_does_not_disturb_those_behind_it(
     await link.closed
 
 
+async def test_replies_to_gets_that_were_asked_for_together_come_together(start: Start) -> None:
+    (shard,) = await start(a=silence)
+    link = await shard.link()
+    before, some, others, behind = [Asked() for _ in range(4)]
+    link.get(KEYS[0], before)
+    link.gets(KEYS[1:5], some)
+    link.gets(KEYS[5:8], others)
+    link.get(KEYS[8], behind)
+    await shard.arrived(9)
+    assert shard.asked == KEYS[:9]
+    assert link.in_flight == 9
+    replies = [value(shard, key) for key in KEYS[:9]]
+    shard.write(b"".join(replies[:3]) + replies[3][:9])
+    await eventually(lambda: link.in_flight == 6)
+    assert (before.told, some.told) == ([b"%b of a" % KEYS[0]], [])
+    shard.write(replies[3][9:] + b"".join(replies[4:6]))
+    await eventually(lambda: link.in_flight == 3)
+    assert some.told == [[b"%b of a" % key for key in KEYS[1:5]]]
+    shard.abort()
+    await link.closed
+    assert (others.told, behind.told) == (["lost"], ["lost"])
+
+
 async def test_a_retired_link_closes_when_nothing_waits_any_more(start: Start) -> None:
     (shard,) = await start(a=silence)
     busy, idle = [await shard.link() for _ in range(2)]
