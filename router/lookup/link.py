@@ -26,10 +26,13 @@ _ARRAY, _SET, _PUSH = _MARKS
 """The first byte of an array, a set or a push."""
 
 _HEADS: Final = b"*", b"~", b">"
+_find_head: Final = re.compile(rb"\n[*~>]").search
+"""In a fifth of the time of `in` with two bytes, for which Python raises and clears an error each time."""
+
 _LINE: Final = 16
 _LARGE: Final = 512
-"""If no line ends between byte _LINE and byte _LARGE, values are large. Then it is cheaper to go from line to line: to
-look for two bytes in a whole value takes 3 ns for each of its bytes."""
+"""Of so many bytes and more it is cheaper to look for single bytes first, and if no line ends between byte _LINE and
+byte _LARGE, values are large: then to go from line to line."""
 
 _LARGE_COUNT: Final = rb"[*~>](?:\d{7}|\d*\Z)"
 _AT_FIRST: Final = re.compile(_LARGE_COUNT)
@@ -40,14 +43,17 @@ room for as many items as are announced. No reply of a shard has more than about
 
 def _may_have_heads(data: bytes) -> bool:
     """Whether an array, a set or a push may begin in there."""
-    if data[:1] in _MARKS:
+    if data and data[0] in _MARKS:
         return True
-    if len(data) > _LARGE and data.find(b"\n", _LINE, _LARGE) < 0:
-        at = data.find(b"\n") + 1
-        while at and not data.startswith(_HEADS, at):
-            at = data.find(b"\n", at) + 1
-        return at > 0
-    return b"\n*" in data or b"\n~" in data or b"\n>" in data
+    if len(data) > _LARGE:
+        if not (_ARRAY in data or _SET in data or _PUSH in data):
+            return False
+        if data.find(b"\n", _LINE, _LARGE) < 0:
+            at = data.find(b"\n") + 1
+            while at and not data.startswith(_HEADS, at):
+                at = data.find(b"\n", at) + 1
+            return at > 0
+    return _find_head(data) is not None
 
 
 class Waiter(Protocol):
@@ -159,8 +165,7 @@ class Link(asyncio.Protocol):
             data = self._held + data
             self._held = b""
         try:
-            # Looking for a single byte takes a tenth of the time of looking for two.
-            if (_ARRAY in data or _SET in data or _PUSH in data) and _may_have_heads(data):
+            if _may_have_heads(data):
                 data = self._checked(data)
             self._take(data)
         except (hiredis.ProtocolError, IndexError):
