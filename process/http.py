@@ -86,7 +86,6 @@ class GuardedConnection(RequestHandler):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self.give_back()
         self.note()
 
     def keep(self, *claims: Claim) -> None:

@@ -6,7 +6,7 @@ claim ──► reply ──┬─ by itself ─────► about_to_send �
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, Literal
 
 from ringkv.process.budget import Claim, lacking
@@ -106,8 +106,9 @@ class ClaimingConnection(Connection):
         """Bytes that are still to be claimed for a reply that is being made and takes `size` so far."""
         return lacking(size, self._claimed)
 
-    def about_to_send(self, claims: Iterable[Claim]) -> None:
-        """Hold these claims until the client has read what is sent in this turn of the event loop."""
+    def about_to_send(self, claims: Collection[Claim]) -> None:
+        """Hold these claims, of which some may be kept already, until the client has read what is sent in this turn."""
+        self._claimed = [claim for claim in self._claimed if claim not in claims]
         self._unread += claims
         self._call_soon(self._call_soon, self._settle)
 

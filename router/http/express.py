@@ -19,8 +19,10 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 
+from ringkv.cluster.errors import ShardUnavailable
 from ringkv.cluster.position import is_canonical
 from ringkv.process.connections import ConnectionGuard
+from ringkv.process.http import reset
 from ringkv.process.tokens import TokenFile
 from ringkv.router.http.answers import CONTENT_TYPE, Answer, answer
 from ringkv.router.http.connection import HttpConnection
@@ -169,7 +171,10 @@ class ExpressConnection(HttpConnection):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._go_on()
+        if isinstance(self._lookup, LargeLookup):
+            self._go_on_sending(self._lookup)
+        else:
+            self._go_on()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._kept.clear()
@@ -230,25 +235,55 @@ class ExpressConnection(HttpConnection):
         if transport is None or lane is None:
             return
         if isinstance(outcome, Large):
-            self._lookup = LargeLookup(lane.lookups, outcome, self._answer)
+            self._lookup = LargeLookup(lane.lookups, outcome, self._send_large)
             return
-        if self._lane_idle is not None:
-            self._tell_idle(self._lane_idle)
         if type(outcome) is not bytes or lookup is None:
             transport.write(lane.response(answer(outcome)))
         elif len(outcome) < DIRECT_BYTES:
             transport.write(lane.head_of_value(len(outcome), lookup.dataset_id) + outcome)
         else:
-            if isinstance(lookup, LargeLookup):
-                self.keep(lookup.claim)
             transport.write(lane.head_of_value(len(outcome), lookup.dataset_id))
             transport.write(outcome)
-            if not self._paused:
-                self.give_back()
+        self._end(transport)
+
+    def _end(self, transport: asyncio.Transport) -> None:
+        """The lane's request is answered."""
+        if self._lane_idle is not None:
+            self._tell_idle(self._lane_idle)
         if self._close:
             transport.close()
         elif self._kept:
             self._go_on()
+
+    def _send_large(self, outcome: list[bytes] | ShardUnavailable) -> None:
+        """Send a window of a large value; the next one is read when the client has read this one."""
+        lookup, transport, lane = self._lookup, self.transport, self._lane
+        if transport is None or lane is None or not isinstance(lookup, LargeLookup):
+            return
+        if isinstance(outcome, ShardUnavailable):
+            self._lookup = None
+            if lookup.begun:
+                reset(transport)
+            else:
+                transport.write(lane.response(answer(outcome)))
+            self._end(transport)
+            return
+        if not self._claims:
+            self.keep(lookup.claim)
+            transport.write(lane.head_of_value(lookup.size, lookup.dataset_id))
+        for piece in outcome:
+            transport.write(piece)
+        if not self._paused:
+            self._go_on_sending(lookup)
+
+    def _go_on_sending(self, lookup: LargeLookup) -> None:
+        if lookup.left:
+            lookup.go_on()
+            return
+        self._lookup = None
+        self.give_back()
+        if self.transport is not None:
+            self._end(self.transport)
 
     @staticmethod
     def _tell_idle(lane_idle: asyncio.Future[None]) -> None:

@@ -5,6 +5,7 @@ bytes, are answered with the whole value, as the RFC allows.
 """
 
 import re
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
@@ -18,22 +19,32 @@ _NO_BYTES: Final = re.compile("bytes=-0+", re.IGNORECASE)
 
 def part(request: web.Request, value: bytes, dataset_id: str) -> Answer:
     """The part of `value` that the request asks for, or all of it. Raises Refusal where there is no such part."""
-    whole = answer(value, dataset_id)
+    asked = place(request, len(value), dataset_id)
+    if asked is None:
+        return answer(value, dataset_id)
+    return replace(head_of_part(asked, len(value), dataset_id), body=value[asked.start : asked.stop])
+
+
+def head_of_part(asked: range, size: int, dataset_id: str) -> Answer:
+    """The answer with this part of a value of `size` bytes, but for the bytes."""
+    headers = {**answer(b"", dataset_id).headers, hdrs.CONTENT_RANGE: f"bytes {asked.start}-{asked.stop - 1}/{size}"}
+    return Answer(206, HTTPStatus(206).phrase, headers, b"")
+
+
+def place(request: web.Request, size: int, dataset_id: str) -> range | None:
+    """Which of the value's `size` bytes the request asks for; None for all. Raises Refusal where there are none."""
     if hdrs.RANGE not in request.headers or request.method != hdrs.METH_GET or not _still_the_same(request, dataset_id):
-        return whole
+        return None
     try:
         asked = request.http_range
     except ValueError:
-        return whole
-    if not value:  # an empty value has no parts; a client that always asks for the first bytes gets what there is
-        return whole
-    first, end, _ = asked.indices(len(value))
+        return None
+    if not size:  # an empty value has no parts; a client that always asks for the first bytes gets what there is
+        return None
+    first, end, _ = asked.indices(size)
     if first >= end or _NO_BYTES.fullmatch(request.headers[hdrs.RANGE]):
-        raise Refusal(
-            416, f"the value has {len(value)} bytes: no such range", {hdrs.CONTENT_RANGE: f"bytes */{len(value)}"}
-        )
-    headers = {**whole.headers, hdrs.CONTENT_RANGE: f"bytes {first}-{end - 1}/{len(value)}"}
-    return Answer(206, HTTPStatus(206).phrase, headers, value[first:end])
+        raise Refusal(416, f"the value has {size} bytes: no such range", {hdrs.CONTENT_RANGE: f"bytes */{size}"})
+    return range(first, end)
 
 
 def _still_the_same(request: web.Request, dataset_id: str) -> bool:

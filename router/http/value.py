@@ -5,11 +5,11 @@ from aiohttp import web
 from ringkv.cluster import told
 from ringkv.cluster.errors import ShardUnavailable
 from ringkv.cluster.position import canonical
-from ringkv.process.http import COPIES, GuardedConnection
 from ringkv.router.http.answers import Refusal, answer, response
 from ringkv.router.http.conditional import holds, holds_any, not_modified
+from ringkv.router.http.large import large
 from ringkv.router.http.ranges import part
-from ringkv.router.lookup.large import Large, claim, read
+from ringkv.router.lookup.large import Large
 from ringkv.router.lookup.lookup import UNREACHABLE, Lookups
 
 
@@ -19,7 +19,7 @@ class Values:
     def __init__(self, lookups: Lookups) -> None:
         self._lookups = lookups
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         """Raises InvalidKey, Refusal, ShardUnavailable."""
         lookups = self._lookups
         key = canonical(request.match_info["key"].encode())
@@ -31,12 +31,7 @@ class Values:
         if isinstance(outcome, Large):
             if holds_any(request):
                 return not_modified(outcome.dataset_id)
-            claimed = await claim(lookups, COPIES * outcome.size)
-            answered = response(part(request, await read(lookups, outcome), outcome.dataset_id))
-            connection = request.protocol
-            assert isinstance(connection, GuardedConnection)
-            connection.keep(claimed)
-            return answered
+            return await large(request, lookups, outcome)
         if dataset_id is None or type(outcome) is not bytes:
             return response(answer(outcome))
         return not_modified(dataset_id) if holds_any(request) else response(part(request, outcome, dataset_id))

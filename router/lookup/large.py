@@ -1,20 +1,22 @@
-"""Large values: the shard tells only the size; once there is memory for the value, it is fetched in pieces.
+"""Large values: the shard tells only the size; once there is memory for it, the value is fetched in pieces.
 
-    GET ──► -LARGE <size> ──► claimed of the process's budget ──► pieces, LARGE_PIECES at once ──► the value
-                                   │ not before the deadline           │ an owner is lost, refuses, is slow
-                                   ▼                                   ▼
+    GET ──► -LARGE <size> ──► claimed of the process's budget ──► a window: LARGE_PIECES at once ──► the client
+                                   │ not before the deadline           │ an owner is lost,  ▲           │ reads
+                                   ▼                                   ▼ refuses, is slow   └───────────┘
                             TooManyRequests                       another owner
 
 A piece is as long as the largest value that comes whole: so requests never wait long behind one, on a link or in a
-process. All pieces are of the dataset that told the size.
+process. All pieces are of the dataset that told the size. A value that is an answer by itself takes the memory of one
+window, whatever its size; one that is a part of another answer is read whole.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ringkv.cluster.errors import PeerError, ShardUnavailable, TooManyRequests
 from ringkv.cluster.limits import LARGE_VALUE
@@ -25,6 +27,11 @@ from ringkv.router.policy import DEADLINE, LARGE_PIECES, PIECE_PATIENCE, TICK
 
 if TYPE_CHECKING:
     from ringkv.router.lookup.lookup import Lookups
+
+log = logging.getLogger("ringkv.router")
+
+WINDOW: Final = LARGE_PIECES * LARGE_VALUE
+"""Bytes of a large value that are on their way to one client at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,48 +55,87 @@ async def claim(lookups: "Lookups", size: int) -> Claim:
 async def read(lookups: "Lookups", large: Large) -> bytes:
     """The value, whose memory is claimed already. Raises ShardUnavailable."""
     value = BytesIO()
-    async with lookups.large_reads:
-        starts = range(0, large.size, LARGE_VALUE)
-        for first in range(0, len(starts), LARGE_PIECES):
-            some = starts[first : first + LARGE_PIECES]
-            pieces = [asyncio.ensure_future(_piece(lookups, large, start)) for start in some]
-            try:
-                for piece in pieces:
-                    value.write(await piece)
-            finally:
-                for piece in pieces:
-                    piece.cancel()
+    for start in range(0, large.size, WINDOW):
+        for piece in await window(lookups, large, start, large.size):
+            value.write(piece)
     return value.getvalue()
 
 
-class LargeLookup:
-    """A large value on its way; `on_reply` is called once, unless `abandon` came first.
+async def window(lookups: "Lookups", large: Large, start: int, end: int) -> list[bytes]:
+    """The pieces of the value's bytes from `start` on, WINDOW of them at most and none from `end` on.
 
-    By then `claim` is that of its memory, which is given back when the claim is released or dropped.
+    Their memory is claimed already. Raises ShardUnavailable.
+    """
+    async with lookups.large_reads:
+        end = min(end, start + WINDOW)
+        starts = range(start, end, LARGE_VALUE)
+        pieces = [asyncio.ensure_future(_piece(lookups, large, at, min(at + LARGE_VALUE, end))) for at in starts]
+        try:
+            return [await piece for piece in pieces]
+        finally:
+            for piece in pieces:
+                piece.cancel()
+
+
+class LargeLookup:
+    """A large value on its way, window by window: `left` bytes of `size`, once it is `begun`, are still to be read.
+
+    `on_reply` is called with the first window, and with the next one after each `go_on`, until nothing is left; or with
+    the reason why there is none, which is the end. After `abandon` it is not called any more. `claim` is that of the
+    memory, once there is a window; it is given back when the claim is released or dropped.
     """
 
     claim: Claim
 
-    def __init__(self, lookups: "Lookups", large: Large, on_reply: Callable[[bytes | ShardUnavailable], None]) -> None:
+    def __init__(
+        self, lookups: "Lookups", large: Large, on_reply: Callable[[list[bytes] | ShardUnavailable], None]
+    ) -> None:
         self.dataset_id = large.dataset_id
+        self.size = self.left = large.size
+        self.begun = False
         self._lookups = lookups
         self._large = large
         self._on_reply = on_reply
-        self._task = asyncio.create_task(self._read())
+        self._reading = True
+        self._task = asyncio.create_task(self._begin())
+
+    def go_on(self) -> None:
+        """The client has read what was sent: read the next window, unless that is on its way."""
+        if not self._reading:
+            self._reading = True
+            self._task = asyncio.create_task(self._read())
 
     def abandon(self) -> None:
         self._task.cancel()
 
-    async def _read(self) -> None:
+    async def _begin(self) -> None:
         try:
-            self.claim = await claim(self._lookups, self._large.size)
-            self._on_reply(await read(self._lookups, self._large))
+            self.claim = await claim(self._lookups, min(self.size, WINDOW))
         except ShardUnavailable as error:
             self._on_reply(error)
+        else:
+            await self._read()
+
+    async def _read(self) -> None:
+        try:
+            pieces = await window(self._lookups, self._large, self.size - self.left, self.size)
+        except ShardUnavailable as error:
+            if self.begun:
+                tell_cut_off(self._large, error)
+            self._on_reply(error)
+            return
+        self.left -= sum(map(len, pieces))
+        self._reading = False
+        self._on_reply(pieces)
+        self.begun = True
 
 
-async def _piece(lookups: "Lookups", large: Large, start: int) -> bytes:
-    stop = min(start + LARGE_VALUE, large.size)
+def tell_cut_off(large: Large, error: ShardUnavailable) -> None:
+    """Log that a client gets only a part of a value, whose rest cannot be read."""
+    log.warning("a value of %d bytes is cut off: %s", large.size, error)
+
+
+async def _piece(lookups: "Lookups", large: Large, start: int, stop: int) -> bytes:
     until = time.monotonic() + DEADLINE
     asked: list[Link] = []
     problem = "no shard that owns this key could be reached"

@@ -104,7 +104,9 @@ class Pipeline(Pending):
         return len(self.reply or b"") or sum(len(value) for value in self._found if isinstance(value, bytes))
 
     def turn(self) -> None:
-        """Send what is known up to the next large value, then read and send that: only one at a time is held."""
+        """Send what is known up to the next large value, then read and send that, a window at a time."""
+        if isinstance(self._reading, LargeLookup):
+            self._reading.go_on()
         if self._left or self._reading is not None or self.reply is not None:
             return
         found = self._found
@@ -223,17 +225,27 @@ class Pipeline(Pending):
                 self._client, larges_of(cast("list[bytes | Large | None]", self._found)), self._take_whole, keep=True
             )
 
-    def _send_large(self, outcome: bytes | ShardUnavailable) -> None:
-        """Send the first of the replies that are left, in several pieces: joining them would be another copy."""
-        reading, self._reading = self._reading, None
-        del self._found[0]
-        if isinstance(outcome, bytes):
-            self._client.about_to_send([cast("LargeLookup", reading).claim])
-            self._client.send(b"$%d\r\n" % len(outcome))
-            self._client.send(outcome)
-            self._client.send(b"\r\n")
+    def _send_large(self, outcome: list[bytes] | ShardUnavailable) -> None:
+        """Send a window of the first of the replies that are left; or, where none of it was sent, why there is none."""
+        reading, client = cast("LargeLookup", self._reading), self._client
+        if isinstance(outcome, ShardUnavailable):
+            if reading.begun:
+                client.abort()
+                return
+            client.send(unavailable(outcome))
         else:
-            self._client.send(unavailable(outcome))
+            if not reading.begun:
+                client.keep([reading.claim])
+                client.send(b"$%d\r\n" % reading.size)
+            for piece in outcome:
+                client.send(piece)
+            if reading.left:
+                self.notify()
+                return
+            client.send(b"\r\n")
+            client.about_to_send([reading.claim])
+        self._reading = None
+        del self._found[0]
         self.notify()
 
     def _take_whole(self, found: dict[int, bytes] | bytes) -> None:

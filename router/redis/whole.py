@@ -1,7 +1,7 @@
 """Large values in a reply that is held whole: memory for all of them is claimed before the first is read."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from ringkv.cluster.errors import ShardUnavailable
@@ -32,11 +32,14 @@ class Client(Protocol):
     def send(self, part: bytes) -> None:
         """Send a part of the reply whose turn it is."""
 
+    def abort(self) -> None:
+        """Close at once."""
+
     def keep(self, claims: Iterable[Claim]) -> None:
         """Hold on to memory until all that was begun is answered."""
 
-    def about_to_send(self, claims: Iterable[Claim]) -> None:
-        """Hold these claims until the client has read what is sent in this turn of the event loop."""
+    def about_to_send(self, claims: Collection[Claim]) -> None:
+        """Hold these claims, of which some may be kept already, until the client has read what is sent in this turn."""
 
 
 class Whole:

@@ -3,7 +3,7 @@
 import http.client
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -113,15 +113,51 @@ def test_pipelines_of_the_largest_value_stay_in_the_budget_and_small_ones_are_se
     assert most <= MEMORY * 1.1, f"{most >> 20} MiB"
 
 
-def test_a_value_is_let_go_when_it_is_sent_though_its_connection_stays(served: Served) -> None:
-    key, before = KEYS[SIZES.index(MAX_VALUE)], anonymous(served.pids[:1])
+def test_values_that_are_not_read_take_a_megabyte_each(served: Served) -> None:
+    """Of 40 clients, by each of the ways to a value: all get its beginning at once, in memory for one value."""
+    key, most = KEYS[SIZES.index(MAX_VALUE)], anonymous(served.pids[:1]) + MAX_VALUE
+    plain = f"GET /{key} HTTP/1.1\r\nHost: x\r\n".encode()
+    ways = [(served.redis, command("GET", key)), (served.http, plain + b"\r\n"), (served.http, plain + b"X: y\r\n\r\n")]
+    with ExitStack() as unread:
+        for port, data in 14 * ways:
+            client = unread.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+            client.sendall(data)
+            assert client.recv(1000)
+        assert anonymous(served.pids[:1]) <= most
+
+
+@pytest.mark.parametrize("left", [1, 0])
+def test_a_value_goes_on_with_another_owner_and_breaks_off_without_one(spawn: Spawner, left: int) -> None:
+    data = spawn.directory() / "pairs.data"
+    key = KEYS[SIZES.index(MAX_VALUE)]
+    data.write_bytes(b"%b %b\n" % (key.encode(), value_of(key)))
+    shards = [spawn.shard(data, "--leased", "--name", name) for name in "ab"]
+    ports = ("--listen", "127.0.0.1:0", "--redis-listen", "127.0.0.1:0", "--replicas", "2")
+    router = spawn("router", "--shards", ",".join(str(shard.address) for shard in shards), *ports)
+    http_port = int(router.wait_for_line(r"listens on 127\.0\.0\.1:(\d+)")[1])
+    redis_port = int(router.wait_for_line(r"speaks Redis on 127\.0\.0\.1:(\d+)")[1])
+    router.wait_for_line(r"topology \d+ in .* 2 shard")
+    plain = f"GET /{key} HTTP/1.1\r\nHost: x\r\n".encode()
+    asked = [(redis_port, command("GET", key)), (http_port, plain + b"\r\n"), (http_port, plain + b"X: y\r\n\r\n")]
     with ExitStack() as staying:
-        for _ in range(4):
-            connection = http.client.HTTPConnection("127.0.0.1", served.http, timeout=60)
-            staying.enter_context(closing(connection))
-            connection.request("GET", f"/{key}", headers={"X-Unusual": "so that it is not for the express lane"})
-            assert connection.getresponse().read() == value_of(key)
-        assert anonymous(served.pids[:1]) < before + 2 * MAX_VALUE
+        clients = [
+            staying.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60)) for port, _ in asked
+        ]
+        got = [bytearray() for _ in clients]
+        for client, (_, request), read in zip(clients, asked, got, strict=True):
+            client.sendall(request)
+            read.extend(client.recv(1000))
+        for shard in shards[left:]:
+            shard.spawned.process.kill()
+        for client, read in zip(clients, got, strict=True):
+            with suppress(ConnectionResetError):
+                while len(read) < MAX_VALUE and (more := client.recv(1 << 20)):
+                    read.extend(more)
+    whole = [read.removesuffix(b"\r\n").endswith(value_of(key)) for read in got]
+    assert whole == 3 * [bool(left)]
+    if not left:
+        assert max(map(len, got)) < MAX_VALUE
+        router.wait_for_line(r"a value of 67108864 bytes is cut off: ")
 
 
 def test_replies_that_many_small_values_are_held_for_stay_in_the_budget(served: Served) -> None:
