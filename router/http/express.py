@@ -181,8 +181,7 @@ class ExpressConnection(HttpConnection):
         if self._lookup is not None:
             self._lookup.abandon()
             self._lookup = None
-            if self._lane_idle is not None:
-                self._tell_idle(self._lane_idle)
+            self._tell_idle()
         super().connection_lost(exc)
 
     def leave(self) -> None:
@@ -248,8 +247,7 @@ class ExpressConnection(HttpConnection):
 
     def _end(self, transport: asyncio.Transport) -> None:
         """The lane's request is answered."""
-        if self._lane_idle is not None:
-            self._tell_idle(self._lane_idle)
+        self._tell_idle()
         if self._close:
             transport.close()
         elif self._kept:
@@ -285,10 +283,9 @@ class ExpressConnection(HttpConnection):
         if self.transport is not None:
             self._end(self.transport)
 
-    @staticmethod
-    def _tell_idle(lane_idle: asyncio.Future[None]) -> None:
-        if not lane_idle.done():
-            lane_idle.set_result(None)
+    def _tell_idle(self) -> None:
+        if self._lane_idle is not None and not self._lane_idle.done():
+            self._lane_idle.set_result(None)
 
     def _keep(self, data: bytes) -> None:
         self._kept.append(data)
