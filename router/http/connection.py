@@ -43,12 +43,24 @@ class HttpConnection(GuardedConnection):
         self._before = b""  # the latest few bytes, in case the end of a head is split between two reads
 
     def data_received(self, data: bytes) -> None:
-        if not data:
-            super().data_received(data)  # called with nothing, aiohttp parses what it has kept
-        if self._rest:
-            data, self._rest = self._rest + data, b""
-        if not data:
+        if data:
+            self._parse(data)
             return
+        super().data_received(data)  # called with nothing, aiohttp parses what it has kept
+        if self._rest:
+            self._parse_soon()  # a reader calls this for each part of a body that it takes
+
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's signature
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
+    def _resume_reading_for_buffer(self) -> None:
+        if not self._resting:
+            super()._resume_reading_for_buffer()
+
+    def _parse(self, data: bytes) -> None:
+        """Parse `data` behind what is left, so much of it as one turn of the event loop may take."""
+        data, self._rest = self._rest + data, b""
         whole = self._before + data
         begin = len(self._before)
         for _ in range(_PIECES):
@@ -69,6 +81,10 @@ class HttpConnection(GuardedConnection):
             if begin == len(whole):
                 return
         self._rest = whole[begin:]
+        self._parse_soon()
+
+    def _parse_soon(self) -> None:
+        """Parse what is left when others have had their turn, and read nothing until then."""
         if not self._resting:
             self._resting = True
             self._pause_reading_for_buffer()
@@ -84,12 +100,15 @@ class HttpConnection(GuardedConnection):
         return at + len(_END) if at >= 0 else len(whole)
 
     def _go_on_parsing(self) -> None:
-        """Parse what is left, now that others have had their turn."""
         self._resting = False
-        if self.transport is not None:
-            self.data_received(b"")
-            if not self._resting and len(self._messages) < MAX_WAITING:
-                self._resume_reading_for_buffer()
+        if self.transport is None:
+            return
+        if self._rest and not self._reading_paused and len(self._messages) < MAX_WAITING:
+            self._parse(b"")
+        if len(self._messages) < MAX_WAITING:
+            self._resume_reading_for_buffer()
+        if self._half_closed and not self._rest and not self._answering():
+            self.transport.close()
 
     def leave(self) -> None:
         """Have the client come again on a new connection: the next answer behind which nothing waits is the last."""

@@ -16,6 +16,8 @@ LONGEST = 0.1
 
 POST = b"POST /%b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b"
 BODY = b"x\r\n\r\n" * 100_000
+CHUNKED = b"POST /%b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%b0\r\n\r\n"
+ENDS = b"%x\r\n%b\r\n" % (len(BODY), BODY)
 KEYS = (KEY + b"\n") * 80_000
 
 JUNK = {
@@ -25,6 +27,8 @@ JUNK = {
     "the same at a shard": ("shard", 300 * (b"ECHO" + b' ""' * 1000 + b"\r\n")),
     "blank lines before a request": ("the lane", b"\r\n" * 500_000),
     "a body full of ends of heads": ("the lane", POST % (b"nowhere", len(BODY), BODY)),
+    "a chunked body full of ends of heads": ("the lane", CHUNKED % (b"nowhere", ENDS)),
+    "a body of tiny chunks": ("the lane", CHUNKED % (b"nowhere", 100_000 * b"1\r\nx\r\n")),
     "many keys": ("the lane", POST % (b"mget", len(KEYS) + 1, KEYS)),
 }
 """By name: to which port, and what is sent."""
