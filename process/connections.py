@@ -12,16 +12,14 @@ those that would take more of it wait, and those for whom it has been held for l
 """
 
 import asyncio
-import logging
 from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Any, Final, Literal, Protocol
 
 from ringkv.process.budget import Budget, memory_of
+from ringkv.process.closings import Closings, Reason
 from ringkv.process.stalled import READ_FREELY, Stalled
-
-log = logging.getLogger("ringkv.process")
 
 Owed = Literal["header", "idle", "body", "send", "nothing"]
 """What a client may owe; "nothing" while the process works on its request."""
@@ -29,21 +27,12 @@ Owed = Literal["header", "idle", "body", "send", "nothing"]
 Waiting = tuple[Owed, float]
 """What the client owes, and the mark."""
 
-Reason = Literal["header", "idle", "body", "send", "evicted", "refused", "memory"]
-"""Why a connection is closed: it kept the process waiting (the first four), another one took its place, there was no
-place for it, or memory is short."""
-
-REASONS: Final[tuple[Reason, ...]] = ("header", "idle", "body", "send", "evicted", "refused", "memory")
-
 SLICES: Final = 10
 SLICE_SECONDS: Final = 0.1
 """A tenth of all connections is looked at ten times a second: of 10,000 that takes a millisecond each time."""
 
 CLOSE_TOGETHER: Final = 16
 """Connections that may have to be closed in one turn of the event loop: a tenth of a millisecond each."""
-
-TELL_SECONDS: Final = 1.0
-"""Between two lines of the log, at least: under attack there would be thousands."""
 
 PRESSED_SECONDS: Final = 2.0
 """How long a client that sends and reads nothing may hold memory for the lack of which others are not read from."""
@@ -63,6 +52,9 @@ class Guarded(Protocol):
 
     def stall(self, *, stalled: bool) -> None:
         """Read no more from the client, or go on with that."""
+
+    def look(self) -> None:
+        """Close, if the client has gone while it was not read from, of which the event loop tells nothing."""
 
     def drop(self, reason: Reason) -> None:
         """Close at once; where a body does not come, the request may still be refused in good order."""
@@ -111,7 +103,8 @@ class ConnectionGuard:
     """
 
     def __init__(self, limits: ConnectionLimits = DEFAULT_LIMITS, reserved: int = 0) -> None:
-        self.closed: dict[str, int] = dict.fromkeys(REASONS, 0)
+        self._closings = Closings()
+        self.closed = self._closings.counts
         self.budget = Budget(memory_of(limits.memory) - reserved)
         self._limits = limits
         self._records: OrderedDict[Guarded, _Record] = OrderedDict()  # the one looked at longest ago comes first
@@ -119,8 +112,6 @@ class ConnectionGuard:
         self._holding: OrderedDict[Guarded, None] = OrderedDict()  # for whom something is held, the longest first
         self._stalled = Stalled(self.budget)
         self._peers: defaultdict[str, dict[Guarded, None]] = defaultdict(dict)
-        self._told = dict(self.closed)
-        self._told_at = float("-inf")
         self._looking = False
         self._letting_go = False
 
@@ -252,9 +243,9 @@ class ConnectionGuard:
         try:
             self._look_on(-(-len(self._records) // SLICES), now)
             self._ease(now)
-            self._tell(now)
+            self._closings.tell(now)
         finally:
-            self._looking = bool(self._records) or self._told != self.closed
+            self._looking = bool(self._records) or self._closings.untold
             if self._looking:
                 loop.call_later(SLICE_SECONDS, self._look)
 
@@ -269,6 +260,7 @@ class ConnectionGuard:
 
     def _look_at(self, client: Guarded, now: float) -> None:
         record = self._records[client]
+        client.look()
         waiting = client.waiting()
         owed, _ = waiting
         if waiting != record.waiting:
@@ -279,22 +271,3 @@ class ConnectionGuard:
         elif owed != "nothing" and now - record.since >= self._limits.seconds(owed):
             record.since = now
             self._drop(client, owed)
-
-    def _tell(self, now: float) -> None:
-        """Log what was closed since that was logged."""
-        if self._told == self.closed or now - self._told_at < TELL_SECONDS:
-            return
-        new = {reason: count - self._told[reason] for reason, count in self.closed.items()}
-        self._told, self._told_at = dict(self.closed), now
-        if new["evicted"] or new["refused"]:
-            log.warning(
-                "no more connections may be open: %d idle ones were closed for new ones, %d new ones at once",
-                new["evicted"],
-                new["refused"],
-            )
-        if new["memory"]:
-            log.warning(
-                "%d connections were closed: clients sent no ends, or did not read, and memory is short", new["memory"]
-            )
-        if late := new["header"] + new["body"] + new["send"]:
-            log.info("%d connections were closed whose clients sent no whole request, or did not read", late)

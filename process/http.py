@@ -16,7 +16,9 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
 from ringkv.process.budget import UNNOTED, Claim
-from ringkv.process.connections import ConnectionGuard, Reason, Waiting
+from ringkv.process.closings import Reason
+from ringkv.process.connections import ConnectionGuard, Waiting
+from ringkv.process.gone import has_gone
 
 Handler = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -200,6 +202,11 @@ class GuardedConnection(RequestHandler):
             self._pause_transport_reading()
         elif not self._buffer_paused and not self._reading_paused:
             self._resume_transport_reading()
+
+    def look(self) -> None:
+        """Close, if the client has gone while it was not read from."""
+        if self.transport is not None and has_gone(self.transport):
+            self.transport.abort()
 
     def drop(self, reason: Reason) -> None:
         """Close the connection; but where a body does not come, let its reader refuse the request."""

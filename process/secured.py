@@ -15,7 +15,8 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
-from ringkv.process.connections import ConnectionGuard, Reason, Waiting
+from ringkv.process.closings import Reason
+from ringkv.process.connections import ConnectionGuard, Waiting
 from ringkv.process.proxied import as_told, told
 from ringkv.process.tls import ServerTls
 
@@ -59,6 +60,9 @@ class Secured(asyncio.Protocol):
 
     def stall(self, *, stalled: bool) -> None:
         """Nothing is held for a handshake."""
+
+    def look(self) -> None:
+        """A handshake is read from all the time."""
 
     def drop(self, _reason: Reason) -> None:
         self._transport.abort()

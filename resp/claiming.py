@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from ringkv.process.budget import Claim, lacking
 from ringkv.process.connections import ConnectionGuard
+from ringkv.process.gone import has_gone
 from ringkv.resp import codec
 from ringkv.resp.command import Command
 from ringkv.resp.connection import Connection
@@ -63,6 +64,11 @@ class ClaimingConnection(Connection):
         """Read no more from the client, or go on, unless there is another reason not to."""
         if not self._paused and not self._transport.is_closing():
             (self._transport.pause_reading if stalled else self._transport.resume_reading)()
+
+    def look(self) -> None:
+        """Close, if the client has gone while it was not read from."""
+        if has_gone(self._transport):
+            self.abort()
 
     def drop(self, reason: str) -> None:
         """Close at once. A new client for whom there is no place, or one for whom memory is short, is told why."""

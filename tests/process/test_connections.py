@@ -16,7 +16,8 @@ from aiohttp import web
 
 from ringkv.cluster.ring import build_ring
 from ringkv.process.address import Address, bind
-from ringkv.process.connections import TELL_SECONDS, ConnectionGuard, ConnectionLimits
+from ringkv.process.closings import TELL_SECONDS
+from ringkv.process.connections import ConnectionGuard, ConnectionLimits
 from ringkv.resp import codec
 from ringkv.shard.http import runner
 from tests.support.data import EXAMPLE, read_pairs

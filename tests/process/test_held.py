@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from ringkv.process.budget import CLIENTS, LEAST, OWN, memory_of
-from ringkv.process.connections import CLOSE_TOGETHER, ConnectionGuard, ConnectionLimits, Reason, Waiting
+from ringkv.process.closings import Reason
+from ringkv.process.connections import CLOSE_TOGETHER, ConnectionGuard, ConnectionLimits, Waiting
 from ringkv.process.stalled import READ_FREELY, READ_TOGETHER
 from tests.process.test_connections import KEY, PORTS, Port
 from tests.support.processes import eventually
@@ -37,6 +38,8 @@ class Client:
 
     def stall(self, *, stalled: bool) -> None:
         self.stalled = stalled
+
+    def look(self) -> None: ...
 
     def drop(self, reason: Reason) -> None:
         self.dropped = reason
