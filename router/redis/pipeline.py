@@ -11,7 +11,6 @@ GETs that come in one turn of the loop, whoever asks them, more quickly than an 
 GET that arrives alone is a lookup. A large value among them is read when all before it is sent, and sent by itself.
 """
 
-import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -27,7 +26,6 @@ from ringkv.router.lookup.large import Large, LargeLookup
 from ringkv.router.lookup.ledger import too_many
 from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.lookup import Found, Lookup, Reply
-from ringkv.router.policy import BATCH_PATIENCE
 from ringkv.router.redis.replies import key_of
 from ringkv.router.redis.unavailable import unavailable
 from ringkv.router.redis.whole import Client, Whole, larges_of
@@ -43,7 +41,6 @@ class Pipeline(Pending):
         "_lookups",
         "_null",
         "_parts",
-        "_patience",
         "_reading",
         "_started",
         "keys",
@@ -60,7 +57,6 @@ class Pipeline(Pending):
         self._left = 0  # replies that are not known yet
         self._parts: list[_Part] = []
         self._started: list[Lookup] = []
-        self._patience: asyncio.TimerHandle | None = None
 
     def send(self) -> None:
         """Ask the shards."""
@@ -86,7 +82,7 @@ class Pipeline(Pending):
             return
         by_link, nobodys = places_by_link(topology, keys if len(cold) == count else [keys[place] for place in cold])
         self._look_up(cold[at] for at in nobodys)
-        now = time.monotonic()
+        now, patience = time.monotonic(), self._client.patience
         for link, asked in by_link.items():
             places = asked if len(cold) == count else [cold[at] for at in asked]
             if len(places) == 1:
@@ -96,8 +92,7 @@ class Pipeline(Pending):
                 part = _Part(self, places, now)
                 self._parts.append(part)
                 link.gets([keys[place] for place in places], part)
-        if self._parts:
-            self._patience = asyncio.get_running_loop().call_later(BATCH_PATIENCE, self._hurry)
+                patience.watch(part)
 
     @property
     def held(self) -> int:
@@ -256,18 +251,8 @@ class Pipeline(Pending):
             self._found[place] = value
         self._end_with(self._replies(self._found))
 
-    def _hurry(self) -> None:
-        """A shard does not answer in time: go on with lookups, which hedge and retry."""
-        self._patience = None
-        for part in self._parts:
-            if part.pipeline is not None:
-                self.failed(part)
-
     def _end(self) -> None:
         self._found, self._parts, self._started = [], [], []
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
 
 
 class _Part:
@@ -285,5 +270,13 @@ class _Part:
             self.pipeline.answered(self, reply, link)
 
     def lost(self, _link: Link) -> None:
+        self.hurry()
+
+    @property
+    def done(self) -> bool:
+        return self.pipeline is None
+
+    def hurry(self) -> None:
+        """Go on with lookups, which hedge and retry."""
         if self.pipeline is not None:
             self.pipeline.failed(self)

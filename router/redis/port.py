@@ -7,7 +7,7 @@ many keys ───────────────► batches (router/looku
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 
 from ringkv.cluster.errors import ShardUnavailable
@@ -27,6 +27,7 @@ from ringkv.router.lookup.large import Large
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.policy import CROWD, CROWDED_WINDOW, FEW_KEYS
 from ringkv.router.redis import scan
+from ringkv.router.redis.patience import Patience
 from ringkv.router.redis.pipeline import Pipeline
 from ringkv.router.redis.replies import Encode, FewKeys, key_of, many_keys
 from ringkv.router.redis.unavailable import unavailable
@@ -40,6 +41,7 @@ class RedisServer(Server):
     lookups: Lookups
     guard: ConnectionGuard
     told: View
+    patience: Patience = field(default_factory=Patience)
 
     @property
     def view(self) -> ClusterView | None:
@@ -68,6 +70,7 @@ class RedisConnection(ClaimingConnection):
     def __init__(self, server: RedisServer) -> None:
         super().__init__(server, COMMANDS, server.guard)
         self.lookups = server.lookups
+        self.patience = server.patience
         self._pipeline: Pipeline | None = None  # the latest pending one, if GETs can still join it
 
     def gets(self, keys: list[bytes]) -> int:

@@ -12,6 +12,7 @@ from ringkv.resp.pending import Pending
 from ringkv.router.lookup.large import Large, claim, read
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.policy import MGET_REPLY
+from ringkv.router.redis.patience import Patience
 from ringkv.router.redis.unavailable import unavailable
 
 
@@ -19,6 +20,7 @@ class Client(Protocol):
     """A connection, as far as pipelines and large values have to know it."""
 
     lookups: Lookups
+    patience: Patience
     null: bytes
 
     def notify(self) -> None: ...
