@@ -58,7 +58,7 @@ spark: .venv/.dev compiled ## pack PAIRS=10M on a master and two workers of Spar
 swarm: .venv/.dev compiled ## deploy on three nodes, change everything under load, and lose nodes; minutes, and 10 GB
 	$(bin)/python -m pytest tests/swarm -m swarm -p no:randomly -s
 
-# Lasts about 40 minutes. Peers that are not installed are left out, and named with their Debian package.
+# Lasts about 55 minutes. Peers that are not installed are left out, and named with their Debian package.
 bench: .venv/.dev compiled ## compare with nginx + memcached and others: ROUNDS=5 SECONDS=4 BENCH="open sizes", or all; writes docs/bench.md
 	$(bin)/python -m bench --rounds $(ROUNDS) --seconds $(SECONDS) $(BENCH)
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from bench import direct, load, openloop
+from bench import client, direct, load
 from bench.data import prepare
 from bench.disk import Disk, measure_disk
 from bench.figures import Figures
@@ -18,6 +18,7 @@ from bench.lookup import look_up
 from bench.machine import load_average, software
 from bench.memory import hold
 from bench.mget import batches
+from bench.openloop import open_loop
 from bench.origin import here, minute
 from bench.pack import pack, pack_large
 from bench.peers.all import PEERS
@@ -226,7 +227,7 @@ def compare(  # noqa: PLR0913, PLR0917 - click passes by name
                 "startup": lambda found: start_up(data, rounds, folder, quiet, found),
                 "pack": lambda found: pack(data, rounds, folder, quiet, found),
                 "serve": lambda found: serve(peers, data, scale, folder, quiet, found),
-                "open": lambda found: openloop.open_loop(data, scale, folder / "open", quiet, found),
+                "open": lambda found: open_loop(data, scale, folder / "open", quiet, found),
                 "sizes": lambda found: measure_sizes(work, pairs, scale, folder / "sizes", quiet, found),
                 "skew": lambda found: skew(data, scale, folder / "skew", quiet, found),
                 "redis": lambda found: pipeline(data, scale, folder, quiet, found),
@@ -243,7 +244,7 @@ def compare(  # noqa: PLR0913, PLR0917 - click passes by name
 def _missing(step: str) -> str:
     """The Debian packages without which the step cannot be measured."""
     packages = [] if load.installed() or step not in NEEDS_WRK else ["wrk"]
-    packages += {"cluster": direct.missing, "open": openloop.missing}.get(step, list)()
+    packages += {"cluster": direct.missing, "open": client.missing, "redis": client.missing}.get(step, list)()
     return ", ".join(packages)
 
 

@@ -50,13 +50,13 @@ class _Cluster:
 def direct(data: Data, scale: Scale, folder: Path, quiet: Quiet, figures: Figures) -> None:
     """Measure all three in turn. Raises BenchmarkFailed."""
     program = compiled("direct", folder)
-    with Processes(folder / "ringkv") as ours, Processes(folder / "redis") as theirs:
-        endpoint, port = Ringkv().start_with_nodes(data, ours)
-        shards = _Cluster(SHARDS, ours, program, _nodes(port, data, ours.folder))
-        masters = _Cluster(
-            REDIS_CLUSTER, theirs, program, _nodes(RedisCluster().start(data, theirs), data, theirs.folder)
-        )
-        for number in range(1, scale.rounds + 1):
+    for number in range(1, scale.rounds + 1):
+        with Processes(folder / f"ringkv-{number}") as ours, Processes(folder / f"redis-{number}") as theirs:
+            endpoint, port = Ringkv().start_with_nodes(data, ours)
+            shards = _Cluster(SHARDS, ours, program, _nodes(port, data, folder / "shards"))
+            masters = _Cluster(
+                REDIS_CLUSTER, theirs, program, _nodes(RedisCluster().start(data, theirs), data, folder / "masters")
+            )
             # Each round begins with another one, so that none is always behind the same one.
             clusters = (shards, masters) if number % 2 else (masters, shards)
             for connections, depth in ((1, 1), (CONNECTIONS, 1), (CONNECTIONS, DEPTH)):
@@ -96,8 +96,9 @@ def _nodes(port: int, data: Data, folder: Path) -> tuple[tuple[int, Path], ...]:
     for key in data.keys.read_bytes().split():
         keys.setdefault(owners[key_slot(key)], []).append(key)
     nodes = []
-    for owner in sorted(keys):
-        path = folder / f"{owner}.keys"
+    folder.mkdir(exist_ok=True)
+    for number, owner in enumerate(sorted(keys)):
+        path = folder / f"{number}.keys"
         path.write_bytes(b"\n".join([*keys[owner], b""]))
         nodes.append((owner, path))
     return tuple(nodes)

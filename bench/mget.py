@@ -31,10 +31,10 @@ CONNECTIONS: Final = {SINGLES: 64, BATCHES: 4}
 def batches(data: Data, scale: Scale, folder: Path, quiet: Quiet, figures: Figures) -> None:
     """Measure both in turn. Raises BenchmarkFailed."""
     keys = min(KEYS, data.pairs)
-    with Processes(folder / "mget") as processes:
-        endpoint = Ringkv().start(data, processes)
-        check(endpoint, data, keys)
-        for number in range(1, scale.rounds + 1):
+    for number in range(1, scale.rounds + 1):
+        with Processes(folder / f"mget-{number}") as processes:
+            endpoint = Ringkv().start(data, processes)
+            check(endpoint, data, keys)
             singles = partial(
                 measure,
                 endpoint,

@@ -13,14 +13,13 @@ from typing import Final
 import click
 
 from bench.cells import HEADINGS, cells, number
-from bench.client import COMPILER, compiled
+from bench.client import compiled
 from bench.data import Data
 from bench.figures import RINGKV, Figures
-from bench.load import KEPT, Endpoint, Measured, measure, measure_with
+from bench.load import KEPT, Measured, measure, measure_with
 from bench.peers.nginx import NginxMemcached
-from bench.peers.peer import Peer, program_path
+from bench.peers.peer import Peer
 from bench.peers.ringkv import Ringkv
-from bench.processes import Processes
 from bench.quiet import Quiet
 from bench.serving import Scale, start_all
 
@@ -31,25 +30,24 @@ SHARES: Final = (50, 80)
 PEERS: Final[tuple[Peer, ...]] = (Ringkv(), NginxMemcached())
 
 
-def missing() -> list[str]:
-    """The Debian packages without which this cannot be measured, beside wrk's."""
-    return [package for program, package in COMPILER.items() if program_path(program) is None]
-
-
 def open_loop(data: Data, scale: Scale, folder: Path, quiet: Quiet, figures: Figures) -> None:
     """Measure all that are installed in turn, at the same rates. Raises BenchmarkFailed."""
     client = compiled("openloop", folder)
-    with ExitStack() as stack:
-        running = start_all(PEERS, data, folder, stack, figures)
-        most = _most(running[0], data, scale, quiet)
-        for share in SHARES:
-            figures.add(RINGKV, "open asked", most * share / 100, share)
-        for number in range(scale.rounds):
+    most = _most(data, scale, folder / "most", quiet, figures)
+    for share in SHARES:
+        figures.add(RINGKV, "open asked", most * share / 100, share)
+    for seed in range(1, scale.rounds + 1):
+        with ExitStack() as stack:
+            running = start_all(PEERS, data, folder / str(seed), stack, figures)
+            for _, endpoint, processes in running:
+                measure(
+                    endpoint, data.keys, connections=CONNECTIONS, seconds=min(2, scale.seconds), pids=processes.pids
+                )
             for share in SHARES:
                 # Each round begins with the other one.
-                for peer, endpoint, processes in running[:: (1, -1)[number % 2]]:
+                for peer, endpoint, processes in running[:: (-1, 1)[seed % 2]]:
                     rate = max(CONNECTIONS / scale.seconds, most * share / 100)
-                    asked = (rate, CONNECTIONS, scale.seconds, number + 1, endpoint.port, data.keys)
+                    asked = (rate, CONNECTIONS, scale.seconds, seed, endpoint.port, data.keys)
                     once = partial(
                         measure_with,
                         [*map(str, (client, *asked)), endpoint.prefix, endpoint.suffix],
@@ -57,15 +55,18 @@ def open_loop(data: Data, scale: Scale, folder: Path, quiet: Quiet, figures: Fig
                         seconds=scale.seconds,
                         pids=processes.pids,
                     )
-                    _keep(f"round {number + 1}, {share} %", peer, share, quiet.measured(once), figures)
+                    _keep(f"round {seed}, {share} %", peer, share, quiet.measured(once), figures)
 
 
-def _most(running: tuple[Peer, Endpoint, Processes], data: Data, scale: Scale, quiet: Quiet) -> float:
+def _most(data: Data, scale: Scale, folder: Path, quiet: Quiet, figures: Figures) -> float:
     """Requests a second, of the median of the rounds."""
-    _, endpoint, processes = running
-    once = partial(measure, endpoint, data.keys, connections=CONNECTIONS, pids=processes.pids)
-    once(seconds=min(2, scale.seconds))
-    found = [quiet.measured(partial(once, seconds=scale.seconds, seed=seed)) for seed in range(1, scale.rounds + 1)]
+    found: list[Measured] = []
+    for seed in range(1, scale.rounds + 1):
+        with ExitStack() as stack:
+            ((_, endpoint, processes),) = start_all(PEERS[:1], data, folder / str(seed), stack, figures)
+            once = partial(measure, endpoint, data.keys, connections=CONNECTIONS, pids=processes.pids)
+            once(seconds=min(2, scale.seconds))
+            found.append(quiet.measured(partial(once, seconds=scale.seconds, seed=seed)))
     most = median(each.rate for each in found)
     click.echo(f"{RINGKV} answers {most:,.0f}/s at most")
     return most

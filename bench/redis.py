@@ -1,13 +1,13 @@
 """The Redis port with pipelines, beside HTTP: the same cluster, the same keys, in turn."""
 
 import socket
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import click
 
+from bench.client import compiled
 from bench.data import Data
 from bench.errors import BenchmarkFailed
 from bench.figures import Figures
@@ -27,10 +27,11 @@ REDIS_PORT: Final = f"GET over Redis, pipelines of {DEPTH}"
 
 def pipeline(data: Data, scale: Scale, folder: Path, quiet: Quiet, figures: Figures) -> None:
     """Measure both in turn. Raises BenchmarkFailed."""
-    with Processes(folder / "redis") as processes:
-        endpoint, port = Ringkv().start_with_redis(data, processes)
-        _check(port, data)
-        for number in range(1, scale.rounds + 1):
+    program = compiled("direct", folder)
+    for number in range(1, scale.rounds + 1):
+        with Processes(folder / f"redis-{number}") as processes:
+            endpoint, port = Ringkv().start_with_redis(data, processes)
+            _check(port, data)
             http = partial(
                 measure,
                 endpoint,
@@ -40,10 +41,10 @@ def pipeline(data: Data, scale: Scale, folder: Path, quiet: Quiet, figures: Figu
                 pids=processes.pids,
                 seed=number,
             )
-            asked = (port, data.keys, CONNECTIONS, DEPTH, scale.seconds, number)
+            asked = (program, CONNECTIONS, DEPTH, scale.seconds, number, port, data.keys)
             redis = partial(
                 measure_with,
-                [sys.executable, "-m", "bench.pipelines", *map(str, asked)],
+                [*map(str, asked)],
                 connections=CONNECTIONS,
                 seconds=scale.seconds,
                 pids=processes.pids,

@@ -29,10 +29,10 @@ INTRODUCTION: Final = """\
 
 Written by `make bench`, which measures all of it in one go; each part says when, of which commit, and where. Everything
 ran on one machine, on the loopback interface, in turn and interleaved; each figure is the median of its rounds, each
-ratio that of two medians. `wrk` asks with one thread, which is one of the machine's processors, for keys drawn evenly
-from a million that are in the data; answers of every peer were compared with the data file first. *CPU* is the user and
-system time of all server processes, from `/proc/<pid>/stat`. *others* is how many processors were busy with neither the
-server nor the client: much of it spoils a figure.
+ratio that of two medians. In each round of requests all processes begin anew. `wrk` asks with one thread, which is one
+of the machine's processors, for keys drawn evenly from a million that are in the data; answers of every peer were
+compared with the data file first. *CPU* is the user and system time of all server processes, from `/proc/<pid>/stat`.
+*others* is how many processors were busy with neither the server nor the client: much of it spoils a figure.
 """
 
 CAPTIONS: Final = {

@@ -1,4 +1,8 @@
-"""Requests: every peer in turn, several rounds, so that what else the machine does hits all of them alike."""
+"""Requests: every peer in turn, several rounds, so that what else the machine does hits all of them alike.
+
+All processes begin anew in each round: two of the same program, Python's above all, are not equally quick, for as long
+as they live. Were they compared through all rounds, this luck would decide.
+"""
 
 import http.client
 import ssl
@@ -38,12 +42,12 @@ def serve(  # noqa: PLR0913, PLR0917 - whom, with what, how long, where, when, i
     peers: tuple[Peer, ...], data: Data, scale: Scale, folder: Path, quiet: Quiet, figures: Figures
 ) -> None:
     """Start all peers that are installed, and measure them in turn. Raises BenchmarkFailed."""
-    with ExitStack() as stack:
-        running = start_all(peers, data, folder, stack, figures)
-        for _, endpoint, processes in running:
-            measure(endpoint, data.keys, connections=WARM_UP, seconds=min(2, scale.seconds), pids=processes.pids)
-        for number in range(scale.rounds if running else 0):
-            for connections in scale.connections:
+    for number in range(scale.rounds):
+        with ExitStack() as stack:
+            running = start_all(peers, data, folder / str(number), stack, figures)
+            for _, endpoint, processes in running:
+                measure(endpoint, data.keys, connections=WARM_UP, seconds=min(2, scale.seconds), pids=processes.pids)
+            for connections in scale.connections if running else ():
                 # Each round begins with another peer, so that none is always behind the same one.
                 turn = number % len(running)
                 for peer, endpoint, processes in running[turn:] + running[:turn]:
@@ -57,10 +61,10 @@ def serve(  # noqa: PLR0913, PLR0917 - whom, with what, how long, where, when, i
                     )
                     found = quiet.measured(partial(once, seed=number + 1))
                     _keep(f"round {number + 1}", peer, found, figures)
-        for peer, _, processes in running:
-            used = memory(processes.pids())
-            figures.add(peer.name, "pss", used.pss)
-            figures.add(peer.name, "anonymous", used.anonymous_share)
+            for peer, _, processes in running:
+                used = memory(processes.pids())
+                figures.add(peer.name, "pss", used.pss)
+                figures.add(peer.name, "anonymous", used.anonymous_share)
 
 
 def start_all(

@@ -31,23 +31,20 @@ PEERS: Final[tuple[Peer, ...]] = (Ringkv(3, "--hot-memory", "0"), NginxMemcached
 def measure_sizes(work: Path, pairs: int, scale: Scale, folder: Path, quiet: Quiet, figures: Figures) -> None:  # noqa: PLR0913, PLR0917 - of what, how much, how long, where, when, into what
     """Of `pairs` pairs of the smallest size, and as many bytes of the others. Raises BenchmarkFailed."""
     datasets = {size: prepare(work, max(LEAST, pairs * SIZES[0] // size), size) for size in SIZES}
-    with ExitStack() as stack:
-        running = {size: start_all(PEERS, data, folder / str(size), stack, figures) for size, data in datasets.items()}
+    for size, data in datasets.items():
+        figures.add(RINGKV, "sizes pairs", data.pairs, size)
+    for seed in range(1, scale.rounds + 1):
         for size, data in datasets.items():
-            figures.add(RINGKV, "sizes pairs", data.pairs, size)
-            for _, endpoint, processes in running[size]:
-                measure(
-                    endpoint, data.keys, connections=CONNECTIONS, seconds=min(2, scale.seconds), pids=processes.pids
-                )
-        for number in range(scale.rounds):
-            for size, data in datasets.items():
+            with ExitStack() as stack:
+                running = start_all(PEERS, data, folder / f"{seed}-{size}", stack, figures)
                 # Each round begins with the other one.
-                for peer, endpoint, processes in running[size][:: (1, -1)[number % 2]]:
+                for peer, endpoint, processes in running[:: (-1, 1)[seed % 2]]:
                     once = partial(measure, endpoint, data.keys, connections=CONNECTIONS, pids=processes.pids)
-                    found = quiet.measured(partial(once, seconds=scale.seconds, seed=number + 1))
+                    once(seconds=min(2, scale.seconds))
+                    found = quiet.measured(partial(once, seconds=scale.seconds, seed=seed))
                     for quantity in KEPT:
                         figures.add(peer.name, f"sizes {quantity}", getattr(found, quantity), size)
-                    click.echo(f"round {number + 1}, {size:6,} bytes: {peer.name:20} {found}")
+                    click.echo(f"round {seed}, {size:6,} bytes: {peer.name:20} {found}")
 
 
 def by_size(figures: Figures) -> list[Sequence[str]]:

@@ -21,8 +21,8 @@ from bench.serving import Scale, start_all
 CONNECTIONS: Final = 64
 WITHOUT: Final = "ringkv --hot-memory 0"
 NGINX: Final = NginxMemcached()
-WARM_UP: Final = 8.0
-"""Seconds before the first round, at most: a router takes as long to know most of the hot keys."""
+WARM_UP: Final[dict[Draw, float]] = {"even": 2.0, "zipf": 8.0, "one": 2.0}
+"""Seconds before each round, at most: a router takes as long to know most of the hot keys."""
 
 DRAWS: Final[dict[Draw, str]] = {
     "even": "drawn evenly",
@@ -33,24 +33,24 @@ DRAWS: Final[dict[Draw, str]] = {
 
 def skew(data: Data, scale: Scale, folder: Path, quiet: Quiet, figures: Figures) -> None:
     """Measure each of the draws with all that are installed. Raises BenchmarkFailed."""
-    with ExitStack() as stack:
+    for number in range(scale.rounds):
+        with ExitStack() as stack:
 
-        def start(peers: tuple[Peer, ...], place: str) -> list[partial[Measured]]:
-            return [
-                partial(measure, endpoint, data.keys, connections=CONNECTIONS, pids=processes.pids)
-                for _, endpoint, processes in start_all(peers, data, folder / place, stack, figures)
-            ]
+            def start(peers: tuple[Peer, ...], place: str, stack: ExitStack = stack) -> list[partial[Measured]]:
+                return [
+                    partial(measure, endpoint, data.keys, connections=CONNECTIONS, pids=processes.pids)
+                    for _, endpoint, processes in start_all(peers, data, folder / place, stack, figures)
+                ]
 
-        unaware = dict(
-            zip((WITHOUT, NGINX.name), start((Ringkv(3, "--hot-memory", "0"), NGINX), "unaware"), strict=False)
-        )
-        # A router for each draw, which keeps what is hot in that one.
-        ways = {draw: {RINGKV: start((Ringkv(),), draw)[0], **unaware} for draw in DRAWS}
-        for draw, way in ways.items():
-            way[RINGKV](seconds=min(WARM_UP, 2 * scale.seconds), draw=draw)
-        for once in unaware.values():
-            once(seconds=min(2, scale.seconds))
-        for number in range(scale.rounds):
+            unaware = dict(
+                zip((WITHOUT, NGINX.name), start((Ringkv(3, "--hot-memory", "0"), NGINX), "unaware"), strict=False)
+            )
+            # A router for each draw, which keeps what is hot in that one.
+            ways = {draw: {RINGKV: start((Ringkv(),), draw)[0], **unaware} for draw in DRAWS}
+            for draw, way in ways.items():
+                way[RINGKV](seconds=min(WARM_UP[draw], 2 * scale.seconds), draw=draw)
+            for once in unaware.values():
+                once(seconds=min(2, scale.seconds))
             for draw, way in ways.items():
                 # Each round begins with another one.
                 turn = number % len(way)

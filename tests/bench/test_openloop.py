@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bench import load, openloop
+from bench import client, load
 from bench.client import compiled
 from bench.data import Data
 from bench.figures import RINGKV, Figures
@@ -25,7 +25,7 @@ from bench.serving import Scale
 from tests.support.processes import short_directory
 
 pytestmark = pytest.mark.skipif(
-    not load.installed() or bool(openloop.missing()), reason=f"needs wrk, {', '.join(openloop.missing())}"
+    not load.installed() or bool(client.missing()), reason=f"needs wrk, {', '.join(client.missing())}"
 )
 
 CONNECTIONS = 8
