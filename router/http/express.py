@@ -20,7 +20,7 @@ from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 
 from ringkv.cluster.errors import ShardUnavailable
-from ringkv.cluster.position import is_canonical
+from ringkv.cluster.position import SHAPE, SHAPE_OF, VARIANTS, VERSION
 from ringkv.process.connections import ConnectionGuard
 from ringkv.process.http import reset
 from ringkv.process.tokens import TokenFile
@@ -32,8 +32,12 @@ from ringkv.router.lookup.ledger import too_many
 from ringkv.router.lookup.lookup import Found, Lookup, Lookups
 from ringkv.router.policy import DIRECT_BYTES, MAX_TAILS
 
-KEY: Final = slice(5, 41)
-"""Where the key stands in `GET /<key> HTTP/1.1`."""
+_HEAD: Final = slice(41)
+_KEY: Final = slice(5, 41)
+_TAIL: Final = slice(41, None)
+"""The parts of `GET /<key> HTTP/1.1` and what follows."""
+
+_SHAPE: Final = b"GET /" + SHAPE
 
 _UNREMARKABLE: Final = re.compile(
     rb" HTTP/1\.1\r\n"
@@ -82,7 +86,7 @@ class Lane:
         self._common = "".join(f"{name}: {value}\r\n" for name, value in common.items())
         self.tails: set[bytes] = set()
         self._heads: dict[int, bytes] = {}  # by the size of the value: of this second, and of this dataset
-        self._second = 0
+        self._second = 0.0
         self._dataset_id: str | None = None
         self._before_length = self._after_length = b""
 
@@ -102,9 +106,8 @@ class Lane:
 
     def head_of_value(self, size: int, dataset_id: str | None) -> bytes:
         """The head of a response with a value of `size` bytes."""
-        now = int(time.time())
-        if now != self._second or self._dataset_id is not dataset_id:
-            self._second, self._dataset_id = now, dataset_id
+        if not 0 <= time.time() - self._second < 1 or self._dataset_id is not dataset_id:
+            self._second, self._dataset_id = float(int(time.time())), dataset_id
             self._before_length, self._after_length = self._around_length(answer(b"", dataset_id))
             self._heads.clear()
         head = self._heads.get(size)
@@ -152,12 +155,17 @@ class ExpressConnection(HttpConnection):
             return
         lane, waiter = self._lane, self._waiter
         if lane is not None and waiter is not None and not waiter.done() and self._between_requests:
-            key, tail = data[KEY], data[41:]
-            if data[:5] == b"GET /" and is_canonical(key) and (tail == self._tail or self._take(lane, tail)):
+            head, tail = data[_HEAD], data[_TAIL]
+            if (
+                head.translate(SHAPE_OF) == _SHAPE
+                and head[19] == VERSION
+                and head[24] in VARIANTS
+                and (tail == self._tail or self._take(lane, tail))
+            ):
                 if self._paused:
                     self._keep(data)
                 else:
-                    self._start_lookup(lane, key)
+                    self._start_lookup(lane, head[_KEY])
                 return
         if data:
             self._between_requests = self._between_requests and leaves_nothing_behind(data)
@@ -208,13 +216,14 @@ class ExpressConnection(HttpConnection):
         return True
 
     def _start_lookup(self, lane: Lane, key: bytes) -> None:
-        hot = lane.lookups.hot
-        value = hot.find(key)
-        if value is not None:
+        lookups = lane.lookups
+        hot = lookups.hot
+        if key in hot.values:
+            value = hot.hit(key)
             self._next_keepalive_close_time = time.monotonic() + self._keepalive_timeout
             self._write_hot(lane.head_of_value(len(value), hot.dataset_id) + value)
             return
-        lookup = lane.lookups.start(key, self._answer)
+        lookup = lookups.start(key, self._answer)
         if lookup is None:
             self._answer(too_many())
             return
@@ -233,17 +242,18 @@ class ExpressConnection(HttpConnection):
         transport, lane = self.transport, self._lane
         if transport is None or lane is None:
             return
-        if isinstance(outcome, Large):
-            self._lookup = LargeLookup(lane.lookups, outcome, self._send_large)
-            return
         if type(outcome) is not bytes or lookup is None:
+            if isinstance(outcome, Large):
+                self._lookup = LargeLookup(lane.lookups, outcome, self._send_large)
+                return
             transport.write(lane.response(answer(outcome)))
         elif len(outcome) < DIRECT_BYTES:
             transport.write(lane.head_of_value(len(outcome), lookup.dataset_id) + outcome)
         else:
             transport.write(lane.head_of_value(len(outcome), lookup.dataset_id))
             transport.write(outcome)
-        self._end(transport)
+        if self._lane_idle is not None or self._close or self._kept:
+            self._end(transport)
 
     def _end(self, transport: asyncio.Transport) -> None:
         """The lane's request is answered."""

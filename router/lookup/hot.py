@@ -39,7 +39,7 @@ class HotValues:
     """At most `room` bytes of values of `dataset_id`, now `bytes`; with no room nothing is kept or counted.
 
     Whoever asks shards counts `skip` down by one for each answer, and calls `look` when it is below zero: this is all
-    that an answer of a shard costs here.
+    that an answer of a shard costs here. `values` are to be looked at alone, and a value is taken by `hit`.
     """
 
     def __init__(self, room: int, counters: Counters) -> None:
@@ -51,23 +51,24 @@ class HotValues:
         self._counters = counters
         self._hits_to_skip = 0
         self._one_of: float = HOT_SAMPLE
-        self._values: dict[bytes, bytes] = {}
+        self.values: dict[bytes, bytes] = {}
         self._order: deque[bytes] = deque()  # the keys of the values, the oldest first
         self._marked: set[bytes] = set()  # keys that were asked for since they came or were spared last
         # Each fingerprint has one place, which others share: the latest stands there, so older ones get overwritten.
         self._seen = array("q", bytes(8 * HOT_SEEN)) if room else array("q")
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self.values)
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._values
+        return key in self.values
 
     def find(self, key: bytes) -> bytes | None:
         """The value of a canonical key in `dataset_id`, if it is kept; then the request is counted as a hit."""
-        value = self._values.get(key)
-        if value is None:
-            return None
+        return self.hit(key) if key in self.values else None
+
+    def hit(self, key: bytes) -> bytes:
+        """The value of a key that is among `values`; the request is counted as a hit."""
         counters = self._counters
         counters.requests += 1
         counters.hits += 1
@@ -76,11 +77,11 @@ class HotValues:
             self._hits_to_skip = _pause(HOT_MARKS)
             self._marked.add(key)
             self.top.count(key, HOT_MARKS)
-        return value
+        return self.values[key]
 
     def find_some(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """As `find` for each of the keys, of which hardly any are kept if they are asked for evenly."""
-        found = [*map(self._values.get, keys)]
+        found = [*map(self.values.get, keys)]
         return found if found.count(None) == len(found) else [*map(self.find, keys)]
 
     def look(self, key: bytes, value: object, dataset_id: str) -> None:
@@ -102,7 +103,7 @@ class HotValues:
             isinstance(value, bytes)
             and len(value) <= HOT_VALUE
             and dataset_id == self.dataset_id
-            and key not in self._values
+            and key not in self.values
         ):
             self._keep(key, value)
 
@@ -121,10 +122,10 @@ class HotValues:
         if dataset_id != self.dataset_id:
             self.dataset_id = dataset_id
             self.bytes = 0
-            self._values, self._order, self._marked = {}, deque(), set()
+            self.values, self._order, self._marked = {}, deque(), set()
 
     def _keep(self, key: bytes, value: bytes) -> None:
-        self._values[key] = value
+        self.values[key] = value
         self._order.append(key)
         self.bytes += len(value) + HOT_ENTRY
         chances = HOT_CHANCES
@@ -136,7 +137,7 @@ class HotValues:
                     chances -= 1
                     self._order.append(oldest)
                     continue
-            self.bytes -= len(self._values.pop(oldest)) + HOT_ENTRY
+            self.bytes -= len(self.values.pop(oldest)) + HOT_ENTRY
 
 
 def _pause(one_of: float) -> int:

@@ -14,6 +14,7 @@ dataset, so that an answer is known to be of that one, however many were swapped
 
 import asyncio
 import time
+from binascii import crc_hqx
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -22,7 +23,7 @@ import hiredis
 
 from ringkv.cluster.errors import CorruptBlock, LargeValue, RingkvError, ShardUnavailable
 from ringkv.cluster.lease import refusal
-from ringkv.cluster.position import slot
+from ringkv.cluster.position import SLOTS
 from ringkv.router.lookup.hedging import HedgeBudget, HedgeDelay
 from ringkv.router.lookup.hot import HotValues
 from ringkv.router.lookup.kept import Kept
@@ -40,6 +41,7 @@ Reply = bytes | None | ShardUnavailable
 Found = Reply | Large
 """A Reply, or a large value that is still to be read."""
 
+_SLOT_MASK: Final = SLOTS - 1
 UNREACHABLE: Final = "no shard that owns this key could be reached"
 
 
@@ -49,14 +51,13 @@ class Lookup:
     `dataset_id` is the dataset that is asked for, None for whichever is served; once answered, that of the answer.
     """
 
-    __slots__ = ("_lookups", "asked", "copies", "dataset_id", "key", "on_reply", "problem", "sent", "slot", "started")
+    __slots__ = ("_lookups", "asked", "copies", "dataset_id", "key", "on_reply", "problem", "sent", "started")
 
     def __init__(
         self, lookups: "Lookups", key: bytes, on_reply: Callable[[Found], None], started: float, dataset_id: str | None
     ) -> None:
         self._lookups = lookups
         self.key = key
-        self.slot = slot(key)
         self.on_reply: Callable[[Found], None] | None = on_reply
         self.started = started
         self.dataset_id = dataset_id
@@ -83,8 +84,18 @@ class Lookup:
                 return
             reply = Large(self.key, link.dataset_id, self.problem.size)
         self.on_reply = None
-        self.dataset_id = link.dataset_id
-        self._lookups.answered(self, reply, link)
+        self.dataset_id = dataset_id = link.dataset_id
+        lookups = self._lookups
+        lookups.in_flight -= 1  # it is not among those that wait, as it had been sent
+        # Which copy of a lookup was answered that was sent twice is not known, so its time says nothing of the shard.
+        durations = link.durations if self.sent == 1 else lookups.other_durations
+        durations.observe(lookups.clock() - self.started)
+        if reply is None:
+            lookups.counters.missing += 1
+        hot = lookups.hot
+        hot.skip -= 1
+        if hot.skip < 0:
+            hot.look(self.key, reply, dataset_id)
         on_reply(reply)
 
     def lost(self, _link: Link) -> None:
@@ -105,7 +116,7 @@ class Lookups(Ledger):
     def __init__(self, clock: Callable[[], float] = time.monotonic, hot_memory: int = 0) -> None:
         super().__init__()
         self._loop = asyncio.get_running_loop()
-        self._clock = clock
+        self.clock = clock
         self.topology: Topology | None = None
         self.kept = Kept()
         self.hot = HotValues(hot_memory, self.counters)
@@ -128,7 +139,7 @@ class Lookups(Ledger):
         if self.in_flight >= MAX_IN_FLIGHT:
             self.counters.refused += 1
             return None
-        lookup = Lookup(self, key, on_reply, self._clock(), dataset_id)
+        lookup = Lookup(self, key, on_reply, self.clock(), dataset_id)
         self.in_flight += 1
         self._young.append(lookup)
         if not self._ticking:
@@ -206,18 +217,6 @@ class Lookups(Ledger):
             self.in_flight -= 1
             self._waiting.pop(lookup, None)
 
-    def answered(self, lookup: Lookup, reply: bytes | Large | None, link: Link) -> None:
-        """Count an answer. The lookup is not among those that wait: it had been sent."""
-        self.in_flight -= 1
-        # Which copy of a lookup was answered that was sent twice is not known, so its time says nothing of the shard.
-        (link.durations if lookup.sent == 1 else self.other_durations).observe(self._clock() - lookup.started)
-        if reply is None:
-            self.counters.missing += 1
-        hot = self.hot
-        hot.skip -= 1
-        if hot.skip < 0:
-            hot.look(lookup.key, reply, link.dataset_id)
-
     @property
     def waiting(self) -> int:
         """How many lookups wait for the next topology."""
@@ -248,11 +247,14 @@ class Lookups(Ledger):
         topology = self.topology if lookup.dataset_id is None else self.holding(lookup.dataset_id)
         if topology is None:
             return None
+        # The slot's partition, as `ringkv.cluster.position` has it: a call would cost more than the CRC.
+        partition = (crc_hqx(lookup.key, 0) & _SLOT_MASK) >> topology.shift
+        asked = lookup.asked
         best: Link | None = None
-        for link in topology.firsts[lookup.slot >> topology.shift]:
-            if link.responsive and link not in lookup.asked and (best is None or link.in_flight < best.in_flight):
+        for link in topology.firsts[partition]:
+            if link.responsive and link not in asked and (best is None or link.in_flight < best.in_flight):
                 best = link
-        return topology.last_resort(lookup.slot, lookup.asked) if best is None else best
+        return topology.last_resort(partition, asked) if best is None else best
 
     def _send(self, lookup: Lookup, link: Link) -> None:
         lookup.asked += (link,)
@@ -261,7 +263,7 @@ class Lookups(Ledger):
         link.get(lookup.key, lookup)
 
     def _tick(self) -> None:
-        now, young, old = self._clock(), self._young, self._old
+        now, young, old = self.clock(), self._young, self._old
         self._hedge_delay.look(now, self.shard_durations.values())
         if young:
             self.sample.take(young[-1].key)
@@ -294,6 +296,6 @@ class Lookups(Ledger):
         on_reply = lookup.on_reply
         if on_reply is not None:
             self.counters.unavailable += 1
-            self.other_durations.observe(self._clock() - lookup.started)
+            self.other_durations.observe(self.clock() - lookup.started)
             self.finish(lookup)
             on_reply(ShardUnavailable(UNREACHABLE if lookup.problem is None else str(lookup.problem)))

@@ -94,9 +94,9 @@ class Topology:
         moved, least = moved_partitions(self.before, ring)
         return f"{shards}, {counted(moved, 'partition')} change owner, at least {least:,} have to"
 
-    def last_resort(self, slot: int, asked: Collection[Link]) -> Link | None:
+    def last_resort(self, partition: int, asked: Collection[Link]) -> Link | None:
         """An owner with an open link that was not asked, be it silent or in another zone: the least busy one."""
-        able = (link for link in self.routes[slot >> self.shift] if link.open and link not in asked)
+        able = (link for link in self.routes[partition] if link.open and link not in asked)
         return min(able, key=lambda link: (not link.responsive, link.in_flight), default=None)
 
     def retire(self) -> None:
