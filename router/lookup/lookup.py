@@ -88,8 +88,7 @@ class Lookup:
         lookups = self._lookups
         lookups.in_flight -= 1  # it is not among those that wait, as it had been sent
         # Which copy of a lookup was answered that was sent twice is not known, so its time says nothing of the shard.
-        durations = link.durations if self.sent == 1 else lookups.other_durations
-        durations.observe(lookups.clock() - self.started)
+        (link.durations if self.sent == 1 else lookups.other_durations).observe(lookups.clock() - self.started)
         if reply is None:
             lookups.counters.missing += 1
         hot = lookups.hot

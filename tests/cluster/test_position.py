@@ -1,5 +1,6 @@
 """Keys: one canonical form, one position, and partitions that are equal arcs of the ring."""
 
+import re
 import uuid
 
 import pytest
@@ -33,6 +34,16 @@ def test_every_way_to_write_a_key_is_the_same_key(key: bytes, data: st.DataObjec
     assert is_canonical(key)
     assert position(canonical(written)) == position(key)
     assert slot(canonical(written)) == slot(key)
+
+
+def test_each_character_of_a_canonical_key_is_looked_at() -> None:
+    key = bytearray(b"f8a24bb8-eff8-41dc-929b-10b4c3e49e05")
+    slow = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
+    for at, was in enumerate(bytes(key)):
+        for byte in range(256):
+            key[at] = byte
+            assert is_canonical(bytes(key)) == bool(slow(key))
+        key[at] = was
 
 
 @given(st.one_of(st.binary(max_size=50), st.uuids().map(lambda key: str(key).encode())))
