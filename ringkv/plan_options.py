@@ -96,6 +96,8 @@ def check(  # noqa: PLR0913, PLR0917 - as many as there are options to go togeth
     shards: Sequence[int] | None,
     memory: int | None,
     weights: Sequence[float],
+    *,
+    here: bool,
 ) -> None:
     """Raises click's errors for options that do not go together."""
     if data and partitions is not None:
@@ -106,6 +108,10 @@ def check(  # noqa: PLR0913, PLR0917 - as many as there are options to go togeth
         raise click.ClickException("--partitions follows from --pairs; leave one out")
     if memory is not None and not (data or pairs):
         raise click.ClickException("--memory tells how many shards hold some data; give DATA or --pairs")
+    if here and not (pairs or memory):
+        raise click.ClickException(
+            "--here is about times, which a plan with --pairs or --memory tells; give one of them"
+        )
     if memory is not None and len(set(weights)) > 1:
         raise click.ClickException("--memory is that of machines which are alike; leave --weights out, or say --shards")
     if shards is None and memory is None:

@@ -1,6 +1,7 @@
 """What data will take: bytes, shards, memory, start and packing, by arithmetic that tests compare with real datasets.
 
-Constants that are measurements, and not limits of the code, say where they were measured.
+Constants that are measurements, and not limits of the code, say where they were measured. Seconds are those of that
+machine; a Machine tells how another one compares.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from ringkv.change import Shards, Weights
 from ringkv.cluster.errors import StartupError
 from ringkv.cluster.limits import LOAD_BOUND, MAX_SHARDS
 from ringkv.cluster.place import Places
-from ringkv.cluster.position import SLOTS, block_count, partition_count
+from ringkv.cluster.position import block_count, partition_count
 from ringkv.cluster.shares import shares
 
 KEY_BYTES: Final = 16 + 4
@@ -31,8 +32,8 @@ BLOCK_ROW: Final = 20
 LINE_BYTES: Final = 36 + 1 + 1
 """Bytes of a line of text besides its value: the key, a space and the newline."""
 
-OWN_MEMORY: Final = 45 << 20
-"""Bytes of memory of a shard beside what it maps: interpreter and libraries (docs/operations.md)."""
+OWN_MEMORY: Final = 100 << 20
+"""Bytes of memory of a shard beside what it maps: interpreter and libraries, half of it files of these."""
 
 LEASED_BLOCK: Final = 40
 """Bytes of memory for each block that was leased (docs/questions.md)."""
@@ -40,36 +41,30 @@ LEASED_BLOCK: Final = 40
 USABLE: Final = 0.9
 """The part of a machine's memory that a shard may take: the rest is the system's."""
 
-START_SECONDS: Final = 0.61
-"""Seconds from the start of `ringkv up` to its first answer, without PARTITION_SECONDS: 0.68 s in all at a million
-pairs (docs/bench.md)."""
+START_SECONDS: Final = 1.2
+"""Seconds from the start of `ringkv up` to its first answer, without PARTITION_SECONDS."""
 
-PARTITION_SECONDS: Final = 17e-6
-"""Seconds of a start for each partition, which is placed and leased: with 16,384 of them it takes 1.3 times as long as
-with 4,096, whether they have two blocks or 32 (docs/operations.md)."""
+PARTITION_SECONDS: Final = 14e-6
+"""Seconds of a start for each partition, which is placed and leased."""
 
 TABLE_RATE: Final = 1e9
 """Bytes a second at which a table is read and checked."""
 
 READ_RATE: Final = 1.6e9
-"""Bytes a second and core at which a shard reads ahead, checks and maps, without what each partition, block or slot
+"""Bytes a second and core at which a shard reads ahead, checks and maps, without what each partition and block
 takes besides."""
 
-READ_PARTITION: Final = 130e-6
+READ_PARTITION: Final = 13e-6
 """Seconds of a core for each partition that is read ahead."""
 
-READ_BLOCK: Final = 20e-6
+READ_BLOCK: Final = 14e-6
 """The same for each block."""
 
-READ_SLOT: Final = 50e-6
-"""The same for each slot, if a partition has several, as it has up to a million pairs (shard/entries.py). All four are
-fitted to what one and ten million pairs took beside other work (docs/operations.md)."""
-
 PACKING_RATE: Final = 79e6
-"""Bytes of text a second and core: ten million pairs of 98 bytes in 6.21 s on two cores (docs/bench.md)."""
+"""Bytes of text a second and core."""
 
-PACKING_START: Final = 0.3
-"""Seconds until all worker processes are there."""
+PACKING_START: Final = 0.8
+"""Seconds of a core for the processes that pack, until all of them are there and to their end."""
 
 PASSES: Final = 3
 """How many times packing moves as many bytes as the dataset has, beside reading the text: it writes runs, reads them,
@@ -106,13 +101,25 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
+class Machine:
+    """How many times as long a machine takes to start, to read ahead and to pack as the one of the constants."""
+
+    start: float
+    reading: float
+    packing: float
+
+
+WHERE_MEASURED: Final = Machine(1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Sizing:
     """What data take on so many shards, in bytes and seconds, unless something else is said.
 
     `part` is the most that a shard holds, `part_lost` the same while one of `zones` is lost; they are equal if there is
     only one zone. `memory` is that of the largest shard, even while a zone is lost; `cache` is the room on its disk for
-    two versions. `warm` is how long a shard with a core of its own takes to read its part, `warm_core_seconds` how much
-    of the core that takes.
+    two versions. `start` is from the start of `ringkv up` to its first answer, `warm` to when a shard with a core for
+    itself has read its part, `warm_core_seconds` how much of that it takes. All seconds are those of `machine`.
     """
 
     pairs: int
@@ -133,18 +140,25 @@ class Sizing:
     warm_core_seconds: float
     packing_core_seconds: float
     packing_disk: int
+    machine: Machine
 
 
 def sized(  # noqa: PLR0913, PLR0917 - as the plan has options
-    data: Data, shards: int, replicas: int, zones: int, warm_rate: int, weights: tuple[float, ...] = (1.0,)
+    data: Data,
+    shards: int,
+    replicas: int,
+    zones: int,
+    warm_rate: int,
+    weights: tuple[float, ...] = (1.0,),
+    machine: Machine = WHERE_MEASURED,
 ) -> Sizing:
     """The sizing of `data` on so many shards, of these weights in turn, that read ahead `warm_rate` bytes a second."""
     places = Shards(zones=zones, weights=weights).places(shards)
     part = _part(data, places, replicas)
     part_lost = _part(data, _left(places), replicas)
     tables = data.blocks * BLOCK_ROW + data.partitions * PARTITION_BYTES
-    start = START_SECONDS + data.partitions * PARTITION_SECONDS + tables / TABLE_RATE
-    reading = part / data.dataset * _reading(data)
+    start = machine.start * (START_SECONDS + data.partitions * PARTITION_SECONDS + tables / TABLE_RATE)
+    reading = machine.reading * part / data.dataset * _reading(data)
     return Sizing(
         pairs=data.pairs,
         values=data.values,
@@ -162,8 +176,9 @@ def sized(  # noqa: PLR0913, PLR0917 - as the plan has options
         start=start,
         warm=start + max(part / warm_rate, reading),
         warm_core_seconds=reading,
-        packing_core_seconds=data.text / PACKING_RATE,
+        packing_core_seconds=machine.packing * (PACKING_START + data.text / PACKING_RATE),
         packing_disk=data.text + PASSES * data.dataset,
+        machine=machine,
     )
 
 
@@ -212,9 +227,7 @@ def _part(data: Data, places: Places, replicas: int) -> int:
 
 def _reading(data: Data) -> float:
     """Seconds of a core that reading and checking all of it takes."""
-    slots = SLOTS if data.partitions < SLOTS else 0
-    pieces = data.partitions * READ_PARTITION + data.blocks * READ_BLOCK + slots * READ_SLOT
-    return pieces + data.dataset / READ_RATE
+    return data.partitions * READ_PARTITION + data.blocks * READ_BLOCK + data.dataset / READ_RATE
 
 
 def _memory(data: Data, part: int) -> int:

@@ -7,7 +7,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from ringkv.process.words import counted
-from ringkv.sizing import PACKING_RATE, PACKING_START, Sizing
+from ringkv.sizing import WHERE_MEASURED, Sizing
 
 MINUTE: Final = 60.0
 HOUR: Final = 3600.0
@@ -36,9 +36,22 @@ def _rows(sizing: Sizing) -> Iterator[tuple[str, str]]:
     yield "cache", f"{decimal(sizing.cache)} on its disk, for two versions of a catalog in a store"
     read = f"has read all of it after {_seconds(sizing.warm)}, {_seconds(sizing.warm_core_seconds)} of one core"
     yield "start", f"answers after {_seconds(sizing.start)}, {read}"
-    rate = f"{decimal(round(PACKING_RATE))} of text a second"
-    yield "packing", f"{_seconds(sizing.packing_core_seconds + PACKING_START)} of one core, at {rate}"
+    packing = sizing.packing_core_seconds
+    yield "packing", f"{_seconds(packing)} of one core, {decimal(round(sizing.text / packing))} of text a second"
     yield "", f"{decimal(sizing.packing_disk)} to and from its disk, with room for twice the dataset"
+    yield "times", _machine(sizing)
+
+
+def _machine(sizing: Sizing) -> str:
+    if sizing.machine == WHERE_MEASURED:
+        return "as on the machine of docs/operations.md; --here tells those of this one"
+    start, reading, packing = (
+        f"{ratio:.2f}" for ratio in (sizing.machine.start, sizing.machine.reading, sizing.machine.packing)
+    )
+    return (
+        f"of this machine as it is now: a start takes {start} times as long as on that of docs/operations.md, reading"
+        f" {reading}, packing {packing}"
+    )
 
 
 def _seconds(seconds: float) -> str:
