@@ -22,6 +22,7 @@ from bench.openloop import open_loop
 from bench.origin import here, minute
 from bench.pack import pack, pack_large
 from bench.peers.all import PEERS
+from bench.plan import Planned, measure_plan
 from bench.quiet import Quiet
 from bench.redis import pipeline
 from bench.remote import Remote, measure_remote
@@ -34,10 +35,9 @@ from bench.sizes import measure_sizes
 from bench.skew import skew
 from bench.startup import start_up
 from bench.tls import encrypt
+from ringkv.plan_options import Pairs
 
 NEEDS_WRK: Final = ("serve", "open", "sizes", "skew", "redis", "mget", "cluster", "scaling", "tls")
-
-UNITS: Final = {"k": 1_000, "M": 1_000_000}
 
 rounds_option = click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, envvar="ROUNDS")
 few_rounds_option = click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, envvar="ROUNDS")
@@ -62,19 +62,6 @@ mixed_option = click.option(
     is_flag=True,
     help="Let the report have figures of other commits and machines too; each part says its own.",
 )
-
-
-class Pairs(click.ParamType[int]):
-    """A number of pairs, as 200k or 100M."""
-
-    name = "pairs"
-
-    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        text = str(value)
-        digits, factor = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1)
-        if not digits.isdecimal() or not int(digits):
-            self.fail(f"{text!r} is no number of pairs, as 200k or 100M", param, ctx)
-        return int(digits) * factor
 
 
 class Program(click.Group):
@@ -111,17 +98,15 @@ def disk_command(  # noqa: PLR0913, PLR0917 - click passes by name
     mixed: bool,  # noqa: FBT001 - as above
 ) -> None:
     """Measure what a shard does when DATASET, a packed one, is on the disk, beside the disk itself and others."""
-    quiet, sampler = Quiet(patience), Sampler(dataset.resolve())
-    results = _results(work, "disk", mixed=mixed)
+    sampler = Sampler(dataset.resolve())
     work.mkdir(parents=True, exist_ok=True)
-    # Sockets need short paths; what others store belongs on the disk that is measured.
-    with _sockets() as folder, tempfile.TemporaryDirectory(prefix="disk-", dir=work) as store:
 
-        def run(found: Figures) -> None:
+    def run(folder: Path, quiet: Quiet, found: Figures) -> None:
+        # Sockets need short paths; what others store belongs on the disk that is measured.
+        with tempfile.TemporaryDirectory(prefix="disk-", dir=work) as store:
             measure_disk(Disk(sampler, rounds, seconds, folder, Path(store).resolve(), quiet, found))
 
-        _measure("disk", run, quiet, results)
-    report(results.figures(), docs)
+    _alone("disk", run, Quiet(patience), _results(work, "disk", mixed=mixed), docs)
 
 
 @main.command("large")
@@ -144,14 +129,40 @@ def large_command(  # noqa: PLR0913, PLR0917 - click passes by name
     With 100M pairs this takes half an hour and 30 GB of disk. The dataset stays, for `python -m bench disk`.
     """
     work = work.resolve()
-    quiet, results = Quiet(patience), _results(work, "large", mixed=mixed)
-    with _sockets() as folder:
 
-        def run(found: Figures) -> None:
-            measure_large(Large(pairs, rounds, work, folder, quiet, found))
+    def run(folder: Path, quiet: Quiet, found: Figures) -> None:
+        measure_large(Large(pairs, rounds, work, folder, quiet, found))
 
-        _measure("large", run, quiet, results)
-    report(results.figures(), docs)
+    _alone("large", run, Quiet(patience), _results(work, "large", mixed=mixed), docs)
+
+
+@main.command("plan")
+@click.option(
+    "--pairs", type=Pairs(), multiple=True, default=("1M", "10M"), show_default=True, help="As 200k or 100M; several."
+)
+@few_rounds_option
+@patience_option
+@work_option
+@docs_option
+@mixed_option
+def plan_command(  # noqa: PLR0913, PLR0917 - click passes by name
+    pairs: tuple[int, ...],
+    rounds: int,
+    patience: float,
+    work: Path,
+    docs: Path,
+    mixed: bool,  # noqa: FBT001 - as above
+) -> None:
+    """Hold what `ringkv plan --here` foretells of so many pairs to what they take.
+
+    Datasets that are in WORK, as `make large` leaves them, are not packed again. 100M pairs take 30 GB of disk.
+    """
+    work = work.resolve()
+
+    def run(folder: Path, quiet: Quiet, found: Figures) -> None:
+        measure_plan([Planned(at, rounds, work, folder, quiet, found) for at in sorted(pairs)])
+
+    _alone("plan", run, Quiet(patience), _results(work, "plan", mixed=mixed), docs)
 
 
 @main.command("remote")
@@ -173,14 +184,11 @@ def remote_command(  # noqa: PLR0913, PLR0917 - click passes by name
 ) -> None:
     """Measure shards whose data lie in a store: what they fetch, how fast, and what clients notice of it."""
     work = work.resolve()
-    quiet, results = Quiet(patience), _results(work, "remote", mixed=mixed)
-    with _sockets() as folder:
 
-        def run(found: Figures) -> None:
-            measure_remote(Remote(pairs, rounds, seconds, work, folder, quiet, found))
+    def run(folder: Path, quiet: Quiet, found: Figures) -> None:
+        measure_remote(Remote(pairs, rounds, seconds, work, folder, quiet, found))
 
-        _measure("remote", run, quiet, results)
-    report(results.figures(), docs)
+    _alone("remote", run, Quiet(patience), _results(work, "remote", mixed=mixed), docs)
 
 
 @main.command()
@@ -238,6 +246,13 @@ def compare(  # noqa: PLR0913, PLR0917 - click passes by name
                 "scaling": lambda found: grow(work, folder, pairs, scale, quiet, found),
             }
             _measure(step, run[step], quiet, results)
+    report(results.figures(), docs)
+
+
+def _alone(step: str, run: Callable[[Path, Quiet, Figures], None], quiet: Quiet, results: Results, docs: Path) -> None:
+    """Measure what is a command of its own, and report it with all that is there."""
+    with _sockets() as folder:
+        _measure(step, lambda found: run(folder, quiet, found), quiet, results)
     report(results.figures(), docs)
 
 

@@ -14,6 +14,7 @@ from bench.mget import BATCHES, SINGLES
 from bench.openloop import SHARES
 from bench.pack import REDIS as REDIS_PIPE
 from bench.pack import SORT
+from bench.plan import furthest
 from bench.redis import CONNECTIONS, DEPTH, HTTP, REDIS_PORT
 from bench.remote import CURL, LOCAL
 from bench.skew import WITHOUT
@@ -206,6 +207,12 @@ CRITERIA: Final = (
     Criterion("requests/s with a warm cache against local files", _beside(LOCAL, "warm rate"), least=0.97),
     Criterion("time to fetch all that is owned against curl", _beside(CURL, "hydration"), most=1 / 0.7),
     Criterion("p99 of what is here while the rest is fetched", _during_hydration, most=2.0),
+    Criterion(
+        "how far `ringkv plan --here` is from what was measured, at most",
+        lambda figures: None if (apart := furthest(figures)) is None else 100 * apart,
+        most=20,
+        unit=" %",
+    ),
     Criterion("a lookup, 10M pairs against 10k", _growth("lookup growth"), most=1.5),
     Criterion("CPU a request, 10M pairs against 10k", _growth("cpu by pairs"), most=1.5),
     Criterion("time a request, 10M pairs against 10k", _growth("p50 by pairs"), most=1.5),

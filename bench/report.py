@@ -18,6 +18,7 @@ from bench.openloop import at_fixed_rates
 from bench.peers.all import PEERS
 from bench.peers.cluster import RedisCluster
 from bench.pictures import write_pictures
+from bench.plan import foretold_and_measured
 from bench.redis import CONNECTIONS, REDIS_PORT
 from bench.results import STEPS
 from bench.sizes import by_size
@@ -227,6 +228,7 @@ OTHER_COMMANDS: Final = {
     "disk": "python -m bench disk DATASET",
     "large": "make large",
     "remote": "make remote",
+    "plan": "python -m bench plan",
 }
 
 NOT_MEASURED: Final = "These add to the report, if it is of the same commit and machine."
@@ -259,4 +261,10 @@ PARTS: Final = (
     Part("From disk", ("disk",), from_disk),
     Part("Large", ("large",), at_size),
     Part("From a store", ("remote",), from_store),
+    Part(
+        "Foretold by `ringkv plan --here`",
+        ("plan",),
+        foretold_and_measured,
+        "Each time on this machine, foretold just before it was measured.",
+    ),
 )

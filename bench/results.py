@@ -26,8 +26,8 @@ STEPS: Final = (
 )
 """Of `python -m bench`, which measures all of them in this order if none is named."""
 
-DATASET_STEPS: Final = ("disk", "large", "remote")
-"""Commands of their own: they are about one dataset, which is large."""
+DATASET_STEPS: Final = ("disk", "large", "remote", "plan")
+"""Commands of their own: they are about datasets that are large."""
 
 
 class Results:

@@ -41,14 +41,12 @@ def start_up(data: Data, rounds: int, folder: Path, quiet: Quiet, figures: Figur
 def first_answer(source: Path, pair: tuple[bytes, bytes], folder: Path, *options: str | Path) -> float:
     """Seconds until the cluster of `source` answers with this pair's value. Raises BenchmarkFailed."""
     port = free_port()
-    key, value = pair
     with Processes(folder / "start") as processes:
         start = time.perf_counter()
         processes.start("ringkv", sys.executable, "-m", "ringkv", "up", source, "--port", str(port), *options)
         while time.perf_counter() - start < PATIENCE:
-            with suppress(OSError, HTTPException):
-                if _ask(port, key) == value:
-                    return time.perf_counter() - start
+            if answers(port, pair):
+                return time.perf_counter() - start
             time.sleep(POLL)
     raise BenchmarkFailed(f"ringkv up did not answer within {PATIENCE:.0f} s")
 
@@ -69,6 +67,14 @@ def all_read(source: Path, folder: Path) -> float:
                     return time.perf_counter() - start
             time.sleep(LOOK)
     raise BenchmarkFailed(f"ringkv up has not read all of it within {READ_PATIENCE:.0f} s")
+
+
+def answers(port: int, pair: tuple[bytes, bytes]) -> bool:
+    """Whether the router answers with this pair's value."""
+    key, value = pair
+    with suppress(OSError, HTTPException):
+        return _ask(port, key) == value
+    return False
 
 
 def _ask(port: int, key: bytes) -> bytes | None:

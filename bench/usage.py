@@ -67,6 +67,12 @@ def user_and_system_seconds(pids: Iterable[int]) -> tuple[float, float]:
     return sum(int(stat[11]) for stat in stats) / TICKS, sum(int(stat[12]) for stat in stats) / TICKS
 
 
+def tree_seconds(root: int) -> float:
+    """What a process, all below it, and all of them that have ended so far have used."""
+    stats = [stat for pid in descendants([root]) if (stat := _stat(pid))]
+    return sum(int(ticks) for stat in stats for ticks in stat[11:15]) / TICKS
+
+
 def busy_seconds() -> float:
     """What all processors of the machine have worked so far, for any process."""
     user, nice, system, _idle, _iowait, irq, softirq, steal = map(
@@ -110,7 +116,7 @@ class PeakResident:
 
     def _sample(self) -> None:
         while not self._done.is_set():
-            self.bytes = max(self.bytes, sum(_resident(pid) for pid in descendants(self._roots())))
+            self.bytes = max(self.bytes, sum(resident(pid) for pid in descendants(self._roots())))
             time.sleep(self._every)
 
 
@@ -132,7 +138,8 @@ def _memory(pid: int) -> Memory:
     return Memory(pss, anonymous, share)
 
 
-def _resident(pid: int) -> int:
+def resident(pid: int) -> int:
+    """Bytes that a process has in memory, shared pages too; 0 of one that is gone."""
     with suppress(OSError, IndexError):
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
     return 0

@@ -1,8 +1,9 @@
-"""`python -m bench disk`, `large` and `remote`, end to end, with data that takes seconds instead of hours."""
+"""`python -m bench disk`, `large`, `remote` and `plan`, end to end, with data that takes seconds instead of hours."""
 
 import importlib.util
 import shutil
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from bench.extent import at_size, from_disk, from_store
 from bench.figures import RINGKV, Figures
 from bench.fio import FIO
 from bench.large import HANG, HANG_2, KILL, SORT
+from bench.plan import FORETOLD, MEASURED, QUANTITIES, foretold_and_measured, furthest
 from bench.quiet import Quiet
 from bench.remote import CURL, LOCAL
 from bench.sample import Sampler
@@ -102,6 +104,21 @@ def test_what_shards_fetch_of_a_store_is_measured(spawn: Spawner, tmp_path: Path
         assert least <= (figures.median(subject, quantity, 50_000) or 0) <= most, quantity
     assert figures.median(RINGKV, "fetched by a restart", 50_000) == 0
     assert len(from_store(figures)) > 10
+
+
+def test_what_is_foretold_is_measured_too(spawn: Spawner, tmp_path: Path) -> None:
+    figures, said = measured(spawn, tmp_path, "plan", "--pairs", "50k", "--pairs", "100k")
+    for quantity, at in product(QUANTITIES, (50_000, 100_000)):
+        assert figures.median(FORETOLD, quantity, at)
+        assert figures.median(MEASURED, quantity, at), said
+    for quantity, at in product(("dataset", "part", "moved"), (50_000, 100_000)):
+        assert figures.ratio(quantity, FORETOLD, MEASURED, at) == pytest.approx(1, rel=0.1)
+    assert f"| {QUANTITIES['moved'][0]} | 100,000 |" in (tmp_path / "bench.md").read_text("utf-8")
+    assert len(foretold_and_measured(figures)) == 1 + 2 * len(QUANTITIES)
+    assert furthest(figures)
+    again, said = measured(spawn, tmp_path, "plan", "--pairs", "100k")
+    assert "packing is not measured" in said
+    assert not again.points(MEASURED, "packing")
 
 
 def test_what_cannot_be_measured_is_named_with_the_reason(
