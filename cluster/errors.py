@@ -10,8 +10,8 @@ RingkvError
 │   │   ├── MalformedLine   a line that is not `<UUID v4> <value>`
 │   │   └── DuplicateKey    a key that stands on two lines
 │   ├── PackingFailed       the dataset could not be written (disk full, no permission)
-│   ├── PackedFileError     not a packed dataset, truncated, or of another version
-│   │   └── PackedFileChanged   it was one, and was overwritten while it was served
+│   ├── InvalidDataset      not a packed dataset, truncated, or of another version
+│   │   └── DatasetOverwritten   it was one, and was overwritten while it was served
 │   ├── StoreError          a folder or bucket of datasets cannot be reached, or refuses what was asked
 │   │   ├── NoSuchObject    it has no object of this name
 │   │   └── Conflict        the object to be replaced is another one by now, or is there already
@@ -67,11 +67,11 @@ class PackingFailed(DatasetError):
     pass
 
 
-class PackedFileError(DatasetError):
+class InvalidDataset(DatasetError):
     pass
 
 
-class PackedFileChanged(PackedFileError):
+class DatasetOverwritten(InvalidDataset):
     pass
 
 

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 from xxhash import xxh3_64_hexdigest
 
-from ringkv.cluster.errors import PackedFileError, PackingFailed, SourceError
+from ringkv.cluster.errors import InvalidDataset, PackingFailed, SourceError
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.format import VERSION
 from ringkv.dataset.packing.local import pack
@@ -154,7 +154,7 @@ def _path_of(  # noqa: PLR0913, PLR0917  # what both of the functions above hand
 def _opens(target: Path) -> bool:
     try:
         Dataset.open(target).close()
-    except PackedFileError:
+    except InvalidDataset:
         return False
     return True
 
@@ -178,7 +178,7 @@ def _same_content(files: Sequence[RegularFile], target: Path) -> bool:
     """
     size, digest = sum(file.identity.size for file in files), ""
     for old in target.parent.glob(f"{target.name.rpartition('-')[0]}-*"):
-        with suppress(PackedFileError, OSError):
+        with suppress(InvalidDataset, OSError):
             with Dataset.open(old) as dataset:
                 packed = dataset.manifest.sources
             if sum(source.size for source in packed) == size:
@@ -192,13 +192,13 @@ def _same_content(files: Sequence[RegularFile], target: Path) -> bool:
 
 
 def _refuse_parts(sources: Sequence[Source]) -> None:
-    """Raise PackedFileError for a file of a packed dataset: its folder is meant, or it is of an older version."""
+    """Raise InvalidDataset for a file of a packed dataset: its folder is meant, or it is of an older version."""
     for source in sources:
         version = source.packed_version() if isinstance(source, Table) else None
         if version == VERSION:
-            raise PackedFileError(f"{source.name}: is a part of a packed dataset; name the folder that it is in")
+            raise InvalidDataset(f"{source.name}: is a part of a packed dataset; name the folder that it is in")
         if version is not None:
-            raise PackedFileError(
+            raise InvalidDataset(
                 f"{source.name}: has format version {version}, not {VERSION}; pack its source again,"
                 f" or this file: ringkv pack {shlex.quote(source.name)} FOLDER"
             )

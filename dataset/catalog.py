@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ringkv.cluster import told
-from ringkv.cluster.errors import CatalogError, Conflict, NoSuchObject, PackedFileError, VersionConflict
+from ringkv.cluster.errors import CatalogError, Conflict, InvalidDataset, NoSuchObject, VersionConflict
 from ringkv.cluster.lease import MAX_BY, MAX_SERIAL
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.format import MANIFEST
@@ -111,7 +111,7 @@ class Catalog:
     def serve(self, expected: Current | None, folder: str, by: str, forced: bool) -> Current:  # noqa: FBT001  # a field
         """As `swap`, of the dataset in this folder. Raises CatalogError also if that was pruned meanwhile.
 
-        Raises PackedFileError and NoSuchObject too.
+        Raises InvalidDataset and NoSuchObject too.
         """
         path = self.objects.path
         with Dataset.open(path / folder) if path else nullcontext():
@@ -133,11 +133,11 @@ class Catalog:
             return [held for held in pool.map(self._held, folders) if held]
 
     def manifest(self, folder: str) -> Manifest:
-        """That of the dataset in this folder. Raises PackedFileError, NoSuchObject, StoreError."""
+        """That of the dataset in this folder. Raises InvalidDataset, NoSuchObject, StoreError."""
         text = self.objects.read(f"{folder}/{MANIFEST}")
         manifest = parse_manifest(Path(self.objects.place(folder)), text)
         if manifest.dataset_id != folder.partition(".")[0]:
-            raise PackedFileError(
+            raise InvalidDataset(
                 f"{self.objects.place(folder)}: holds dataset {manifest.dataset_id}, not what its name says; remove it"
             )
         return manifest
@@ -145,7 +145,7 @@ class Catalog:
     def open(self, folder: str, mirror: Mirror | None = None) -> Dataset:
         """The dataset in this folder, opened: where it lies if it is on this machine, else by way of a mirror.
 
-        Raises PackedFileError, StoreError, CacheError.
+        Raises InvalidDataset, StoreError, CacheError.
         """
         if self.objects.path is not None:
             return Dataset.open(self.objects.path / folder)
@@ -154,7 +154,7 @@ class Catalog:
     def _held(self, folder: str) -> Held | None:
         try:
             return Held(folder, self.manifest(folder))
-        except (NoSuchObject, PackedFileError):
+        except (NoSuchObject, InvalidDataset):
             return None
 
     def _current(self) -> tuple[Current | None, str | None]:

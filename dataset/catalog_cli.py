@@ -184,7 +184,7 @@ def _name(mark: str, keys: "Keys") -> None:
 
 @contextmanager
 def _content(location: str) -> "Iterator[Content]":
-    """What is meant by a dataset, a catalog or CATALOG@ID. Raises PackedFileError, CatalogError, StoreError."""
+    """What is meant by a dataset, a catalog or CATALOG@ID. Raises InvalidDataset, CatalogError, StoreError."""
     from ringkv.dataset.catalog import Catalog, is_catalog
     from ringkv.dataset.content import opened, opened_in
     from ringkv.dataset.objects import Objects, is_url

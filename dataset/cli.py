@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ringkv.cluster.errors import PackedFileError, PackingFailed
+from ringkv.cluster.errors import InvalidDataset, PackingFailed
 from ringkv.dataset.progress import progress_bar
 from ringkv.process.command import OneLineCommand, OneLineGroup
 from ringkv.process.forking import fork_server
@@ -154,7 +154,7 @@ def verify(datasets: tuple[Path, ...]) -> None:
                 for line in damages(dataset, progress):
                     wrong += 1
                     click.echo(f"Error: {line}", err=True)
-        except PackedFileError as error:
+        except InvalidDataset as error:
             wrong += 1
             click.echo(f"Error: {error}", err=True)
         if wrong == before:

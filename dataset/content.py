@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ringkv.cluster.errors import CorruptBlock, PackedFileError, StoreError
+from ringkv.cluster.errors import CorruptBlock, InvalidDataset, StoreError
 from ringkv.dataset.block import Row, damage
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.format import BLOCKS, MANIFEST, PARTITIONS
@@ -120,7 +120,7 @@ class Content:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Content]:
-    """The content of a dataset on this machine, which stays locked meanwhile. Raises PackedFileError."""
+    """The content of a dataset on this machine, which stays locked meanwhile. Raises InvalidDataset."""
     with Dataset.open(path) as dataset:
         segments = dataset.segments
         yield Content(dataset, str(path), lambda number, start, end: segments[number].read(start, end - start))
@@ -131,7 +131,7 @@ def opened_in(objects: Objects, folder: str) -> Iterator[Content]:
     """The content of the dataset in a folder of these objects; "" if they are the dataset themselves.
 
     It is whole, as far as manifest, tables and segments are there, fit each other, and have the right sizes. Raises
-    PackedFileError, NoSuchObject, StoreError.
+    InvalidDataset, NoSuchObject, StoreError.
     """
     if objects.path is not None:
         with opened(objects.path / folder) as content:
@@ -179,9 +179,9 @@ def _check_sizes(objects: Objects, folder: str, manifest: Manifest) -> None:
         found = sizes.get(prefix + entry.name)
         place = objects.place(prefix + entry.name)
         if found is None:
-            raise PackedFileError(f"{place}: no such object; publish the source of the dataset again")
+            raise InvalidDataset(f"{place}: no such object; publish the source of the dataset again")
         if found != entry.size:
-            raise PackedFileError(
+            raise InvalidDataset(
                 f"{place}: has {found:,} bytes, but its manifest says {entry.size:,};"
                 " publish the source of the dataset again"
             )
@@ -192,5 +192,5 @@ def _naming(copy: Path, place: str) -> Iterator[None]:
     """Replace the path of the copy in error messages by the place in the store."""
     try:
         yield
-    except (PackedFileError, CorruptBlock) as error:
+    except (InvalidDataset, CorruptBlock) as error:
         raise type(error)(str(error).replace(str(copy), place)) from error

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ringkv.cluster.errors import CorruptBlock, PackedFileError
+from ringkv.cluster.errors import CorruptBlock, InvalidDataset
 from ringkv.cluster.position import canonical, position, shift_to
 from ringkv.dataset.arrays import to_bytes, to_numpy
 from ringkv.dataset.block import Row, damage, keys_of, rank_of, read_row, span_of, texts_of
@@ -51,7 +51,7 @@ class Dataset:
     def __init__(self, path: Path, descriptor: int, origin: Origin | None = None) -> None:
         """Read the folder that `descriptor` has open, which is the dataset's from here on, but no block.
 
-        Raises PackedFileError; `path` is for the messages.
+        Raises InvalidDataset; `path` is for the messages.
         """
         self.path = path
         self.descriptor = descriptor
@@ -75,7 +75,7 @@ class Dataset:
         """Open the dataset in this folder. A text may also be the address of a store, or what has a catalog.
 
         Of a catalog it is what is served now. Of a dataset in a store only what is read is fetched, a range a block,
-        and kept in the mirror if there is one. Raises PackedFileError; for a text also StoreError, CatalogError,
+        and kept in the mirror if there is one. Raises InvalidDataset; for a text also StoreError, CatalogError,
         CacheError.
         """
         if isinstance(location, Path):
@@ -256,12 +256,12 @@ class Dataset:
         ]
         named = dataset_id(manifest.blocks, found.digests)
         if named != manifest.dataset_id:
-            raise PackedFileError(
+            raise InvalidDataset(
                 f"{self.path}: its partitions are those of dataset {named}, but its manifest says"
                 f" {manifest.dataset_id}; pack its source again"
             )
         if int(found.keys.sum()) != manifest.keys:
-            raise PackedFileError(f"{self.path}: does not hold as many keys as it says; pack its source again")
+            raise InvalidDataset(f"{self.path}: does not hold as many keys as it says; pack its source again")
         return found
 
 
@@ -269,10 +269,10 @@ def _open(path: Path) -> int:
     try:
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError as error:
-        raise PackedFileError(f"{path}: no such folder; make it with `ringkv pack`") from error
+        raise InvalidDataset(f"{path}: no such folder; make it with `ringkv pack`") from error
     except NotADirectoryError as error:
-        raise PackedFileError(
+        raise InvalidDataset(
             f"{path}: is not a packed dataset, which is a folder; make one with `ringkv pack SOURCE FOLDER`"
         ) from error
     except OSError as error:
-        raise PackedFileError(f"{path}: cannot be read: {error.strerror}") from error
+        raise InvalidDataset(f"{path}: cannot be read: {error.strerror}") from error

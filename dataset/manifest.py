@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ringkv.cluster.errors import PackedFileError
+from ringkv.cluster.errors import InvalidDataset
 from ringkv.cluster.limits import MAX_BLOCKS
 from ringkv.cluster.position import SLOTS
 from ringkv.cluster.told import is_id
@@ -64,32 +64,32 @@ class Manifest:
 
 
 def read_manifest(path: Path, folder: int) -> Manifest:
-    """The manifest of the dataset at `path`, which `folder` has open. Raises PackedFileError."""
+    """The manifest of the dataset at `path`, which `folder` has open. Raises InvalidDataset."""
     try:
         descriptor = os.open(MANIFEST, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
         with os.fdopen(descriptor, "rb") as file:
             text = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise PackedFileError(
+        raise InvalidDataset(
             f"{path}: is not a packed dataset: it has no {MANIFEST}; make one with `ringkv pack`"
         ) from error
     except OSError as error:
-        raise PackedFileError(f"{path}/{MANIFEST}: cannot be read: {error.strerror}") from error
+        raise InvalidDataset(f"{path}/{MANIFEST}: cannot be read: {error.strerror}") from error
     return parse_manifest(path, text)
 
 
 def parse_manifest(path: Path, text: bytes) -> Manifest:
-    """The opposite of `Manifest.text`; `path` names the dataset in messages. Raises PackedFileError."""
+    """The opposite of `Manifest.text`; `path` names the dataset in messages. Raises InvalidDataset."""
     try:
         said = json.loads(text)
         version = said.pop("ringkv")
         if version != VERSION:
-            raise PackedFileError(
+            raise InvalidDataset(
                 f"{path}: has format version {str(version)[:20]}, not {VERSION}; pack its source again"
             )
         return _checked(said)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise PackedFileError(f"{path}/{MANIFEST}: is damaged; pack its source again") from error
+        raise InvalidDataset(f"{path}/{MANIFEST}: is damaged; pack its source again") from error
 
 
 def _checked(said: dict[str, Any]) -> Manifest:

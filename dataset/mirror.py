@@ -62,7 +62,7 @@ class Mirror:
         self._close.close()
 
     def open(self, objects: Objects, folder: str, name: str) -> Dataset:
-        """The dataset in a folder of `objects`, mirrored as `name`. Raises StoreError, PackedFileError, CacheError."""
+        """The dataset in a folder of `objects`, mirrored as `name`. Raises StoreError, InvalidDataset, CacheError."""
         path = self.path / name
         with ExitStack() as undo:
             try:
@@ -88,7 +88,7 @@ class Mirror:
 def open_mirrored(objects: Objects, folder: str, name: str, mirror: Mirror | None) -> Dataset:
     """The dataset in a folder of `objects`; without a mirror its tables are kept as long as it is open, and no block.
 
-    Raises StoreError, PackedFileError, CacheError.
+    Raises StoreError, InvalidDataset, CacheError.
     """
     if mirror is not None:
         return mirror.open(objects, folder, name)

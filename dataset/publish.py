@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ringkv.cluster.errors import CorruptBlock, NoSuchObject, PackedFileError, PublishRefused
+from ringkv.cluster.errors import CorruptBlock, InvalidDataset, NoSuchObject, PublishRefused
 from ringkv.cluster.limits import GATE
 from ringkv.dataset.cache import packed_dataset
 from ringkv.dataset.catalog import Catalog, Current, Version
@@ -68,7 +68,7 @@ class Packed(NamedTuple):
 def publish(data: Sequence[Path], catalog: Catalog, order: Order, tell: Tell, progress: Progress) -> Published:
     """Let `data` be served from this catalog.
 
-    Raises as `pack` does, and PublishRefused, VersionConflict, CatalogError, StoreError, PackedFileError, CorruptBlock.
+    Raises as `pack` does, and PublishRefused, VersionConflict, CatalogError, StoreError, InvalidDataset, CorruptBlock.
     """
     before = catalog.current()
     served = before.version if before else None
@@ -151,7 +151,7 @@ def _pass_gate(catalog: Catalog, served: Version, new: Content, order: Order, te
     try:
         with opened_in(catalog.objects, served.folder) as old:
             found = gone(old, new)
-    except (PackedFileError, CorruptBlock, NoSuchObject) as error:
+    except (InvalidDataset, CorruptBlock, NoSuchObject) as error:
         if not forced:
             raise PublishRefused(
                 f"{catalog.location}: what is served is damaged, so that nothing can be compared with it: {error};"

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ringkv.cluster.errors import PackedFileChanged, PackedFileError
+from ringkv.cluster.errors import DatasetOverwritten, InvalidDataset
 from ringkv.dataset.block import Row, damage
 from ringkv.dataset.folder import open_file
 from ringkv.dataset.format import OFFSET_BYTES
@@ -48,7 +48,7 @@ class Segment:
     """
 
     def __init__(self, folder: Path, descriptor: int, entry: SegmentEntry, origin: Origin | None = None) -> None:
-        """Map the file `entry.name` of the folder that `descriptor` has open. Raises PackedFileError."""
+        """Map the file `entry.name` of the folder that `descriptor` has open. Raises InvalidDataset."""
         self.path = folder / entry.name
         self.entry = entry
         self.origin = origin
@@ -57,7 +57,7 @@ class Segment:
             # Before the first look at its bytes: whatever is written to them from here on changes the stamp.
             self.stamp = self._stamp()
             self.map = self._mapped()
-        except PackedFileError:
+        except InvalidDataset:
             os.close(self.descriptor)
             raise
         whole = memoryview(self.map)
@@ -152,7 +152,7 @@ class Segment:
         return True
 
     def look(self) -> Stamp:
-        """The file's stamp as it is now. Raises PackedFileChanged if that alone shows that its bytes are others."""
+        """The file's stamp as it is now. Raises DatasetOverwritten if that alone shows that its bytes are others."""
         now = self._stamp()
         if now.size != self.stamp.size:
             raise self.changed(f"it has {now.size:,} bytes, not {self.stamp.size:,}")
@@ -162,9 +162,9 @@ class Segment:
         """Whether the file's stamp is another one than `stamp`: its bytes may be others."""
         return self.origin is None and self._stamp() != self.stamp
 
-    def changed(self, how: str) -> PackedFileChanged:
+    def changed(self, how: str) -> DatasetOverwritten:
         """The error that says that the file was overwritten, and by what that was seen."""
-        return PackedFileChanged(
+        return DatasetOverwritten(
             f"{self.path}: was overwritten while it was served: {how}; start again, and pack new data into another"
             " folder: what is packed never changes"
         )
@@ -181,11 +181,11 @@ class Segment:
 
     def _mapped(self) -> mmap.mmap:
         if self.stamp.size != self.entry.size or not self.stamp.size:
-            raise PackedFileError(
+            raise InvalidDataset(
                 f"{self.path}: has {self.stamp.size:,} bytes, but its manifest says {self.entry.size:,};"
                 " pack the source of the dataset again"
             )
         try:
             return mmap.mmap(self.descriptor, 0, prot=mmap.PROT_READ)
         except OSError as error:
-            raise PackedFileError(f"{self.path}: cannot be mapped: {error.strerror}") from error
+            raise InvalidDataset(f"{self.path}: cannot be mapped: {error.strerror}") from error

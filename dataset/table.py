@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ringkv.cluster.errors import PackedFileError
+from ringkv.cluster.errors import InvalidDataset
 from ringkv.dataset.folder import open_file
 from ringkv.dataset.format import BLOCK_ROW, BLOCK_SCHEMA, BLOCKS, MAGIC
 
@@ -24,31 +24,31 @@ AGAIN: Final = "pack the source of the dataset again"
 
 @contextmanager
 def mapped(path: Path, descriptor: int, schema: pa.Schema, rows: int) -> Iterator[tuple[pa.RecordBatch, pa.Buffer]]:
-    """The one record batch of a table where it is mapped, and all of the file. Raises PackedFileError."""
+    """The one record batch of a table where it is mapped, and all of the file. Raises InvalidDataset."""
     try:
         with pa.memory_map(f"/proc/self/fd/{descriptor}") as file:
             if file.size() < len(MAGIC) or file.read(len(MAGIC)) != MAGIC:
-                raise PackedFileError(f"{path}: is damaged; {AGAIN}")
+                raise InvalidDataset(f"{path}: is damaged; {AGAIN}")
             reader = pa.ipc.open_file(file)
             if not reader.schema.equals(schema) or reader.num_record_batches != 1:
-                raise PackedFileError(f"{path}: is not what was packed; {AGAIN}")
+                raise InvalidDataset(f"{path}: is not what was packed; {AGAIN}")
             batch = reader.get_batch(0)
             if batch.num_rows != rows:
-                raise PackedFileError(f"{path}: has {batch.num_rows} rows, not {rows}; {AGAIN}")
+                raise InvalidDataset(f"{path}: has {batch.num_rows} rows, not {rows}; {AGAIN}")
             if any(column.null_count for column in batch.columns):
-                raise PackedFileError(f"{path}: says that values are missing; {AGAIN}")
+                raise InvalidDataset(f"{path}: says that values are missing; {AGAIN}")
             file.seek(0)
             yield batch, file.read_buffer()
     except (pa.ArrowException, OSError, ValueError) as error:
         # ValueError: a column that has fewer bytes than rows.
-        raise PackedFileError(f"{path}: is damaged; {AGAIN}") from error
+        raise InvalidDataset(f"{path}: is damaged; {AGAIN}") from error
 
 
 class BlockTable:
     """The rows of blocks.arrow."""
 
     def __init__(self, folder: Path, descriptor: int, rows: int) -> None:
-        """Open the table of the folder that `descriptor` has open. Raises PackedFileError."""
+        """Open the table of the folder that `descriptor` has open. Raises InvalidDataset."""
         path = folder / BLOCKS
         self._descriptor = open_file(path, descriptor)
         try:

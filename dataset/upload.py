@@ -9,7 +9,7 @@ from typing import Final
 
 from rich.filesize import decimal
 
-from ringkv.cluster.errors import CorruptBlock, NoSuchObject, PackedFileError, StoreError
+from ringkv.cluster.errors import CorruptBlock, InvalidDataset, NoSuchObject, StoreError
 from ringkv.dataset.catalog import Catalog, new_folder
 from ringkv.dataset.content import RANGE, READERS, Content, opened_in
 from ringkv.dataset.durable import sync
@@ -39,7 +39,7 @@ def find_whole(catalog: Catalog, dataset: str, preferred: str, tell: Tell, progr
             _verify(catalog, folder, tell, progress)
         except NoSuchObject:
             continue  # one that is being uploaded, or that nobody has finished
-        except (PackedFileError, CorruptBlock) as error:
+        except (InvalidDataset, CorruptBlock) as error:
             tell(f"damaged: {error}")
         else:
             return folder
@@ -158,7 +158,7 @@ def _compare(source: Content, path: Path, objects: Objects, prefix: str, progres
 
 
 def _verify(catalog: Catalog, folder: str, tell: Tell, progress: Progress) -> None:
-    """Read each block where it is now. Raises CorruptBlock, PackedFileError, StoreError."""
+    """Read each block where it is now. Raises CorruptBlock, InvalidDataset, StoreError."""
     catalog.manifest(folder)
     with opened_in(catalog.objects, folder) as content:
         _read(content, progress)

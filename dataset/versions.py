@@ -45,7 +45,7 @@ def rollback(catalog: Catalog, wanted: str | None, by: str) -> tuple[Version, bo
     """Let the dataset be served that was served before, or the one whose id begins with `wanted`.
 
     Returns the version, and whether that has changed anything. Routers serve it whatever keys it lacks.
-    Raises CatalogError, VersionConflict, PackedFileError, StoreError.
+    Raises CatalogError, VersionConflict, InvalidDataset, StoreError.
     """
     current = catalog.current()
     if current is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from ringkv.cluster.errors import PackedFileChanged, StartupError
+from ringkv.cluster.errors import DatasetOverwritten, StartupError
 from ringkv.cluster.place import Place
 from ringkv.dataset.cli import LOCATION, cache_dir, on_duplicate, packed
 from ringkv.deploy.options import cache_size, fetch_rate, gate, place, warm_rate
@@ -290,7 +290,7 @@ def shard(
         )
         try:
             run(partial(serve, settings))
-        except PackedFileChanged as error:
+        except DatasetOverwritten as error:
             # This is no mistake in the command, but an event in the life of a process, which belongs into the log.
             log.error("shard %s ends: %s", settings.name, error)
             sys.exit(1)

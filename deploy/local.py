@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_fixed
 
-from ringkv.cluster.errors import NotServed, PackedFileChanged
+from ringkv.cluster.errors import DatasetOverwritten, NotServed
 from ringkv.cluster.limits import GATE
 from ringkv.dataset.awaited import wait_until_served
 from ringkv.dataset.catalog import Version
@@ -71,7 +71,7 @@ class LocalSettings:
 async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asyncio.Event) -> None:
     """Run the cluster until `stop`. Prints one line when the first GET will succeed, and one for each new version.
 
-    Raises StartupError, and PackedFileChanged when a segment of what is served is overwritten.
+    Raises StartupError, and DatasetOverwritten when a segment of what is served is overwritten.
     """
     with tempfile.TemporaryDirectory(prefix="ringkv-") as runtime, ExitStack() as open_datasets:
         supervisor = Supervisor(fork_server(), settings.log_style)
@@ -91,7 +91,7 @@ async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asynci
             if own is not None:
                 meanwhile += [_cut_off(own), _follow(own, settings, http, supervisor)]
             await _first(supervisor.failed, *meanwhile)
-        except PackedFileChanged as error:
+        except DatasetOverwritten as error:
             if own is None:
                 raise
             # Which segment it was shows its size, or else it is the one that was written to last.
@@ -196,7 +196,7 @@ async def _first(failed: asyncio.Future[None], *waits: Coroutine[Any, Any, Any])
 
 
 async def _cut_off(own: OwnVersions) -> None:
-    """Run as long as all segments of what is served have their sizes. Raises PackedFileChanged.
+    """Run as long as all segments of what is served have their sizes. Raises DatasetOverwritten.
 
     The shards notice that too, and more. But a shard that reads behind the end of a file before it has noticed is
     killed, and its successors would be as well.

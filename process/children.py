@@ -12,7 +12,7 @@ from importlib import import_module
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, Final
 
-from ringkv.cluster.errors import PackedFileChanged, RingkvError
+from ringkv.cluster.errors import DatasetOverwritten, RingkvError
 from ringkv.process.logs import LogStyle, start_logging
 from ringkv.process.run import Serve, run
 from ringkv.process.start import name_process
@@ -22,9 +22,9 @@ log = logging.getLogger("ringkv.supervisor")
 STOP_SECONDS: Final = 10.0
 """Seconds after which a child that was told to stop is killed: longer than any of them takes to drain."""
 
-UNUSABLE_FILE: Final = 65
-"""The exit code, EX_DATAERR of sysexits.h, of a child that cannot serve the file it was given: to start it again would
-not help."""
+UNUSABLE_DATASET: Final = 65
+"""The exit code, EX_DATAERR of sysexits.h, of a child that cannot serve the dataset it was given: to start it again
+would not help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +89,10 @@ def _live(log_style: LogStyle, life: Life) -> None:
     start_logging(log_style)
     try:
         run(partial(_until_orphaned, life.begin()))
-    except PackedFileChanged as error:
-        # All shards that serve the file find the same: the parent says it once.
+    except DatasetOverwritten as error:
+        # All shards that serve the dataset find the same: the parent says it once.
         log.info("%s: %s", multiprocessing.current_process().name, error)
-        sys.exit(UNUSABLE_FILE)
+        sys.exit(UNUSABLE_DATASET)
     except RingkvError as error:
         log.error("%s: %s", multiprocessing.current_process().name, error)
         sys.exit(1)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from multiprocessing.context import ForkServerContext
 from typing import Final
 
-from ringkv.cluster.errors import PackedFileChanged, StartupError
-from ringkv.process.children import UNUSABLE_FILE, Child, Life
+from ringkv.cluster.errors import DatasetOverwritten, StartupError
+from ringkv.process.children import UNUSABLE_DATASET, Child, Life
 from ringkv.process.logs import LogStyle
 
 log = logging.getLogger("ringkv.supervisor")
@@ -20,8 +20,8 @@ RESTART_DELAY_MAX: Final = 5.0
 class Supervisor:
     """`failed` is a future that raises when it makes no sense to go on.
 
-    It raises PackedFileChanged as soon as a process has said that it cannot serve its file, and StartupError as soon as
-    one has said that it cannot start, unless `settled` is set.
+    It raises DatasetOverwritten as soon as a process has said that it cannot serve its dataset, and StartupError as
+    soon as one has said that it cannot start, unless `settled` is set.
     """
 
     def __init__(self, context: ForkServerContext, log_style: LogStyle) -> None:
@@ -59,9 +59,9 @@ class Supervisor:
             started = loop.time()
             self._children[name] = Child(self._context, name, self._log_style, life)
             code = await asyncio.shield(self._children[name].ended)
-            if code == UNUSABLE_FILE:
+            if code == UNUSABLE_DATASET:
                 if not self.failed.done():
-                    self.failed.set_exception(PackedFileChanged(f"{name} can no longer serve its file"))
+                    self.failed.set_exception(DatasetOverwritten(f"{name} can no longer serve its dataset"))
                 return
             if not self.settled and code == 1 and not self.failed.done():
                 self.failed.set_exception(StartupError(f"{name} could not start; its reason stands above"))

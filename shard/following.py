@@ -16,7 +16,7 @@ from math import inf
 from typing import Final
 
 import ringkv.dataset.catalog as catalogs
-from ringkv.cluster.errors import CatalogError, DatasetError, PackedFileError, StoreError
+from ringkv.cluster.errors import CatalogError, DatasetError, InvalidDataset, StoreError
 from ringkv.cluster.lease import Offered
 from ringkv.dataset.catalog import Catalog, Current
 from ringkv.dataset.dataset import Dataset
@@ -153,7 +153,7 @@ class Following:
             wrong = "was overwritten while it was served"
         if wrong:
             dataset.close()
-            raise PackedFileError(f"{dataset.path}: {wrong}; publish it again")
+            raise InvalidDataset(f"{dataset.path}: {wrong}; publish it again")
         return dataset
 
     async def _offer(self, wanted: list[catalogs.Version], opened: dict[str, Dataset]) -> None:

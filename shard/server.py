@@ -37,7 +37,7 @@ LEAVE_SECONDS: Final = 2.0
 async def serve(settings: ShardSettings, stop: asyncio.Event) -> None:
     """Serve until `stop`, then until the routers have let go.
 
-    Raises StartupError, PackedFileError, and PackedFileChanged when a segment is overwritten and nothing else is left.
+    Raises StartupError, InvalidDataset, and DatasetOverwritten when a segment is overwritten and nothing else is left.
     """
     shard = Shard(settings)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, shard.hang_up)
@@ -82,7 +82,7 @@ class Shard:
         self._looking: asyncio.Task[None] | None = None
 
     async def live(self, stop: asyncio.Event) -> None:
-        """Raises StartupError, PackedFileError."""
+        """Raises StartupError, InvalidDataset."""
         starting = asyncio.create_task(self.start())
         stopped = asyncio.create_task(stop.wait())
         try:
@@ -99,7 +99,7 @@ class Shard:
     async def start(self) -> None:
         """Answer HTTP at once, and RESP as soon as there is a version to serve.
 
-        Raises StartupError, and PackedFileError for a pinned dataset.
+        Raises StartupError, and InvalidDataset for a pinned dataset.
         """
         state, settings = self.state, self._settings
         if settings.http is not None:

@@ -24,7 +24,7 @@ class Pinned:
     path: Path
 
     def open(self) -> Dataset:
-        """Raises PackedFileError."""
+        """Raises InvalidDataset."""
         return Dataset.open(self.path)
 
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from ringkv.cluster.errors import PackedFileChanged
+from ringkv.cluster.errors import DatasetOverwritten
 from ringkv.cluster.hot import NO_EXTRA
 from ringkv.cluster.lease import Offered
 from ringkv.dataset.dataset import Dataset
@@ -54,7 +54,7 @@ class Version:
 
         def told(life: asyncio.Task[None]) -> None:
             if not life.cancelled() and (error := life.exception()) is not None:
-                self.lost = self.lost or isinstance(error, PackedFileChanged)
+                self.lost = self.lost or isinstance(error, DatasetOverwritten)
                 ended(self, error)
 
         self._lives = [asyncio.create_task(life) for life in (watch(self.store.blocks, self.warmup), self.warmup.run())]

@@ -12,7 +12,7 @@ import asyncio
 import logging
 from typing import Final
 
-from ringkv.cluster.errors import PackedFileChanged
+from ringkv.cluster.errors import DatasetOverwritten
 from ringkv.dataset.block import Row
 from ringkv.dataset.segment import Segment, Stamp
 from ringkv.shard.blocks import Blocks
@@ -34,7 +34,7 @@ CHECKED_AT_ONCE: Final = 64
 
 
 async def watch(blocks: Blocks, warmup: Warmup) -> None:
-    """Run until cancelled. Raises PackedFileChanged, after which the blocks are not read any more."""
+    """Run until cancelled. Raises DatasetOverwritten, after which the blocks are not read any more."""
     segments = blocks.dataset.segments
     checking: dict[int, asyncio.Task[Stamp]] = {}
     try:
@@ -49,7 +49,7 @@ async def watch(blocks: Blocks, warmup: Warmup) -> None:
                         segment.stamp = checking.pop(number).result()
                         warmup.add(blocks.trust(number))
                         log.info("%s is what it was", segment.path)
-    except PackedFileChanged as error:
+    except DatasetOverwritten as error:
         blocks.abandon(str(error))
         raise
     finally:
@@ -59,7 +59,7 @@ async def watch(blocks: Blocks, warmup: Warmup) -> None:
 
 
 async def _checked_again(blocks: Blocks, number: int) -> Stamp:
-    """Check again all that had been checked; returns the stamp at which it was right. Raises PackedFileChanged."""
+    """Check again all that had been checked; returns the stamp at which it was right. Raises DatasetOverwritten."""
     segment = blocks.dataset.segments[number]
     log.info("%s was touched: what was checked is checked again", segment.path)
     rows = [(block, blocks.row(block)) for block in blocks.distrust(number)]

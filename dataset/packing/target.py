@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from ringkv.cluster.errors import PackedFileError, PackingFailed
+from ringkv.cluster.errors import InvalidDataset, PackingFailed
 from ringkv.dataset.format import BLOCKS, MANIFEST, PARTITIONS
 from ringkv.dataset.manifest import read_manifest
 
@@ -67,7 +67,7 @@ def _check_names(target: Path, folder: int, names: set[str]) -> None:
     """Raise PackingFailed if the folder has other things than a dataset's."""
     try:
         manifest = read_manifest(target, folder)
-    except PackedFileError as error:
+    except InvalidDataset as error:
         raise _stays(target, "is a folder of something else than a packed dataset") from error
     if others := names - {MANIFEST, PARTITIONS, BLOCKS, *(segment.name for segment in manifest.segments)}:
         raise _stays(target, f"holds {min(others)!a} beside a packed dataset")

@@ -29,7 +29,7 @@ STDIN_NAME: Final = "stdin"
 def find(paths: Sequence[Path]) -> list[Source]:
     """The sources that `paths` name, in order.
 
-    Raises SourceError for a path that does not exist or is no source, and PackedFileError for a damaged dataset.
+    Raises SourceError for a path that does not exist or is no source, and InvalidDataset for a damaged dataset.
     """
     return [source for path in paths for source in _found(path)]
 
@@ -62,7 +62,7 @@ def is_dataset(path: Path) -> bool:
 
 
 def _segments(dataset: Path) -> list[Path]:
-    """The segments' files. Raises PackedFileError if the dataset's manifest cannot be read."""
+    """The segments' files. Raises InvalidDataset if the dataset's manifest cannot be read."""
     try:
         folder = os.open(dataset, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:

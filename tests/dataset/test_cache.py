@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from xxhash import xxh3_128_hexdigest
 
-from ringkv.cluster.errors import MalformedLine, PackedFileError, PackingFailed, SourceError
+from ringkv.cluster.errors import InvalidDataset, MalformedLine, PackingFailed, SourceError
 from ringkv.dataset.cache import dataset_path, packed_dataset
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.format import BLOCKS, MANIFEST, PARTITIONS, segment_name
@@ -201,7 +201,7 @@ def test_of_many_processes_that_ask_at_once_one_packs(source: Path, tmp_path: Pa
 
 def test_a_part_of_a_dataset_is_refused_with_what_to_do(source: Path, tmp_path: Path) -> None:
     part = dataset_path(source, cache_dir=tmp_path / "cache") / segment_name(0)
-    with pytest.raises(PackedFileError) as raised:
+    with pytest.raises(InvalidDataset) as raised:
         dataset_path(part, cache_dir=tmp_path / "other")
     assert str(raised.value) == f"{part}: is a part of a packed dataset; name the folder that it is in"
     assert not (tmp_path / "other").exists()

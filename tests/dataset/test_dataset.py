@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.dataset
 import pytest
 
-from ringkv.cluster.errors import CorruptBlock, PackedFileError
+from ringkv.cluster.errors import CorruptBlock, InvalidDataset
 from ringkv.cluster.position import position
 from ringkv.dataset.block import Row, damage
 from ringkv.dataset.dataset import Dataset
@@ -73,7 +73,7 @@ FILES = [MANIFEST, PARTITIONS, BLOCKS, *map(segment_name, range(SEGMENTS))]
 def test_a_file_that_is_cut_off_is_refused(copy: Path, name: str, size: int) -> None:
     os.truncate(copy / name, size if size >= 0 else max(0, (copy / name).stat().st_size + size))
     with pytest.raises(
-        PackedFileError, match=rf"^{copy}/{name}: (is damaged|is not|has) .*pack|^{copy}/{name}: is dama"
+        InvalidDataset, match=rf"^{copy}/{name}: (is damaged|is not|has) .*pack|^{copy}/{name}: is dama"
     ):
         Dataset.open(copy)
 
@@ -81,32 +81,32 @@ def test_a_file_that_is_cut_off_is_refused(copy: Path, name: str, size: int) -> 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_that_is_missing_or_none_is_refused(copy: Path, name: str) -> None:
     (copy / name).unlink()
-    with pytest.raises(PackedFileError, match=rf"^{copy}.*no such file|it has no manifest\.json; make one with"):
+    with pytest.raises(InvalidDataset, match=rf"^{copy}.*no such file|it has no manifest\.json; make one with"):
         Dataset.open(copy)
     os.mkfifo(copy / name)
-    with pytest.raises(PackedFileError, match=f"^{copy}/{name}: (is|cannot be)"):
+    with pytest.raises(InvalidDataset, match=f"^{copy}/{name}: (is|cannot be)"):
         Dataset.open(copy)
     (copy / name).unlink()
     (copy / name).mkdir()
-    with pytest.raises(PackedFileError, match=f"^{copy}/{name}: (is|cannot be)"):
+    with pytest.raises(InvalidDataset, match=f"^{copy}/{name}: (is|cannot be)"):
         Dataset.open(copy)
 
 
 def test_what_is_no_folder_of_a_dataset_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PackedFileError, match="/none: no such folder; make it with `ringkv pack`"):
+    with pytest.raises(InvalidDataset, match="/none: no such folder; make it with `ringkv pack`"):
         Dataset.open(tmp_path / "none")
     (tmp_path / "text").write_bytes(b"".join(lines(10, 1)))
-    with pytest.raises(PackedFileError, match="/text: is not a packed dataset, which is a folder; make one with"):
+    with pytest.raises(InvalidDataset, match="/text: is not a packed dataset, which is a folder; make one with"):
         Dataset.open(tmp_path / "text")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(PackedFileError, match=r"/empty: is not a packed dataset: it has no manifest\.json; make one"):
+    with pytest.raises(InvalidDataset, match=r"/empty: is not a packed dataset: it has no manifest\.json; make one"):
         Dataset.open(tmp_path / "empty")
 
 
 @pytest.mark.parametrize("version", [1, 3, "2", [], "x" * 500])
 def test_another_version_is_refused_in_a_short_line(copy: Path, version: object) -> None:
     alter_manifest(copy, ringkv=version)
-    with pytest.raises(PackedFileError, match=r"has format version .*, not 2; pack its source again") as refusal:
+    with pytest.raises(InvalidDataset, match=r"has format version .*, not 2; pack its source again") as refusal:
         Dataset.open(copy)
     assert len(str(refusal.value)) < len(str(copy)) + 100
 
@@ -115,11 +115,11 @@ def test_a_segment_or_table_of_another_dataset_is_refused(copy: Path, tmp_path: 
     other = pack_pairs(tmp_path, dict.fromkeys(random_keys(600, seed=4), b"value"))
     shutil.copy(other / PARTITIONS, copy / PARTITIONS)
     with pytest.raises(
-        PackedFileError, match=r"its partitions are those of dataset [0-9a-f]{32}, but its manifest says"
+        InvalidDataset, match=r"its partitions are those of dataset [0-9a-f]{32}, but its manifest says"
     ):
         Dataset.open(copy)
     shutil.copy(other / segment_name(0), copy / segment_name(0))
-    with pytest.raises(PackedFileError):
+    with pytest.raises(InvalidDataset):
         Dataset.open(copy)
 
 
@@ -168,7 +168,7 @@ def test_a_flipped_bit_is_found_or_changes_nothing(copy: Path) -> None:
         (copy / name).write_bytes(good[:at] + bytes([good[at] ^ 1 << at % 8]) + good[at + 1 :])
         try:
             seen, blocks = content(copy)
-        except PackedFileError:
+        except InvalidDataset:
             found += 1
         else:
             # Names and times of sources are for people, and have no digest.

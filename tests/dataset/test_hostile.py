@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ringkv.cluster.errors import CorruptBlock, PackedFileError
+from ringkv.cluster.errors import CorruptBlock, InvalidDataset
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.format import (
     BLOCK_SCHEMA,
@@ -58,7 +58,7 @@ def test_a_dataset_that_is_right_is_read(tmp_path: Path) -> None:
 def test_a_manifest_that_says_nonsense_is_refused(tmp_path: Path, field: str, value: Any) -> None:
     write_rows(tmp_path / "made", [])
     alter_manifest(tmp_path / "made", **{field: value})
-    with pytest.raises(PackedFileError, match=f"^{tmp_path}/made/manifest.json: is damaged; pack its source again$"):
+    with pytest.raises(InvalidDataset, match=f"^{tmp_path}/made/manifest.json: is damaged; pack its source again$"):
         Dataset.open(tmp_path / "made")
 
 
@@ -93,7 +93,7 @@ def test_partitions_that_no_position_maps_to_and_segments_elsewhere_are_refused(
 ) -> None:
     write_rows(tmp_path / "made", [])
     alter_manifest(tmp_path / "made", **fields)
-    with pytest.raises(PackedFileError, match=f"^{tmp_path}/made/manifest.json: is damaged; pack its source again$"):
+    with pytest.raises(InvalidDataset, match=f"^{tmp_path}/made/manifest.json: is damaged; pack its source again$"):
         Dataset.open(tmp_path / "made")
 
 
@@ -101,7 +101,7 @@ def test_partitions_that_no_position_maps_to_and_segments_elsewhere_are_refused(
 def test_a_manifest_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     write_rows(tmp_path / "made", [])
     (tmp_path / "made" / MANIFEST).write_text(text)
-    with pytest.raises(PackedFileError, match=r"manifest\.json: is damaged; pack its source again"):
+    with pytest.raises(InvalidDataset, match=r"manifest\.json: is damaged; pack its source again"):
         Dataset.open(tmp_path / "made")
 
 
@@ -147,7 +147,7 @@ def test_a_table_that_says_that_values_are_missing_is_refused(
         columns = {name: reader.get_batch(0).column(name).to_pylist() for name in schema.names}
     columns[column][7] = None
     write_table(path, schema, [pa.array(columns[name], schema.field(name).type) for name in schema.names])
-    with pytest.raises(PackedFileError, match=f"^{path}: says that values are missing; pack the source of the dataset"):
+    with pytest.raises(InvalidDataset, match=f"^{path}: says that values are missing; pack the source of the dataset"):
         Dataset.open(tmp_path / "made")
 
 
@@ -195,6 +195,6 @@ def test_no_damage_of_a_table_ends_in_anything_but_a_refusal(tmp_path: Path, nam
                         assert store.get(key) == b"value"
                     except CorruptBlock:
                         refused += 1
-        except PackedFileError:
+        except InvalidDataset:
             refused += 1
     assert refused > 50

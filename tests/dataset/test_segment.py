@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ringkv.cluster.errors import PackedFileChanged
+from ringkv.cluster.errors import DatasetOverwritten
 from ringkv.dataset.manifest import SegmentEntry
 from ringkv.dataset.segment import Segment
 from tests.support.memory import evict
@@ -72,7 +72,7 @@ def test_a_segment_that_was_cut_off_says_so(segment: Segment) -> None:
     stamp = segment.look()
     os.truncate(segment.path, SIZE - 1)
     with pytest.raises(
-        PackedFileChanged, match="was overwritten while it was served: it has 1,048,575 bytes, not 1,04"
+        DatasetOverwritten, match="was overwritten while it was served: it has 1,048,575 bytes, not 1,04"
     ):
         segment.look()
     assert segment.read_now(SIZE - 10, 10) is None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ringkv.cluster.errors import PackedFileError
+from ringkv.cluster.errors import InvalidDataset
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.verify import damages
 from tests.support.damage import copy_dataset, flip_value_byte
@@ -100,7 +100,7 @@ def test_offsets_that_lead_elsewhere_are_found(tmp_path: Path) -> None:
 )
 def test_a_manifest_that_does_not_fit_is_found(tmp_path: Path, says: dict[str, Any], reason: str) -> None:
     write_rows(tmp_path / "made", ROWS, **says)
-    with pytest.raises(PackedFileError, match=reason):
+    with pytest.raises(InvalidDataset, match=reason):
         found(tmp_path / "made")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ringkv.cluster.errors import CorruptBlock, PackedFileError
+from ringkv.cluster.errors import CorruptBlock, InvalidDataset
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.format import (
     BLOCK_SCHEMA,
@@ -68,7 +68,7 @@ def mutate_bytes(chooser: random.Random, made: Path) -> None:
 
 
 def read_all(made: Path) -> tuple[int, int]:
-    """How many keys had their value, and how many were refused. Raises PackedFileError."""
+    """How many keys had their value, and how many were refused. Raises InvalidDataset."""
     found = refused = 0
     with stored(made) as store:
         lease(store)
@@ -106,7 +106,7 @@ def test_a_dataset_that_was_changed_is_read_rightly_or_refused(tmp_path: Path) -
                 assert not refused, (seed, kind)
                 assert found == len(KEYS) or kind == "rows", (seed, kind)
             readings += 1
-        except PackedFileError:
+        except InvalidDataset:
             refusals += 1
         shutil.rmtree(made)
     assert readings

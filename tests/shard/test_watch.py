@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ringkv.cluster.errors import PackedFileChanged, PartitionNotLeased
+from ringkv.cluster.errors import DatasetOverwritten, PartitionNotLeased
 from ringkv.dataset.format import segment_name
 from ringkv.dataset.packing.local import pack
 from ringkv.shard.body import NotInMemory
@@ -252,7 +252,9 @@ async def test_a_block_that_has_changed_ends_the_watch_and_all_reading(
     async with watched(store) as watching:
         await asyncio.sleep(0)
         flip_value_byte(packed, damaged)
-        with pytest.raises(PackedFileChanged, match=f"segment-00001.arrow: was .*: block {damaged} is not what it was"):
+        with pytest.raises(
+            DatasetOverwritten, match=f"segment-00001.arrow: was .*: block {damaged} is not what it was"
+        ):
             await asyncio.wait_for(watching, 30)
         for key in pairs:
             with pytest.raises(PartitionNotLeased, match=f"block {damaged} is not what it was"):
@@ -266,7 +268,7 @@ def test_a_segment_that_is_cut_off_is_read_without_harm_and_then_not_at_all(
     assert {key: store.get(key) for key in pairs} == pairs
     os.truncate(served, 4096)
     store.blocks.distrust(1)
-    with pytest.raises(PackedFileChanged, match="it has 4,096 bytes, not"):
+    with pytest.raises(DatasetOverwritten, match="it has 4,096 bytes, not"):
         store.dataset.segments[1].look()
     refused = 0
     for key, value in pairs.items():

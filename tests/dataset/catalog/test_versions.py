@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ringkv.cluster.errors import CatalogError, NoSuchObject, PackedFileError
+from ringkv.cluster.errors import CatalogError, InvalidDataset, NoSuchObject
 from ringkv.dataset.catalog import Catalog
 from ringkv.dataset.versions import listed, rollback
 from tests.dataset.catalog.conftest import Publish
@@ -86,7 +86,7 @@ def test_what_is_not_whole_is_not_gone_back_to(
     catalog.objects.delete([path])
     if how == "cut off":
         catalog.objects.create(path, content[:-100])
-    with pytest.raises((PackedFileError, NoSuchObject), match=f"{first.folder}.*"):
+    with pytest.raises((InvalidDataset, NoSuchObject), match=f"{first.folder}.*"):
         rollback(catalog, None, "me")
     current = catalog.current()
     assert current

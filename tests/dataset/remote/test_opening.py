@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ringkv.cluster.errors import CorruptBlock, InvalidKey, NoSuchObject, PackedFileError, StoreError
+from ringkv.cluster.errors import CorruptBlock, InvalidDataset, InvalidKey, NoSuchObject, StoreError
 from ringkv.dataset.catalog import Catalog
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.mirror import Mirror
@@ -90,7 +90,7 @@ def test_what_is_no_dataset_is_told_in_one_line(remote: Web, packed: Path) -> No
     with pytest.raises(NoSuchObject, match=r"nothing/manifest\.json: no such object"):
         Dataset.open(f"{remote.url}/nothing")
     (packed / "manifest.json").write_text("{}")
-    with pytest.raises(PackedFileError, match="is damaged"):
+    with pytest.raises(InvalidDataset, match="is damaged"):
         Dataset.open(f"{remote.url}/packed")
     remote.fault = "refuse"
     with pytest.raises(StoreError, match="cannot be reached"):
