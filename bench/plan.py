@@ -190,17 +190,17 @@ def _grow(planned: Planned) -> None:
         cluster = Cluster(processes, planned.dataset, planned.folder / "caches")
         cluster.wait_until_warm()
         planned.measured(
-            part=max(cluster.metric(number, "ringkv_leased_bytes") for number in range(3)),
+            part=max(cluster.told(number).bytes for number in range(3)),
             memory=max(resident(pid) for pid in processes.roots()),
         )
         cluster.start(3)
         processes.wait_for(lambda: _leased(cluster) == planned.pairs, "a fourth shard did not take over its keys")
-        planned.measured(moved=cluster.metric(3, "ringkv_leased_keys"))
+        planned.measured(moved=cluster.told(3).keys)
 
 
-def _leased(cluster: Cluster) -> float:
+def _leased(cluster: Cluster) -> int:
     """Keys that four shards have leased, those on their way twice; 0 before the fourth has some."""
     with suppress(OSError, BenchmarkFailed):  # before it listens
-        leased = [cluster.metric(number, "ringkv_leased_keys") for number in range(4)]
-        return sum(leased) if leased[3] else 0.0
-    return 0.0
+        leased = [cluster.told(number).keys for number in range(4)]
+        return sum(leased) if leased[3] else 0
+    return 0

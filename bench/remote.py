@@ -88,6 +88,14 @@ class Store:
         return [words[:3] for words in lines if "/segment-" in words[3]]
 
 
+class Leased(NamedTuple):
+    """What a shard tells of its leased blocks: their keys, their bytes, and how many bytes are here and checked."""
+
+    keys: int
+    bytes: int
+    checked: int
+
+
 class Cluster:
     """Shards of one source, each with a cache of its own, and a router."""
 
@@ -114,12 +122,12 @@ class Cluster:
         command += ["--name", name, "--leased", *self._options]
         self.processes.start(name, *command, "--cache", self._caches / name)
 
-    def told(self, number: int) -> tuple[int, int]:
-        """The bytes that a shard has leased, and those of them that are here and checked."""
-        found = re.search(rb"\r\nleased_bytes:(\d+)\r\nchecked_bytes:(\d+)\r\n", self._ask(number, "INFO", "shard"))
-        if found is None:
+    def told(self, number: int) -> Leased:
+        """What a shard has leased now."""
+        found = re.findall(rb"\r\n(?:leased_keys|leased_bytes|checked_bytes):(\d+)", self._ask(number, "INFO", "shard"))
+        if len(found) != len(Leased._fields):
             raise BenchmarkFailed("a shard does not tell what it has leased")
-        return int(found[1]), int(found[2])
+        return Leased(*map(int, found))
 
     def fetch_rate(self, rate: str) -> None:
         """Of all shards, from now on."""
@@ -129,11 +137,11 @@ class Cluster:
 
     def owned(self, shards: int = SHARDS) -> int:
         """Bytes that these shards may answer of."""
-        return sum(self.told(number)[0] for number in range(shards))
+        return sum(self.told(number).bytes for number in range(shards))
 
     def is_warm(self, shards: int = SHARDS) -> bool:
         """Whether all that is leased is here and checked."""
-        return all(0 < leased == checked for leased, checked in map(self.told, range(shards)))
+        return all(0 < leased.bytes == leased.checked for leased in map(self.told, range(shards)))
 
     def wait_until_warm(
         self, shards: int = SHARDS, meanwhile: Callable[[], None] = lambda: time.sleep(WARM_POLL)
@@ -306,7 +314,7 @@ def _again(remote: Remote, store: Store) -> None:
         cluster.start(SHARDS)
         processes.wait_for(lambda: _has_joined(cluster), "the fourth shard did not join")
         cluster.wait_until_warm(SHARDS + 1)
-        moved = cluster.told(SHARDS)[0]
+        moved = cluster.told(SHARDS).bytes
         fetched = store.fetched() - before
         remote.add(RINGKV, "fetched beyond moved", fetched.bytes / moved)
         click.echo(f"a fourth shard: {fetched.requests} requests, {fetched.bytes / moved:.2f} times what moved to it")
@@ -314,7 +322,7 @@ def _again(remote: Remote, store: Store) -> None:
 
 def _has_joined(cluster: Cluster) -> bool:
     with suppress(OSError, BenchmarkFailed):  # before it listens, and before it has leased
-        return cluster.told(SHARDS)[0] > 0
+        return cluster.told(SHARDS).bytes > 0
     return False
 
 

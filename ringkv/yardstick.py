@@ -24,7 +24,7 @@ from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.generate import FIRST_LINES, lines
 from ringkv.dataset.packing.local import pack
 from ringkv.shard.blocks import Blocks
-from ringkv.shard.server import WARM_RATE
+from ringkv.shard.settings import WARM_RATE
 from ringkv.shard.warmup import Pace, Warmup
 from ringkv.sizing import PACKING_START, SEED, Data, Machine, sized
 
