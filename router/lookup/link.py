@@ -31,8 +31,7 @@ _find_head: Final = re.compile(rb"\n[*~>]").search
 
 _LINE: Final = 16
 _LARGE: Final = 512
-"""Of so many bytes and more it is cheaper to look for single bytes first, and if no line ends between byte _LINE and
-byte _LARGE, values are large: then to go from line to line."""
+"""If no line ends between byte _LINE and byte _LARGE, values are large. Then it is cheaper to go from line to line."""
 
 _LARGE_COUNT: Final = rb"[*~>](?:\d{7}|\d*\Z)"
 _AT_FIRST: Final = re.compile(_LARGE_COUNT)
@@ -45,14 +44,13 @@ def _may_have_heads(data: bytes) -> bool:
     """Whether an array, a set or a push may begin in there."""
     if data and data[0] in _MARKS:
         return True
-    if len(data) > _LARGE:
-        if not (_ARRAY in data or _SET in data or _PUSH in data):
-            return False
-        if data.find(b"\n", _LINE, _LARGE) < 0:
-            at = data.find(b"\n") + 1
-            while at and not data.startswith(_HEADS, at):
-                at = data.find(b"\n", at) + 1
-            return at > 0
+    if not (_ARRAY in data or _SET in data or _PUSH in data):
+        return False
+    if len(data) > _LARGE and data.find(b"\n", _LINE, _LARGE) < 0:
+        at = data.find(b"\n") + 1
+        while at and not data.startswith(_HEADS, at):
+            at = data.find(b"\n", at) + 1
+        return at > 0
     return _find_head(data) is not None
 
 
