@@ -13,7 +13,7 @@ import click
 from ringkv.cluster.errors import DatasetOverwritten, StartupError
 from ringkv.cluster.place import Place
 from ringkv.dataset.cli import LOCATION, cache_dir, on_duplicate, packed
-from ringkv.deploy.options import cache_size, fetch_rate, gate, place, warm_rate
+from ringkv.deploy.options import cache_size, fetch_rate, gate, no_follow, place, warm_rate
 from ringkv.process.access import AccessFiles
 from ringkv.process.access_options import access, read_token_file, secret
 from ringkv.process.address import Address, bind_shared, free_ports
@@ -96,13 +96,7 @@ PORT: Final = click.IntRange(0, 65535)
 @read_token_file
 @warm_rate
 @gate
-@click.option(
-    "--no-follow",
-    is_flag=True,
-    envvar="RINGKV_NO_FOLLOW",
-    show_envvar=True,
-    help="Serve what DATA are now, whatever they become.",
-)
+@no_follow
 @log_level("warning")  # at a terminal a cluster that works is silent after its first line
 @log_format
 @on_duplicate

@@ -49,6 +49,14 @@ gate = click.option(
     help="Keep out a version that lacks more than this share of the keys that are served; 100%: none.",
 )
 
+no_follow = click.option(
+    "--no-follow",
+    is_flag=True,
+    envvar="RINGKV_NO_FOLLOW",
+    show_envvar=True,
+    help="Serve what DATA are now, whatever they become.",
+)
+
 
 def place(command: Callable[..., None]) -> Callable[..., None]:
     """The options that say where a shard stands, handed on as `place`."""

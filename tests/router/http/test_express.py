@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringkv.router.http.express import Lane, leaves_nothing_behind, unremarkable
+from ringkv.router.http.express import Lane
+from ringkv.router.http.unremarkable import leaves_nothing_behind, unremarkable
 from tests.support.fake_shard import Answer, Start, nothing, silence, topology_of, value
 from tests.support.http import vanish
 from tests.support.processes import eventually

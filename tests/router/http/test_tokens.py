@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ringkv.process.tokens import TokenFile
-from ringkv.router.http.express import unremarkable
+from ringkv.router.http.unremarkable import unremarkable
 from tests.support.fake_shard import FakeShard, Start, value
 from tests.support.twins import KEY, OTHER, Twins, both, twins_of
 
