@@ -1,9 +1,10 @@
 """`python -m bench plan`: what `ringkv plan` foretells of some data, and what these then take on this machine.
 
-for each size: pack, unless that was done before; in rounds: plan --here, start, read; three shards, and a fourth
+in rounds, for each size: plan --here, pack, plan --here, start, read; then for each: three shards, and a fourth
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -81,16 +82,20 @@ class Planned:
 
 def measure_plan(planned: Sequence[Planned]) -> None:
     """All of it, the sizes in turn. Raises BenchmarkFailed."""
-    for each in planned:
-        _pack(each)
-    samples = {each.pairs: Sampler(each.dataset).any(1, seed=2)[0] for each in planned}
+    texts = {each.pairs: generate(each.work, each.pairs) for each in planned}
+    samples: dict[int, Pair] = {}
     for number, each in product(range(planned[0].rounds), planned):
         each.quiet.wait()
-        sizing = _plan(each, "--shards", str(SHARDS), "--here")["sizing"]
+        # Packing takes minutes, in which others may make the machine another one: it is foretold before and after.
+        each.foretold(packing=_here(each)["packing_core_seconds"])
+        shutil.rmtree(each.dataset, ignore_errors=True)
+        each.measured(packing=_packing_seconds(texts[each.pairs], each.dataset))
+        sizing = _here(each)
         click.echo(f"round {number + 1}: {sizing['machine']}")
-        each.foretold(start=sizing["start"], warm=sizing["warm"])
+        each.foretold(packing=sizing["packing_core_seconds"], start=sizing["start"], warm=sizing["warm"])
         each.foretold(reading=sizing["warm_core_seconds"] * sizing["dataset"] / sizing["part"])
         if number == 0:
+            samples[each.pairs] = Sampler(each.dataset).any(1, seed=2)[0]
             each.foretold(dataset=sizing["dataset"])
             each.measured(dataset=sum(path.stat().st_size for path in each.dataset.iterdir()))
         _start(each, samples[each.pairs])
@@ -125,22 +130,17 @@ def _told(quantity: str, amount: float) -> str:
     return f"{text}: {scale * amount:,.4g} {unit}"
 
 
+def _here(planned: Planned) -> Any:
+    """What is foretold for this machine, as it is now."""
+    return _plan(planned, "--shards", str(SHARDS), "--here")["sizing"]
+
+
 def _plan(planned: Planned, *options: str) -> Any:
     command = [sys.executable, "-m", "ringkv", "plan", "--json", "--pairs", str(planned.pairs), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BenchmarkFailed(f"ringkv plan: {done.stderr}")
     return json.loads(done.stdout)
-
-
-def _pack(planned: Planned) -> None:
-    if planned.dataset.exists():
-        click.echo(f"{planned.dataset} is there: packing is not measured")
-        return
-    text = generate(planned.work, planned.pairs)
-    planned.quiet.wait()
-    planned.foretold(packing=_plan(planned, "--shards", str(SHARDS), "--here")["sizing"]["packing_core_seconds"])
-    planned.measured(packing=_packing_seconds(text, planned.dataset))
 
 
 def _packing_seconds(text: Path, out: Path) -> float:

@@ -54,16 +54,19 @@ READ_RATE: Final = 1.6e9
 """Bytes a second and core at which a shard reads ahead, checks and maps, without what each partition and block
 takes besides."""
 
+READ_START: Final = 0.008
+"""Seconds of a core until reading ahead has begun, and to its end."""
+
 READ_PARTITION: Final = 13e-6
 """Seconds of a core for each partition that is read ahead."""
 
 READ_BLOCK: Final = 14e-6
 """The same for each block."""
 
-PACKING_RATE: Final = 79e6
+PACKING_RATE: Final = 72e6
 """Bytes of text a second and core."""
 
-PACKING_START: Final = 0.8
+PACKING_START: Final = 0.5
 """Seconds of a core for the processes that pack, until all of them are there and to their end."""
 
 PASSES: Final = 3
@@ -227,7 +230,7 @@ def _part(data: Data, places: Places, replicas: int) -> int:
 
 def _reading(data: Data) -> float:
     """Seconds of a core that reading and checking all of it takes."""
-    return data.partitions * READ_PARTITION + data.blocks * READ_BLOCK + data.dataset / READ_RATE
+    return READ_START + data.partitions * READ_PARTITION + data.blocks * READ_BLOCK + data.dataset / READ_RATE
 
 
 def _memory(data: Data, part: int) -> int:

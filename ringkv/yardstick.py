@@ -33,7 +33,7 @@ SAMPLE: Final = Data(500_000, 500_000 * 60)
 TIMES: Final = 5
 """It is packed, started and read, of which the medians count."""
 
-ALONE: Final = 0.88
+ALONE: Final = 0.77
 """The processor time that packing takes in one process alone, of what it takes in several, which share caches."""
 
 NO_LIMIT: Final = 1 << 40
