@@ -155,7 +155,7 @@ def plan_command(  # noqa: PLR0913, PLR0917 - click passes by name
 ) -> None:
     """Hold what `ringkv plan --here` foretells of so many pairs to what they take.
 
-    Datasets of these sizes that are in WORK are packed anew. 100M pairs take 30 GB of disk.
+    Datasets of these sizes that are in WORK are packed anew. 100M pairs take 40 GB of disk.
     """
     work = work.resolve()
 

@@ -4,13 +4,11 @@ in rounds, for each size: plan --here, pack, plan --here, start, read; then for 
 """
 
 import json
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
@@ -21,8 +19,8 @@ from redis import Redis
 from bench.data import generate
 from bench.errors import BenchmarkFailed
 from bench.figures import Figures
+from bench.large import Large
 from bench.processes import Processes, free_port
-from bench.quiet import Quiet
 from bench.remote import Cluster
 from bench.sample import Pair, Sampler
 from bench.startup import answers
@@ -32,9 +30,6 @@ from ringkv.yardstick import reading_seconds
 
 FORETOLD: Final = "foretold"
 MEASURED: Final = "measured"
-
-VALUE: Final = 60
-"""Bytes of a value, on average."""
 
 SHARDS: Final = 2
 """Of the clusters that are started: a plan is for shards with a core each."""
@@ -55,28 +50,18 @@ QUANTITIES: Final[dict[str, tuple[str, float, str]]] = {
 """What is foretold: its text, and the unit that it is shown in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A measurement: of how many pairs, how many rounds, where, and where its figures go."""
+class Planned(Large):
+    """A measurement whose figures are pairs: what is foretold, and what is measured."""
 
-    pairs: int
-    rounds: int
-    work: Path
-    folder: Path
-    quiet: Quiet
-    figures: Figures
-
-    @property
-    def dataset(self) -> Path:
-        return self.work / f"{self.pairs}.dataset"
+    __slots__ = ()
 
     def foretold(self, **amounts: float) -> None:
         for quantity, amount in amounts.items():
-            self.figures.add(FORETOLD, quantity, amount, self.pairs)
+            self.add(FORETOLD, quantity, amount)
 
     def measured(self, **amounts: float) -> None:
         for quantity, amount in amounts.items():
-            self.figures.add(MEASURED, quantity, amount, self.pairs)
+            self.add(MEASURED, quantity, amount)
             click.echo(f"{self.pairs:,} pairs: {_told(quantity, amount)}")
 
 
@@ -88,7 +73,6 @@ def measure_plan(planned: Sequence[Planned]) -> None:
         each.quiet.wait()
         # Packing takes minutes, in which others may make the machine another one: it is foretold before and after.
         each.foretold(packing=_here(each)["packing_core_seconds"])
-        shutil.rmtree(each.dataset, ignore_errors=True)
         each.measured(packing=_packing_seconds(texts[each.pairs], each.dataset))
         sizing = _here(each)
         click.echo(f"round {number + 1}: {sizing['machine']}")

@@ -13,12 +13,13 @@ from ringkv.cluster.errors import StartupError
 
 
 def fork_server(*preload: str) -> ForkServerContext:
-    """The fork server of this process, started at the first call; from then on it imports the modules `preload`.
+    """The fork server of this process, started at the first call, which says what modules it imports: `preload`.
 
     A command calls this before it imports what it needs itself, so that both imports go on at the same time.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", *preload])
+    if preload:  # else it imports what it did, also when it has to be started again
+        context.set_forkserver_preload(["__main__", *preload])
     # The server inherits the mask: Ctrl-C, which reaches it too, is for this process to act on. The resource
     # tracker, which the server would start, sets and clears the same mask, and so it comes first.
     resource_tracker.ensure_running()
