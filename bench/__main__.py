@@ -19,6 +19,7 @@ from bench.machine import load_average, software
 from bench.memory import hold
 from bench.mget import batches
 from bench.openloop import open_loop
+from bench.options import Asked, common_options, seconds_option
 from bench.origin import here, minute
 from bench.pack import pack, pack_large
 from bench.peers.all import PEERS
@@ -39,30 +40,6 @@ from ringkv.plan_options import Pairs
 
 NEEDS_WRK: Final = ("serve", "open", "sizes", "skew", "redis", "mget", "cluster", "scaling", "tls")
 
-rounds_option = click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, envvar="ROUNDS")
-few_rounds_option = click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, envvar="ROUNDS")
-seconds_option = click.option(
-    "--seconds", type=click.FloatRange(1), default=4, show_default=True, envvar="SECONDS", help="Of each load."
-)
-patience_option = click.option(
-    "--patience",
-    type=click.FloatRange(0),
-    default=300,
-    show_default=True,
-    help="Seconds that may be waited in all until nobody else uses the machine.",
-)
-work_option = click.option(
-    "--work", type=click.Path(path_type=Path), default=Path("build/bench"), show_default=True, help="Data and results."
-)
-docs_option = click.option(
-    "--docs", type=click.Path(path_type=Path), default=Path("docs"), show_default=True, help="Where the report goes."
-)
-mixed_option = click.option(
-    "--mixed",
-    is_flag=True,
-    help="Let the report have figures of other commits and machines too; each part says its own.",
-)
-
 
 class Program(click.Group):
     """A group whose command `compare` need not be named."""
@@ -82,146 +59,83 @@ def main() -> None:
 
 @main.command("disk")
 @click.argument("dataset", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@few_rounds_option
 @seconds_option
-@patience_option
-@work_option
-@docs_option
-@mixed_option
-def disk_command(  # noqa: PLR0913, PLR0917 - click passes by name
-    dataset: Path,
-    rounds: int,
-    seconds: float,
-    patience: float,
-    work: Path,
-    docs: Path,
-    mixed: bool,  # noqa: FBT001 - as above
-) -> None:
+@common_options(rounds=3)
+def disk_command(asked: Asked, dataset: Path, seconds: float) -> None:
     """Measure what a shard does when DATASET, a packed one, is on the disk, beside the disk itself and others."""
     sampler = Sampler(dataset.resolve())
-    work.mkdir(parents=True, exist_ok=True)
+    asked.work.mkdir(parents=True, exist_ok=True)
 
     def run(folder: Path, quiet: Quiet, found: Figures) -> None:
         # Sockets need short paths; what others store belongs on the disk that is measured.
-        with tempfile.TemporaryDirectory(prefix="disk-", dir=work) as store:
-            measure_disk(Disk(sampler, rounds, seconds, folder, Path(store).resolve(), quiet, found))
+        with tempfile.TemporaryDirectory(prefix="disk-", dir=asked.work) as store:
+            measure_disk(Disk(sampler, asked.rounds, seconds, folder, Path(store), quiet, found))
 
-    _alone("disk", run, Quiet(patience), _results(work, "disk", mixed=mixed), docs)
+    _alone("disk", run, asked)
 
 
 @main.command("large")
 @click.option("--pairs", type=Pairs(), default="10M", show_default=True, help="As 200k or 100M.")
-@few_rounds_option
-@patience_option
-@work_option
-@docs_option
-@mixed_option
-def large_command(  # noqa: PLR0913, PLR0917 - click passes by name
-    pairs: int,
-    rounds: int,
-    patience: float,
-    work: Path,
-    docs: Path,
-    mixed: bool,  # noqa: FBT001 - as above
-) -> None:
+@common_options(rounds=3)
+def large_command(asked: Asked, pairs: int) -> None:
     """Pack many pairs, start a cluster of them, look some up, and lose a shard.
 
     With 100M pairs this takes half an hour and 30 GB of disk. The dataset stays, for `python -m bench disk`.
     """
-    work = work.resolve()
 
     def run(folder: Path, quiet: Quiet, found: Figures) -> None:
-        measure_large(Large(pairs, rounds, work, folder, quiet, found))
+        measure_large(Large(pairs, asked.rounds, asked.work, folder, quiet, found))
 
-    _alone("large", run, Quiet(patience), _results(work, "large", mixed=mixed), docs)
+    _alone("large", run, asked)
 
 
 @main.command("plan")
 @click.option(
     "--pairs", type=Pairs(), multiple=True, default=("1M", "10M"), show_default=True, help="As 200k or 100M; several."
 )
-@few_rounds_option
-@patience_option
-@work_option
-@docs_option
-@mixed_option
-def plan_command(  # noqa: PLR0913, PLR0917 - click passes by name
-    pairs: tuple[int, ...],
-    rounds: int,
-    patience: float,
-    work: Path,
-    docs: Path,
-    mixed: bool,  # noqa: FBT001 - as above
-) -> None:
+@common_options(rounds=3)
+def plan_command(asked: Asked, pairs: tuple[int, ...]) -> None:
     """Hold what `ringkv plan --here` foretells of so many pairs to what they take.
 
     Datasets of these sizes that are in WORK are packed anew. 100M pairs take 40 GB of disk.
     """
-    work = work.resolve()
 
     def run(folder: Path, quiet: Quiet, found: Figures) -> None:
-        measure_plan([Planned(at, rounds, work, folder, quiet, found) for at in sorted(pairs)])
+        measure_plan([Planned(at, asked.rounds, asked.work, folder, quiet, found) for at in sorted(pairs)])
 
-    _alone("plan", run, Quiet(patience), _results(work, "plan", mixed=mixed), docs)
+    _alone("plan", run, asked)
 
 
 @main.command("remote")
 @click.option("--pairs", type=Pairs(), default="1M", show_default=True, help="As 200k or 10M.")
-@few_rounds_option
 @seconds_option
-@patience_option
-@work_option
-@docs_option
-@mixed_option
-def remote_command(  # noqa: PLR0913, PLR0917 - click passes by name
-    pairs: int,
-    rounds: int,
-    seconds: float,
-    patience: float,
-    work: Path,
-    docs: Path,
-    mixed: bool,  # noqa: FBT001 - as above
-) -> None:
+@common_options(rounds=3)
+def remote_command(asked: Asked, pairs: int, seconds: float) -> None:
     """Measure shards whose data lie in a store: what they fetch, how fast, and what clients notice of it."""
-    work = work.resolve()
 
     def run(folder: Path, quiet: Quiet, found: Figures) -> None:
-        measure_remote(Remote(pairs, rounds, seconds, work, folder, quiet, found))
+        measure_remote(Remote(pairs, asked.rounds, seconds, asked.work, folder, quiet, found))
 
-    _alone("remote", run, Quiet(patience), _results(work, "remote", mixed=mixed), docs)
+    _alone("remote", run, asked)
 
 
 @main.command()
 @click.argument("steps", nargs=-1, type=click.Choice([*STEPS, "report"]))
 @click.option("--pairs", type=click.IntRange(100), default=1_000_000, show_default=True)
-@rounds_option
 @seconds_option
 @click.option("--peer", "chosen", multiple=True, help="Of the step `serve`, only peers whose name contains this.")
-@patience_option
-@work_option
-@docs_option
-@mixed_option
-def compare(  # noqa: PLR0913, PLR0917 - click passes by name
-    steps: tuple[str, ...],
-    pairs: int,
-    rounds: int,
-    seconds: float,
-    chosen: tuple[str, ...],
-    patience: float,
-    work: Path,
-    docs: Path,
-    mixed: bool,  # noqa: FBT001 - as above
-) -> None:
+@common_options(rounds=5)
+def compare(asked: Asked, steps: tuple[str, ...], pairs: int, seconds: float, chosen: tuple[str, ...]) -> None:
     """Measure ringkv and its peers: all of it, in one go, or the STEPS that are named.
 
     What each step has measured stays in WORK/results, and the report is always about all that is there. Without STEPS
     it begins anew. `report` measures nothing.
     """
-    work, scale = work.resolve(), Scale(rounds, seconds)
+    work, scale = asked.work, Scale(asked.rounds, seconds)
     wanted = [step for step in steps or STEPS if step != "report"]
-    results = _results(work, *wanted, mixed=mixed, anew=not steps)
+    results = _results(asked, *wanted, anew=not steps)
     peers = tuple(peer for peer in PEERS if peer.name == "ringkv" or not chosen or any(c in peer.name for c in chosen))
-    quiet = Quiet(patience)
+    quiet = Quiet(asked.patience)
     data = prepare(work, pairs) if wanted else None
     with _sockets() as folder:
         for step in dict.fromkeys(wanted):
@@ -232,8 +146,8 @@ def compare(  # noqa: PLR0913, PLR0917 - click passes by name
             run: dict[str, Callable[[Figures], None]] = {
                 "memory": lambda found: hold(data, folder, found),
                 "lookup": lambda found: look_up(data, found),
-                "startup": lambda found: start_up(data, rounds, folder, quiet, found),
-                "pack": lambda found: pack(data, rounds, folder, quiet, found),
+                "startup": lambda found: start_up(data, asked.rounds, folder, quiet, found),
+                "pack": lambda found: pack(data, asked.rounds, folder, quiet, found),
                 "serve": lambda found: serve(peers, data, scale, folder, quiet, found),
                 "open": lambda found: open_loop(data, scale, folder / "open", quiet, found),
                 "sizes": lambda found: measure_sizes(work, pairs, scale, folder / "sizes", quiet, found),
@@ -246,14 +160,15 @@ def compare(  # noqa: PLR0913, PLR0917 - click passes by name
                 "scaling": lambda found: grow(work, folder, pairs, scale, quiet, found),
             }
             _measure(step, run[step], quiet, results)
-    report(results.figures(), docs)
+    report(results.figures(), asked.docs)
 
 
-def _alone(step: str, run: Callable[[Path, Quiet, Figures], None], quiet: Quiet, results: Results, docs: Path) -> None:
+def _alone(step: str, run: Callable[[Path, Quiet, Figures], None], asked: Asked) -> None:
     """Measure what is a command of its own, and report it with all that is there."""
+    quiet, results = Quiet(asked.patience), _results(asked, step)
     with _sockets() as folder:
         _measure(step, lambda found: run(folder, quiet, found), quiet, results)
-    report(results.figures(), docs)
+    report(results.figures(), asked.docs)
 
 
 def _missing(step: str) -> str:
@@ -269,10 +184,10 @@ def _sockets() -> Iterator[Path]:
         yield Path(name)
 
 
-def _results(work: Path, *steps: str, mixed: bool, anew: bool = False) -> Results:
+def _results(asked: Asked, *steps: str, anew: bool = False) -> Results:
     """Where these steps go. What is there stays, if it may, or is removed if all is measured anew."""
-    results = Results(work / "results", mixed=mixed)
-    if anew and not mixed:
+    results = Results(asked.work / "results", mixed=asked.mixed)
+    if anew and not asked.mixed:
         results.clear()
     if steps:
         results.admit(steps, here(minute()).place)
