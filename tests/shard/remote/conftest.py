@@ -1,6 +1,7 @@
 """A catalog behind a web server that can fail in every way, and how a shard is told of it."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,14 @@ def source(remote: Web, tmp_path: Path) -> Followed:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ringkv.shard.reads, "FETCH_SECONDS", 0.3)
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shards warm up again soon after the store has failed."""
     monkeypatch.setattr(ringkv.shard.hydration, "MAX_PAUSE", 0.1)
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Only around what is to fail: on a busy machine what succeeds may take longer."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ringkv.shard.reads, "FETCH_SECONDS", 0.3)
+        yield

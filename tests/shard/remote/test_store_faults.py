@@ -8,9 +8,9 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 import ringkv.shard.hydration
-import ringkv.shard.reads
 from ringkv.shard.http import build_app
 from ringkv.shard.settings import Followed
+from tests.shard.remote.conftest import impatient
 from tests.support.damage import flip_value_byte
 from tests.support.fetched import ALL, all_right, answers, is_warm
 from tests.support.processes import eventually
@@ -73,10 +73,10 @@ async def test_what_comes_damaged_once_is_right_the_second_time(source: Followed
         assert not served.store.blocks.corrupt
 
 
+@pytest.mark.usefixtures("eager")
 async def test_the_warm_up_outlives_whatever_the_store_does(
-    source: Followed, remote: Web, monkeypatch: pytest.MonkeyPatch, impatient: None
+    source: Followed, remote: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    del impatient
     monkeypatch.setattr(ringkv.shard.hydration, "MAX_REQUEST", 20_000)
     faults = ["500", "cut", "503", "short", "refuse", "404"] * 2
     async with serving(source, leased=True) as served:
@@ -97,11 +97,11 @@ async def test_the_warm_up_outlives_whatever_the_store_does(
         await all_right(await served.connect())
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("fault", ["refuse", "hang", "404"])
 async def test_while_the_store_is_down_what_is_here_is_served_and_the_rest_refused_in_time(
-    source: Followed, remote: Web, fault: str, impatient: None, caplog: pytest.LogCaptureFixture
+    source: Followed, remote: Web, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    del impatient
     caplog.set_level(logging.INFO)
     async with serving(source) as served:
         client = await served.connect()
@@ -114,12 +114,13 @@ async def test_while_the_store_is_down_what_is_here_is_served_and_the_rest_refus
         assert not fetches.unavailable
         began = time.monotonic()
         clients = [await served.connect() for _ in away]
-        for key, other in zip(away, clients, strict=True):
-            other.send(("GET", key))
-        for key in here:
-            assert await client("GET", key) == value_of(1, key)
-        for other in clients:
-            assert told(await other.read()).startswith(f"NOTLEASED {remote.url}/")
+        with impatient():
+            for key, other in zip(away, clients, strict=True):
+                other.send(("GET", key))
+            for key in here:
+                assert await client("GET", key) == value_of(1, key)
+            for other in clients:
+                assert told(await other.read()).startswith(f"NOTLEASED {remote.url}/")
         assert time.monotonic() - began < 10
         assert served.state.fetches.unavailable
         remote.fault = ""
@@ -171,8 +172,8 @@ async def test_without_the_store_a_shard_starts_with_what_it_had(source: Followe
         await all_right(await served.connect())
 
 
-async def test_probes_are_told_what_cannot_be_fetched(source: Followed, remote: Web, impatient: None) -> None:
-    del impatient
+@pytest.mark.usefixtures("eager")
+async def test_probes_are_told_what_cannot_be_fetched(source: Followed, remote: Web) -> None:
     async with serving(source) as served, TestClient(TestServer(build_app(served.state))) as probe:
 
         async def ready() -> tuple[int, str]:
@@ -185,7 +186,8 @@ async def test_probes_are_told_what_cannot_be_fetched(source: Followed, remote: 
         remote.fault = "404"
         await eventually(lambda: served.state.versions.behind)
         assert await ready() == (200, "ready\n")
-        assert not await answers(client, KEYS[1])
+        with impatient():
+            assert not await answers(client, KEYS[1])
         status, text = await ready()
         assert (status, text[:54]) == (503, "what is asked for cannot be fetched: " + remote.url[:17])
         remote.fault = ""
