@@ -8,6 +8,7 @@
 It leans on the inside of aiohttp's RequestHandler, which is why pyproject.toml admits one minor version of aiohttp.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ from ringkv.router.http.answers import Refusal, answer, response
 from ringkv.router.policy import MAX_FIELD, MAX_URL
 
 _END: Final = b"\r\n\r\n"
+_BLANK: Final = re.compile(rb"(?:\r\n)+")
+"""Blank lines, which end no head where none has begun."""
 
 _PIECES: Final = 64
 """Pieces that are parsed in one turn of the event loop: in chunks every fifth byte of a body may end as a head does."""
@@ -96,6 +99,8 @@ class HttpConnection(GuardedConnection):
             size = min(self._body_left, len(whole) - begin)
             self._body_left -= size
             return begin + size
+        if self._before == _END and (blank := _BLANK.match(whole, begin)):
+            return blank.end()  # between requests, or in a body: a client may send a million of them
         at = whole.find(_END, max(begin - len(_END) + 1, 0))
         return at + len(_END) if at >= 0 else len(whole)
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp.web_protocol import RequestHandler
 
 from ringkv.process.connections import DEFAULT_LIMITS
 from tests.process.test_connections import KEY, PORTS, SMALL
@@ -77,3 +78,19 @@ async def test_junk_is_worked_on_in_small_parts(name: str, junk: bytes, tmp_path
                     read = read[-100:] + await reader.read(1 << 16)
                     assert not reader.at_eof()
     assert longest[0] < LONGEST
+
+
+async def test_blank_lines_are_parsed_many_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pieces = list[int]()
+    parse = RequestHandler.data_received
+
+    def counted(handler: RequestHandler, data: bytes) -> None:
+        pieces.append(len(data))
+        parse(handler, data)
+
+    monkeypatch.setattr(RequestHandler, "data_received", counted)
+    async with PORTS["the lane"](DEFAULT_LIMITS, tmp_path) as port, port.client() as (reader, writer):
+        writer.write(b"\r\n" * 100_000)
+        await port.ask(reader, writer)
+    assert sum(pieces) >= 200_000
+    assert len(pieces) < 100
