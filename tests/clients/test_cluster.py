@@ -53,7 +53,8 @@ def client(request: pytest.FixtureRequest, port: int) -> Iterator[Any]:
 
 @pytest.fixture
 async def glide(port: int) -> AsyncIterator[GlideClusterClient]:
-    client = await GlideClusterClient.create(GlideClusterClientConfiguration([NodeAddress("127.0.0.1", port)]))
+    nodes = [NodeAddress("127.0.0.1", port)]
+    client = await GlideClusterClient.create(GlideClusterClientConfiguration(nodes, request_timeout=10_000))
     yield client
     await client.close()
 
