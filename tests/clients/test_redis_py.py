@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import hiredis
@@ -10,6 +11,7 @@ import redis
 import redis.asyncio
 
 from tests.clients.conftest import Served
+from tests.support.data import ROOT
 from tests.support.processes import PATIENCE
 from tests.support.resp import command
 
@@ -73,6 +75,25 @@ def test_settings_and_figures_can_be_read(client: Redis) -> None:
     assert client.info("cluster") == {"cluster_enabled": 0}
     assert client.dbsize() == 10_000
     assert client.select(0)
+
+
+def test_whoever_scrapes_info_is_told_the_truth(client: Redis, sample: dict[bytes, bytes]) -> None:
+    before = client.info()
+    for key in sample:
+        client.get(key)
+    client.get(MISSING)
+    info = client.info("everything")
+    assert info["total_commands_processed"] - before["total_commands_processed"] == len(sample) + 2
+    assert info["db0"] == {"keys": 10_000, "expires": 0, "avg_ttl": 0}
+    assert (info["role"], info["connected_slaves"], info["loading"]) == ("master", 0, 0)
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{info['process_id']}/status").read_text().splitlines())
+    assert abs(info["used_memory_rss"] - 1024 * int(status["VmRSS"].split()[0])) < 8 << 20
+    assert info["used_memory"] <= info["used_memory_rss"]
+    assert info["connected_clients"] == len(client.client_list())
+    assert info["total_connections_received"] >= info["connected_clients"] >= 1
+    assert info["used_cpu_user"] > before["used_cpu_user"]
+    assert [client.info(part).keys() for part in ("replication", "keyspace")] == [{"role", "connected_slaves"}, {"db0"}]
+    assert info["redis_version"] in (ROOT / "docs" / "operations.md").read_text()
 
 
 def test_a_write_says_why_it_is_refused(client: Redis) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 import ringkv.router.redis.scan
 from ringkv.cluster.cursor import CURSORS, behind, cell
+from ringkv.cluster.limits import KEYS_LIMIT
 from ringkv.cluster.position import position
 from ringkv.process.address import Address
 from ringkv.resp import codec
@@ -187,6 +188,16 @@ async def test_all_keys_in_one_reply_are_of_one_dataset(start: Start, port: Serv
         assert told(reply) == "TRYAGAIN the dataset was replaced again and again while it was read"
     else:
         assert reply == parts[swaps]
+
+
+async def test_keys_of_a_large_dataset_are_refused_with_the_way_to_get_them(start: Start, port: ServedPort) -> None:
+    shards = await start(a=value, b=value)
+    port.lookups.swap(await topology_of(shards, 1, keys=KEYS_LIMIT // 2 + 1))
+    client = await port.connect()
+    assert told(await client("KEYS", "f8a2*")) == (
+        "ERR KEYS looks at every key, and here are 100002, more than 100000: use SCAN with MATCH"
+    )
+    assert [shard.scanned for shard in shards] == [[], []]
 
 
 async def test_a_client_that_goes_leaves_nothing_behind(start: Start, port: ServedPort) -> None:
