@@ -127,6 +127,7 @@ def test_auth_without_a_secret_is_answered_as_by_redis_without_a_password(client
         (["nosuch", "arg"], "ERR unknown command 'NOSUCH'"),
         (["EVAL", "return 1", "0"], "ERR unknown command 'EVAL'"),
         (["SCRIPT", "LOAD", "return 1"], "ERR unknown command 'SCRIPT'"),
+        (["LOLWUT"], "ERR unknown command 'LOLWUT'"),
         (["GET"], "ERR wrong number of arguments for 'get' command"),
         (["get", KEY, KEY], "ERR wrong number of arguments for 'get' command"),
         (["MGET"], "ERR wrong number of arguments for 'mget' command"),
