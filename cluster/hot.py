@@ -2,9 +2,9 @@
 
     shards ── HEARTBEAT: load ──► a router ── LEASE: so many extra owners ──► shards ── HEARTBEAT ──► the other routers
 
-Which shards these are is computed by each process, as all owners are: what is told are numbers. Of several routers each
-may change them, so they bear a serial, as in a Lamport clock: the highest is taken over by all, and of two equal ones
-that differ the greater. So routers agree without knowing each other, and nobody goes back to what was replaced.
+Only the numbers of extra owners are sent: each process computes which shards these are, as it computes all owners. Any
+router may change the numbers. So they bear a serial, as in a Lamport clock: all take over those with the highest, and of
+two with equal serials the greater. So routers agree without knowing each other, and nobody goes back to what was replaced.
 """
 
 import re
@@ -29,12 +29,12 @@ _HEAD: Final = re.compile(r"[0-9]{1,16}")
 
 
 def counts_word(counts: Counts) -> str:
-    """As it stands on the wire: `17=2,40=1`."""
+    """Counts as one word, partition=number: `17=2,40=1`."""
     return ",".join(f"{partition}={number}" for partition, number in counts)
 
 
 def counts_of(text: str, most: int) -> Counts:
-    """The opposite; no number is above `most`. Raises ValueError."""
+    """The counts that `counts_word` has written, with no number above `most`. Raises ValueError."""
     if not _COUNTS.fullmatch(text):
         raise ValueError(f"not partitions with a number each: {text[:60]!a}")
     pairs = [pair.split("=") for pair in text.split(",") if pair]
@@ -48,7 +48,7 @@ def counts_of(text: str, most: int) -> Counts:
 
 
 def _headed(text: str, mark: str, most_head: int, most: int) -> tuple[int, Counts]:
-    """What stands in `<mark><number>:<counts>`. Raises ValueError."""
+    """The number and the counts of `<mark><number>:<counts>`. Raises ValueError."""
     head, colon, counts = text.removeprefix(mark).partition(":")
     if not (text.startswith(mark) and colon and _HEAD.fullmatch(head) and int(head) <= most_head):
         raise ValueError(f"want {mark}<number>:<partition>=<number>,…, not {text[:60]!a}")
@@ -57,9 +57,10 @@ def _headed(text: str, mark: str, most_head: int, most: int) -> tuple[int, Count
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a shard tells of its last few seconds, in percent of them.
+    """How a shard has spent its last few seconds, in percent of them.
 
-    `busy` it was at work, or waited for a processor; its hottest partitions took such `parts` of it.
+    `busy` is how much of the time it was at work or waited for a processor, `parts` how much of it each of the hottest
+    partitions took.
     """
 
     busy: int = 0
@@ -79,7 +80,7 @@ NO_LOAD: Final = Load()
 
 @dataclass(frozen=True, slots=True, order=True)
 class Extra:
-    """So many more owners partitions are to have than replicas; of two the greater was said later."""
+    """How many owners beyond its replicas each hot partition is to have; of two the greater is the newer."""
 
     serial: int = 0
     counts: Counts = ()

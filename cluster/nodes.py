@@ -118,9 +118,10 @@ class NodeTable:
 
 
 def hear(before: NodeTable | None, table: NodeTable) -> NodeTable | None:
-    """What a shard that was told `before` goes by once it is told `table`; None if it refuses that.
+    """The table that counts for a shard which is told `table` and has gone by `before`; None if it refuses `table`.
 
-    In whatever order it is told them, it is the one with the highest epoch and, among these, the highest digest.
+    It is the one with the higher epoch or, if the epochs are equal, the higher digest: so shards that are told the same
+    tables in different orders end with the same one.
     """
     if before is None:
         return table

@@ -1,4 +1,4 @@
-"""Why a connection or a name came to nothing, in words: apart from words.py, since it needs ssl to be loaded."""
+"""Why a connection failed, or the resolution of a name, in words: apart from words.py, since it loads ssl."""
 
 import os
 import re

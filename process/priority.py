@@ -1,4 +1,4 @@
-"""Who gets a processor first: whatever answers somebody goes before what can wait on the same machine."""
+"""Who gets a processor first: event loops, which answer clients, before work on the same machine that can wait."""
 
 import ctypes
 import os

@@ -29,7 +29,7 @@ class Reader(Protocol):
 
 
 class Stalled:
-    """In the order in which they have come."""
+    """The connections that wait to be read from, in the order in which they began to."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget

@@ -88,7 +88,7 @@ def bulks(items: Iterable[bytes | None], null: bytes) -> bytes:
 
 
 def values(items: list[bytes | None], null: bytes) -> bytes:
-    """An array of them."""
+    """An array of bulk strings, `null` standing for what is not there."""
     return b"*%d\r\n%b" % (len(items), bulks(items, null))
 
 

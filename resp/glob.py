@@ -1,5 +1,4 @@
-"""Redis's patterns for names of keys and settings: `*`, `?`, `[a-c]`, `[^a-c]`, and a backslash before what is meant
-as it is.
+"""Redis's patterns for names of keys and settings: `*`, `?`, `[a-c]`, `[^a-c]`; a backslash takes their meaning away.
 
 Python's fnmatch knows no backslash and writes `[!a]`. As with that, each `*` takes the first place where what follows
 it fits, and no other one is tried later: so a pattern of twenty stars costs no more than one of two.

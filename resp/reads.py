@@ -1,4 +1,4 @@
-r"""What nearly all requests are, GETs and MGETs of keys, taken apart by a few calls into C: the fast way of `requests`.
+r"""The fast way of `requests`: GETs and MGETs of keys, which nearly all requests are, split by a few calls into C.
 
 Each function proves by the sizes of the parts that bytes are just such requests, or else takes none of them.
 """

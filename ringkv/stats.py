@@ -1,4 +1,4 @@
-"""The account of a cluster for people, once or live: apart from the command, which loads it while it has to wait."""
+"""The account of a cluster for people, once or live. The command loads it while it waits for the second look."""
 
 from collections.abc import Iterator
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""What a router is told when it starts: light, as whoever starts routers reads it without the code of one."""
+"""What a router is told when it starts. It imports little: who starts routers must not load the code of one."""
 
 import socket
 from dataclasses import dataclass, field

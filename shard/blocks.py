@@ -112,7 +112,7 @@ class Blocks:
         return bool(ENTRY.unpack_from(self.entries, self._entry_of(block))[0])
 
     def is_unchecked(self, block: int) -> bool:
-        """Whether `unchecked` of its partition would name the block, unless that is empty."""
+        """Whether `unchecked` names the block, if it is not empty: leased, not in doubt, not read yet."""
         partition = block // self.width
         if partition not in self.rows or self.dataset.segment_of(partition) in self._doubted:
             return False

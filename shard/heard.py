@@ -1,9 +1,9 @@
-"""What routers serve, by their heartbeats: a shard offers it as long, however many newer versions their gates refuse.
+"""Which datasets routers serve, as their heartbeats say: a shard offers them for as long, whatever is newer.
 
     router ── HEARTBEAT <dataset> ──► heard ──► offered (`shard.following`), told to routers that start (INFO)
 
-Where no router is left, what was told last counts: the next one begins with it, and so has something to compare the
-newest version with.
+The gates of routers may refuse what is newer. Where no router is left, what was told last counts: the next one begins
+with it, and so has something to compare the newest version with.
 """
 
 from typing import Final

@@ -35,7 +35,7 @@ _SCHEDULED: Final = Path("/proc/thread-self/schedstat")
 
 
 def busy_seconds() -> float:
-    """For which this thread has run, or waited for a processor, since its start: a shard that waits can do no more."""
+    """Seconds for which this thread has run or waited for a processor so far: a shard that waits can do no more."""
     try:
         run, waited, _ = _SCHEDULED.read_text().split()
     except (OSError, ValueError):
@@ -44,7 +44,7 @@ def busy_seconds() -> float:
 
 
 class Heat:
-    """Of all versions that the shard holds. Who answers takes the work off `skip`, and calls `note` below zero."""
+    """A sample of the answers of all versions: who answers takes the work off `skip`, and calls `note` below zero."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, busy_seconds: Callable[[], float] = busy_seconds
@@ -67,7 +67,7 @@ class Heat:
             self.skip += 1 + int((2 * SAMPLE - 1) * random())  # noqa: S311 - no pattern of requests escapes
 
     def load(self, dataset: str) -> Load:
-        """Of the last WINDOW, or the one before, what concerns a dataset. To be called in the thread that answers."""
+        """The load in the last whole WINDOW, with the hot partitions of this dataset. For the thread that answers."""
         now = self._clock()
         passed = now - self._began
         if passed >= WINDOW:

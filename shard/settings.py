@@ -1,4 +1,4 @@
-"""What a shard is told when it starts: light, as whoever starts shards reads it without the code of one."""
+"""What a shard is told when it starts. It imports little: who starts shards must not load the code of one."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

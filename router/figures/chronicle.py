@@ -41,7 +41,7 @@ class Chronicle:
             new.replace(self._file)
 
     def _own(self) -> list[Event]:
-        """The events of this process and of its predecessors, which it was started again in place of."""
+        """The events of this process, and of the workers that died and whose place it has taken."""
         return [*self._past, *self._log.latest()][-EVENTS_KEPT:]
 
 

@@ -70,7 +70,7 @@ async def fetch(
 
 
 async def _topology(lookups: Lookups, key: bytes, dataset_id: str | None) -> Topology:
-    """The one of this dataset; else the current one, or the first. Raises ShardUnavailable when there is none."""
+    """The topology of this dataset, or the current one; the first is waited for. Raises ShardUnavailable."""
     if dataset_id is not None:
         topology = lookups.holding(dataset_id)
         if topology is None:

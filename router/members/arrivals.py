@@ -7,7 +7,7 @@ from ringkv.router.policy import JOIN_SETTLE, JOIN_SETTLE_MAX
 
 
 class Arrivals:
-    """True while there are some."""
+    """The shards that have arrived; true while there are some."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -17,7 +17,7 @@ class Arrivals:
         return bool(self._seen)
 
     def look(self, names: AbstractSet[str]) -> None:
-        """These have arrived and do not serve."""
+        """Note which shards have arrived and do not serve yet."""
         now = self._clock()
         self._seen = {name: self._seen.get(name, now) for name in names}
 
