@@ -3,8 +3,9 @@
     shards ── HEARTBEAT: load ──► a router ── LEASE: so many extra owners ──► shards ── HEARTBEAT ──► the other routers
 
 Only the numbers of extra owners are sent: each process computes which shards these are, as it computes all owners. Any
-router may change the numbers. So they bear a serial, as in a Lamport clock: all take over those with the highest, and of
-two with equal serials the greater. So routers agree without knowing each other, and nobody goes back to what was replaced.
+router may change the numbers. So they bear a serial, as in a Lamport clock: all take over those with the highest, and
+of two with equal serials the greater. So routers agree without knowing each other, and nobody goes back to what was
+replaced.
 """
 
 import re
