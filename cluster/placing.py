@@ -39,7 +39,7 @@ class Placing:
     def __init__(self, names: tuple[str, ...], places: Places, copies: int, partitions: int) -> None:
         zones = by_zone(names, places)
         if len(zones) == 1 and copies > 1 and len({places.get(name, ANYWHERE).weight for name in names}) > 1:
-            # As if each was a zone: one walk for several copies would find large shards less often than they weigh.
+            # Each shard is a zone then: one walk for several copies would find large shards less often than they weigh.
             zones = {name: {name: places.get(name, ANYWHERE).weight} for name in names}
         weights = {zone: sum(members.values()) for zone, members in zones.items()}
         found = spread({zone: len(members) for zone, members in zones.items()}, weights, copies, partitions)
@@ -57,7 +57,7 @@ class Placing:
 
         self._bounds, self._sure_bounds = bounds(found.part), bounds(lambda zone: found.sure[zone])
         self._load = dict.fromkeys(names, 0)
-        # So many partitions may each of these zones hold one more copy of.
+        # Of how many partitions each of these zones may hold one more copy.
         self._room = {
             zone: sum(self._bounds[name] for name in zones[zone]) - found.sure[zone] * partitions for zone in found.some
         }
@@ -146,7 +146,7 @@ class Placing:
         for position, owners in zip(positions, found, strict=True):
             taken = {name for _, name in owners}
             new: list[tuple[int, str]] = []
-            # So many are there: who looks for one more walks all the way round.
+            # No more than there are: who looks for one that is not there walks all the way round.
             wanted = copies if len(free) >= copies + len(taken) else min(copies, len(free - taken))
             if wanted:
                 for at in walk.clockwise(position):

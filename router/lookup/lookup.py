@@ -87,7 +87,7 @@ class Lookup:
         self.dataset_id = dataset_id = link.dataset_id
         lookups = self._lookups
         lookups.in_flight -= 1  # it is not among those that wait, as it had been sent
-        # Which copy of a lookup was answered that was sent twice is not known, so its time says nothing of the shard.
+        # Of a lookup that was sent twice nobody knows which one was answered: its time says nothing of the shard.
         (link.durations if self.sent == 1 else lookups.other_durations).observe(lookups.clock() - self.started)
         if reply is None:
             lookups.counters.missing += 1
