@@ -82,6 +82,7 @@ class ClaimingConnection(Connection):
                 self._transport.close()  # as all of it has been sent, this closes at once
                 return
         self.abort()
+        self._discard(self._requests)
         self._requests = Requests()  # frees megabytes now, instead of at the end of this turn of the loop
 
     def resume_writing(self) -> None:

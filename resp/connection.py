@@ -11,6 +11,7 @@ read: that much is, because it may write all of a pipeline before it reads the f
 import asyncio
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 
 from ringkv.process.budget import UNNOTED
@@ -19,7 +20,7 @@ from ringkv.resp.command import Command
 from ringkv.resp.limits import FIRST_WINDOW, FLUSH_BYTES, LEAST_BYTES, MAX_UNSENT, MAX_WINDOW
 from ringkv.resp.pending import Pending
 from ringkv.resp.reads import GET_BYTES, lone_gets
-from ringkv.resp.requests import MAX_REQUEST, RequestError
+from ringkv.resp.requests import MAX_REQUEST, RequestError, Requests
 from ringkv.resp.server import Server
 from ringkv.resp.session import Session
 
@@ -62,6 +63,7 @@ class Connection(Session, asyncio.Protocol):
         pending, self._pending = self._pending, deque()
         for reply in pending:
             reply.abandon()
+        self._discard(self._requests)
         self.closed.set_result(None)
 
     def data_received(self, data: bytes) -> None:
@@ -194,6 +196,11 @@ class Connection(Session, asyncio.Protocol):
             if not requests.read():
                 return requests.rests
         return False
+
+    def _discard(self, requests: Requests) -> None:
+        """Free what has come of a request that will not be whole, in turns: of many clients who go at once, too."""
+        if requests.discard():
+            self.server.turns.take(partial(self._discard, requests))
 
     def _known(self, reply: bytes) -> Pending:
         """A pending reply that is known already, and waits only for those before it."""

@@ -16,13 +16,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from ringkv.resp import inline
+from ringkv.resp.arguments import TOGETHER, Arguments
 from ringkv.resp.reads import NOTHING, equal_arguments, reads
 
 MAX_REQUEST: Final = 4 << 20
 """Bytes of one request. More is a mistake or an attack: MGET of 90,000 keys is smaller."""
 
-MAX_ARGUMENTS: Final = 1 << 20
-"""Redis's limit."""
+MAX_ARGUMENTS: Final = 100_000
+"""More than MAX_REQUEST has room for keys. A million, Redis's limit, of short ones would take Python 50 MB."""
 
 MAX_BULK: Final = 1 << 20
 """Bytes of one argument. A key has 36; ECHO and PING may take more."""
@@ -38,6 +39,9 @@ MAX_BLANKS: Final = 512
 LONG_LINE: Final = 1 << 10
 """Lines without a request, and bytes of one line, after which others have their turn: a fraction of a millisecond."""
 
+_PIECES: Final = 256
+"""Pieces in which bytes may wait: each takes 40 bytes besides its own, of which it may have two."""
+
 _MAX_HEADER: Final = 22
 """Characters of a count or a length with its line's end: no number of 64 bits has more."""
 
@@ -47,9 +51,6 @@ _EQUAL: Final = 8
 _SHORT: Final = {b"%d\r\n" % number: number for number in range(10)}
 _MEDIUM: Final = {b"%d\r\n" % number: number for number in range(10, 100)}
 """What nearly all counts and lengths are: looked up, which takes a third of the time of reading them."""
-
-_OBJECT: Final = 48
-"""About the bytes that Python takes for an argument besides its own."""
 
 
 class RequestError(Exception):
@@ -75,7 +76,7 @@ class Requests:
         self.rests = False
         self._tired = False  # it is to rest before it parses another request
         self._fresh = False  # whether it may be a pipeline of GETs and MGETs
-        self._args: list[bytes] = []  # those of the request that is being read
+        self._args = Arguments()  # those of the request that is being read
         self._left = 0  # how many it still lacks
         self._size = 0  # its bytes so far
 
@@ -87,7 +88,8 @@ class Requests:
     @property
     def begun_bytes(self) -> int:
         """About the bytes that the arguments of the request which is being read take."""
-        return self._size + _OBJECT * len(self._args) if self._args else 0
+        overhead = self._args.overhead
+        return self._size + overhead if overhead else 0
 
     @property
     def begun(self) -> bool:
@@ -102,6 +104,12 @@ class Requests:
         else:
             self._more.append(data)
             self._more_bytes += len(data)
+            if len(self._more) == _PIECES:
+                self._more = [b"".join(self._more)]
+
+    def discard(self) -> bool:
+        """Free a part of what the request has that is being read, and will not be whole; whether there is more."""
+        return self._args.discard()
 
     def read(self) -> bool:
         """Parse at least one further request into `ready`; False when none is whole yet. Raises RequestError.
@@ -158,8 +166,7 @@ class Requests:
                     continue
             if not self._arguments():
                 return None
-            args, self._args = self._args, []
-            return args
+            return self._args.take()
         return None
 
     def _line(self) -> list[bytes] | None:
@@ -210,22 +217,23 @@ class Requests:
         return True
 
     def _arguments(self) -> bool:
-        """Read the arguments that the request lacks; False when they have not come whole."""
-        data, at, args, left = self._data, self._at, self._args, self._left
+        """Read the arguments that the request lacks; False when they have not come whole, or others have their turn."""
+        data, at, args, left = self._data, self._at, self._args.last, self._left
+        later = max(0, left + len(args) - TOGETHER)  # how many it will lack when this part of them is whole
         before = self._size - at  # and `at` more are the bytes of this request so far
         missing = 1
         tried = False
-        while left and (found := self._length(data, at)):
+        while left > later and (found := self._length(data, at)):
             start, stop = found
             if before + stop + 2 > MAX_REQUEST:
                 raise RequestError(f"a request may have at most {MAX_REQUEST} bytes")
             if stop + 2 > len(data):
                 missing = stop + 2 - len(data)
                 break
-            if args and left >= _EQUAL and not tried:
+            if args and left - later >= _EQUAL and not tried:
                 tried = True
                 unit = stop + 2 - at
-                count = min(left, (len(data) - at) // unit, (MAX_REQUEST - before - at) // unit)
+                count = min(left - later, (len(data) - at) // unit, (MAX_REQUEST - before - at) // unit)
                 if equal := equal_arguments(data, start, at + count * unit, data[at:start], count):
                     args += equal
                     left -= count
@@ -238,11 +246,14 @@ class Requests:
             left -= 1
         self._left = left
         self._size = before + at
-        if left:
+        if left > later:
             self._wait(at, missing)
             return False
         self._consume(at)
-        return True
+        if left:
+            self._args.part()
+            self.rests = True
+        return not left
 
     def _length(self, data: bytes, at: int) -> tuple[int, int] | None:
         """Where the argument whose length stands at `at` begins and ends; None when the length has not come whole."""

@@ -183,15 +183,16 @@ async def bombs(target: Target) -> None:
 
 
 async def counts(target: Target) -> None:
-    """50 clients announce a billion arguments, a long one, a million and send 400,000, 131,072 and send nearly all."""
-    short = b"$2\r\nab\r\n"
+    """50 clients announce a billion arguments, a long one, a million and send 400,000, 100,000 and send nearly all."""
+    short, shorter = b"$2\r\nab\r\n", b"$1\r\na\r\n"
     data = [
         b"*1000000000\r\n",
         b"*1048576\r\n" + short * 400_000,
         b"*3\r\n$999999999\r\n",
-        b"*131072\r\n" + short * 131_000,
+        b"*100000\r\n" + short * 99_000,
+        b"*100000\r\n" + (short + shorter) * 49_000,
     ]
-    await many(50, lambda number: open_and(target.redis, target, data[number % 4], pause=1))
+    await many(50, lambda number: open_and(target.redis, target, data[number % len(data)], pause=1))
 
 
 async def nonsense(target: Target) -> None:

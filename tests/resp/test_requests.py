@@ -1,6 +1,8 @@
 """Requests are what a client sent, wherever it was cut; what is none is refused when its first wrong byte is read."""
 
+import gc
 import re
+import tracemalloc
 from itertools import pairwise
 
 import hiredis
@@ -9,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringkv.resp import codec, inline
+from ringkv.resp.arguments import TOGETHER
 from ringkv.resp.reads import lone_gets
 from ringkv.resp.requests import (
+    MAX_ARGUMENTS,
     MAX_ARGUMENTS_BEFORE_AUTH,
     MAX_BULK,
     MAX_BULK_BEFORE_AUTH,
@@ -122,7 +126,7 @@ def test_the_words_of_a_line_are_those_of_redis(line: bytes, words: list[bytes] 
 @pytest.mark.parametrize(
     ("request_", "reason"),
     [
-        (b"*1048577\r\n", "invalid multibulk length"),
+        (b"*%d\r\n" % (MAX_ARGUMENTS + 1), "invalid multibulk length"),
         (b"*2147483647\r\n", "invalid multibulk length"),
         (b"*4294967295\r\n", "invalid multibulk length"),
         (b"*" + b"1" * 99, "invalid multibulk length"),
@@ -157,7 +161,7 @@ def test_a_line_has_no_more_words_than_a_person_types() -> None:
             parse([b"ECHO" + inline.MAX_WORDS * words + b"\r\n"])
 
 
-@pytest.mark.parametrize("size", [2, 100, MAX_BULK])
+@pytest.mark.parametrize("size", [40, 100, MAX_BULK])
 def test_what_one_request_holds_is_bounded_and_counts_what_is_parsed(size: int) -> None:
     requests = Requests()
     argument = b"$%d\r\n%b\r\n" % (size, bytes(size))
@@ -169,12 +173,58 @@ def test_what_one_request_holds_is_bounded_and_counts_what_is_parsed(size: int) 
         while fed < 2 * MAX_REQUEST:
             requests.feed(piece)
             assert not requests.read()
+            while requests.rests:
+                assert not requests.read()
             fed += len(piece)
 
-    requests.feed(b"*1000000\r\n")
+    requests.feed(b"*%d\r\n" % MAX_ARGUMENTS)
     with pytest.raises(RequestError, match=f"at most {MAX_REQUEST} bytes"):
         fill()
     assert MAX_REQUEST - 2 * len(piece) < fed <= MAX_REQUEST
+
+
+@pytest.mark.parametrize("lengths", [[36], [2], [0, 1], [2, 2, 2, 2, 2, 2, 2, 2, 1]])
+@pytest.mark.parametrize("size", [1 << 12, 1 << 18])
+def test_a_request_of_many_arguments_is_read_in_turns(lengths: list[int], size: int) -> None:
+    args = [bytes(length) for length in (MAX_ARGUMENTS // 4 // len(lengths)) * lengths]
+    stream = command(b"MGET", *args) + command("PING")
+    requests = Requests()
+    found: list[list[bytes]] = []
+    before = 0
+    for at in range(0, len(stream), size):
+        requests.feed(stream[at : at + size])
+        while requests.read() or requests.rests:
+            held = requests.begun_bytes
+            assert held - before <= TOGETHER * (48 + 7 + max(lengths)) + 60
+            before = held
+            found += requests.ready
+    assert found == [[b"MGET", *args], [b"PING"]]
+
+
+def test_arguments_that_will_never_be_whole_are_freed_in_parts_and_the_collector_does_not_visit_them() -> None:
+    requests = Requests()
+    requests.feed(b"*%d\r\n" % MAX_ARGUMENTS + 5 * TOGETHER * b"$2\r\nab\r\n")
+    while requests.read() or requests.rests:
+        pass
+    gc.collect()
+    assert not [tracked for tracked in gc.get_objects() if isinstance(tracked, tuple) and len(tracked) == TOGETHER]
+    freed = 1
+    while requests.discard():
+        freed += 1
+    assert freed == 5
+
+
+def test_bytes_that_come_one_by_one_take_no_more_memory_than_they_are() -> None:
+    requests = Requests()
+    tracemalloc.start()
+    try:
+        requests.feed(b"*1\r\n$1000000\r\n")
+        for number in range(50_000):
+            requests.feed(b"%c%c" % (number % 100, 0))
+            assert not requests.read()
+        assert tracemalloc.get_traced_memory()[0] < 2 * requests.held
+    finally:
+        tracemalloc.stop()
 
 
 def test_who_has_not_authenticated_may_send_less() -> None:
