@@ -19,6 +19,7 @@ from ringkv.process.budget import UNNOTED, Claim
 from ringkv.process.closings import Reason
 from ringkv.process.connections import ConnectionGuard, Waiting
 from ringkv.process.gone import has_gone
+from ringkv.process.pipelined import Line
 
 Handler = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -41,10 +42,6 @@ TOO_MUCH: Final = (
     b"no memory for a request that does not end, among others.\n"
 )
 """The answer to a client that has sent a part of a request, when memory for such parts is short."""
-
-TOGETHER: Final = 8
-"""Pipelined requests, of all connections together, that are answered in one turn of the event loop: some two
-milliseconds of work, however many clients pipeline, for which a client with a single request has to wait."""
 
 NEVER: Final = 10 * 365 * 86_400.0
 """Seconds after which aiohttp would close an idle connection by its own timer: never, as the guard does that."""
@@ -267,7 +264,7 @@ class _Server(web.Server):
 
     def __init__(self, general: web.Server, connection: Callable[..., asyncio.Protocol]) -> None:
         super().__init__(
-            partial(_handle, general.request_handler, asyncio.Semaphore(TOGETHER)),
+            partial(_handle, general.request_handler, Line()),
             request_factory=general.request_factory,
             handler_cancellation=general.handler_cancellation,
             loop=general._loop,  # noqa: SLF001 - aiohttp has no other way to bring one's own protocol
@@ -279,7 +276,7 @@ class _Server(web.Server):
         return self._make_connection(self, loop=self._loop, **self._kwargs)
 
 
-async def _handle(handler: Handler, together: asyncio.Semaphore, request: BaseRequest) -> web.StreamResponse:
+async def _handle(handler: Handler, line: Line, request: BaseRequest) -> web.StreamResponse:
     """Have aiohttp handle a request, unless its `Expect` is not ASCII: aiohttp would fail to answer with that."""
     expected = request.headers.get(hdrs.EXPECT, "")
     if not expected.isascii():
@@ -287,6 +284,7 @@ async def _handle(handler: Handler, together: asyncio.Semaphore, request: BaseRe
     connection = request.protocol
     if not isinstance(connection, GuardedConnection) or not connection.asks_on:
         return await handler(request)
-    async with together:
-        await asyncio.sleep(0)  # an answer that waits for nobody would not let others have their turn
-        return await handler(request)
+    await line.turn()
+    response = await handler(request)
+    await line.turn()  # shards reply to many at once
+    return response

@@ -1,13 +1,14 @@
 """POST /mget streams: large values, slow readers, and faults midway, which no client may take for an end."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
 from ringkv.process.connections import ConnectionLimits
 from ringkv.resp import codec
 from tests.support.fake_shard import FakeShard, Start, close, each, topology_of, value
-from tests.support.http import read_chunks, read_response
+from tests.support.http import read_chunks, read_response, request_bytes
 from tests.support.mget import CUT_OFF, FEW, KEYS, asking, held, length, lines, post
 from tests.support.processes import eventually
 from tests.support.router import Serve
@@ -147,3 +148,18 @@ async def test_a_client_that_reads_nothing_is_given_up(serve: Serve) -> None:
         await eventually(lambda: not held(serving))
         with pytest.raises(ConnectionResetError):
             await reader.read()
+
+
+async def test_clients_that_pipeline_and_read_nothing_keep_no_other_waiting_that_pipelines(serve: Serve) -> None:
+    router = await serve(lambda _shard, _key: codec.bulk(b"v" * 10_000))
+    body, few = lines(KEYS), lines(FEW)
+    greedy = request_bytes("/mget", "POST", length(body)) + body
+    polite = request_bytes("/mget", "POST", length(few)) + few
+    async with AsyncExitStack() as clients:
+        readers = [await clients.enter_async_context(asking(router, length(body), body + greedy)) for _ in range(9)]
+        for reader in readers:
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        reader = await clients.enter_async_context(asking(router, length(few), few + polite))
+        for _ in range(2):
+            answer = await read_response(reader)
+            assert answer.body == b"".join(b"%b %b\n" % (key, b"v" * 10_000) for key in FEW)
