@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import NamedTuple, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 from ringkv.dataset.format import KEY_BYTES, OFFSET_BYTES, offsets_at, values_at
@@ -59,6 +61,26 @@ def damage(body: bytes | memoryview, row: Row) -> str:
         if not 0 <= _read_end(body, at + OFFSET_BYTES * row.keys)[0] <= row.size - values_at(row.keys):
             return "its offsets do not fit its values"
     return ""
+
+
+def are_right(data: memoryview, start: int, rows: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Of which of these blocks `damage` says nothing; `data` are the bytes of their segment from `start` on.
+
+    `rows` have the fields of BLOCK_ROW, and begin like `start` on multiples of 8.
+    """
+    keys, sizes = rows["keys"].astype(np.int64), rows["bytes"].astype(np.int64)
+    begins = rows["offset"].astype(np.int64) - start
+    ends = begins + sizes
+    spans = zip(begins.tolist(), ends.tolist(), strict=True)
+    checksums = np.array([xxh3_64_intdigest(data[begin:end]) for begin, end in spans], np.uint64)
+    right: NDArray[np.bool_] = (begins >= 0) & (ends <= len(data)) & (checksums == rows["checksum"])
+    right &= (keys == 0) | (values_at(keys) <= sizes)
+    with_keys = np.flatnonzero(right & (keys > 0))
+    numbers = np.frombuffer(data, "<i4", len(data) // OFFSET_BYTES)
+    first = (begins + offsets_at(keys))[with_keys] // OFFSET_BYTES
+    last = numbers[first + keys[with_keys]]
+    right[with_keys] = (numbers[first] == 0) & (last >= 0) & (last <= (sizes - values_at(keys))[with_keys])
+    return right
 
 
 def keys_of(body: Buffer, count: int) -> Buffer:

@@ -5,11 +5,15 @@ asked     └───────┘               └──┘
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ringkv.dataset.block import Row
+from ringkv.dataset.format import BLOCK_ROW
 
 MAX_GAP: Final = 128 << 10
 """The largest gap, in bytes, that is read and not skipped: on a fast network it costs about as much as a request."""
@@ -35,30 +39,59 @@ class Wanted(NamedTuple):
     row: Row
 
 
+PLACED: Final = np.dtype([("block", "<u4"), *BLOCK_ROW.descr])
+"""The same in an array, for what is done with thousands of them at once."""
+
+
 class Request(NamedTuple):
-    """The bytes from `start` up to `end`, without it, and the blocks that are wanted of them."""
+    """The bytes from `start` up to `end`, without it, and the blocks that are wanted of them, as PLACED has them."""
 
     start: int
     end: int
-    wanted: list[Wanted]
+    wanted: NDArray[np.void]
 
 
-def coalesce(wanted: Sequence[Wanted], largest: int = MAX_REQUEST) -> list[Request]:
+def placed(blocks: NDArray[np.int64], rows: NDArray[np.void]) -> NDArray[np.void]:
+    """Blocks with their rows, which are as BLOCK_ROW has them."""
+    found = np.empty(len(blocks), PLACED)
+    found["block"] = blocks
+    for name in BLOCK_ROW.names or ():
+        found[name] = rows[name]
+    return found
+
+
+def placed_one_by_one(wanted: Sequence[Wanted]) -> NDArray[np.void]:
+    """These blocks in an array."""
+    return np.array([(one.block, *one.row) for one in wanted], PLACED)
+
+
+def one_by_one(wanted: NDArray[np.void]) -> list[Wanted]:
+    """The blocks of an array."""
+    return [Wanted(block, Row._make(row)) for block, *row in wanted.tolist()]
+
+
+def ends_of(wanted: NDArray[np.void]) -> NDArray[np.int64]:
+    """The first bytes behind these blocks."""
+    found: NDArray[np.int64] = wanted["offset"].astype(np.int64) + wanted["bytes"]
+    return found
+
+
+def coalesce(wanted: NDArray[np.void], largest: int = MAX_REQUEST) -> list[Request]:
     """Requests for blocks of one segment, each of at most `largest` bytes unless a block is larger, in their order."""
-    ordered = sorted(wanted, key=lambda one: one.row.offset)
-    gaps = [max(0, after.row.offset - _end(one)) for one, after in pairwise(ordered)]
-    bridged = _bridged(gaps, sum(one.row.size for one in ordered))
-    groups: list[list[Wanted]] = []
-    ends: list[int] = []
-    for number, one in enumerate(ordered):
-        end = _end(one)
-        if number - 1 in bridged and max(end, ends[-1]) - groups[-1][0].row.offset <= largest:
-            groups[-1].append(one)
-            ends[-1] = max(end, ends[-1])
-        else:
-            groups.append([one])
-            ends.append(end)
-    return [Request(group[0].row.offset, end, group) for group, end in zip(groups, ends, strict=True)]
+    ordered = wanted[np.argsort(wanted["offset"], kind="stable")]
+    starts = ordered["offset"].astype(np.int64)
+    ends = np.maximum.accumulate(ends_of(ordered))
+    gaps = np.maximum(0, starts[1:] - ends[:-1])
+    apart = np.flatnonzero(~_bridged(gaps, int(ordered["bytes"].sum()))) + 1
+    requests: list[Request] = []
+    first = 0
+    for stop in [*apart.tolist(), len(ordered)]:
+        while first < stop:
+            fitting = first + int(ends[first:stop].searchsorted(starts[first] + largest, side="right"))
+            last = max(first + 1, fitting)
+            requests.append(Request(int(starts[first]), int(ends[last - 1]), ordered[first:last]))
+            first = last
+    return requests
 
 
 def take(requests: deque[Request], most: int, largest: int = MAX_REQUEST) -> list[Request]:
@@ -73,36 +106,26 @@ def take(requests: deque[Request], most: int, largest: int = MAX_REQUEST) -> lis
     return found
 
 
-def runs(wanted: Iterable[Wanted]) -> list[list[Wanted]]:
+def runs(wanted: NDArray[np.void]) -> list[NDArray[np.void]]:
     """The blocks in runs: within a run each block lies right behind the one before it."""
-    found: list[list[Wanted]] = []
-    block = end = 0
-    for one in wanted:
-        if found and one.block == block + 1 and one.row.offset >= end:
-            found[-1].append(one)
-        else:
-            found.append([one])
-        block, end = one.block, _end(one)
-    return found
+    if not len(wanted):
+        return []
+    follows = np.diff(wanted["block"].astype(np.int64)) == 1
+    follows &= wanted["offset"][1:] >= ends_of(wanted)[:-1]
+    cuts = [0, *(np.flatnonzero(~follows) + 1).tolist(), len(wanted)]
+    return [wanted[first:stop] for first, stop in pairwise(cuts)]
 
 
-def extent(run: Sequence[Wanted]) -> tuple[int, int]:
+def extent(run: NDArray[np.void]) -> tuple[int, int]:
     """The first byte of a run, and the first one behind it."""
-    return run[0].row.offset, _end(run[-1])
+    return int(run["offset"][0]), int(run["offset"][-1]) + int(run["bytes"][-1])
 
 
-def _bridged(gaps: list[int], size: int) -> set[int]:
-    """The numbers of the gaps that are read, the smallest first."""
-    room = size * WASTE
-    found = set()
-    for number in sorted(range(len(gaps)), key=gaps.__getitem__):
-        if gaps[number] > HEADER:
-            room -= gaps[number]
-        if room < 0 or gaps[number] > MAX_GAP:
-            break
-        found.add(number)
+def _bridged(gaps: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
+    """Which of the gaps are read, the smallest first."""
+    order = np.argsort(gaps, kind="stable")
+    ascending = gaps[order]
+    read = np.cumsum(np.where(ascending > HEADER, ascending, 0)) <= size * WASTE
+    found = np.empty(len(gaps), np.bool_)
+    found[order] = read & (ascending <= MAX_GAP)
     return found
-
-
-def _end(one: Wanted) -> int:
-    return one.row.offset + one.row.size

@@ -22,7 +22,7 @@ from ringkv.cluster.errors import CorruptBlock, InvalidDataset
 from ringkv.cluster.position import canonical, position, shift_to
 from ringkv.dataset.arrays import to_bytes, to_numpy
 from ringkv.dataset.block import Row, damage, keys_of, rank_of, read_row, span_of, texts_of
-from ringkv.dataset.coalescing import MAX_REQUEST, Wanted, coalesce
+from ringkv.dataset.coalescing import MAX_REQUEST, Wanted, coalesce, one_by_one, placed_one_by_one
 from ringkv.dataset.folder import open_file
 from ringkv.dataset.format import BLOCK_ROW, BLOCKS, PARTITION_SCHEMA, PARTITIONS, dataset_id, partition_digests
 from ringkv.dataset.manifest import read_manifest
@@ -231,10 +231,11 @@ class Dataset:
     def _fetched(self, number: int, group: list[Wanted]) -> dict[int, bytes]:
         """Fetch those blocks of a segment that are not here in few requests; the right bodies among them, by block."""
         segment, found = self.segments[number], dict[int, bytes]()
-        for start, end, wanted in coalesce([one for one in group if segment.absent(one.row)]):
+        absent = placed_one_by_one([one for one in group if segment.absent(one.row)])
+        for start, end, wanted in coalesce(absent):
             assert self.origin is not None
             data = self.origin.read_range(segment.entry.name, start, end)
-            for block, row in wanted:
+            for block, row in one_by_one(wanted):
                 body = data[row.offset - start : row.offset - start + row.size]
                 if not damage(body, row):
                     segment.keep(row.offset, body)

@@ -3,7 +3,12 @@
 import ctypes
 import errno
 import os
+import sys
+from collections.abc import Iterator
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 _KEEP_SIZE: Final = 1
 _PUNCH_HOLE: Final = 2
@@ -26,6 +31,26 @@ def has_data(descriptor: int, offset: int, size: int) -> bool:
         return os.lseek(descriptor, offset, os.SEEK_DATA) < offset + size
     except OSError as error:
         return error.errno != errno.ENXIO  # no data from here to the end
+
+
+def without_hole(descriptor: int, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Of which of these spans `has_hole` says that all was written, with a look at each run of what was."""
+    first, last = int(starts.min(initial=sys.maxsize)), int(ends.max(initial=0))
+    runs = np.array([(0, 0), *_written(descriptor, first, last)], np.int64)
+    at = runs[:, 0].searchsorted(starts, side="right") - 1
+    found: NDArray[np.bool_] = ends <= runs[at, 1]
+    return found
+
+
+def _written(descriptor: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The runs of these bytes that were written, or may have been where a file system has no holes."""
+    try:
+        while start < end and (first := os.lseek(descriptor, start, os.SEEK_DATA)) < end:
+            start = os.lseek(descriptor, first, os.SEEK_HOLE)
+            yield first, start
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # no data from here to the end
+            yield start, end
 
 
 def punch(descriptor: int, offset: int, size: int) -> None:

@@ -15,11 +15,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ringkv.cluster.errors import DatasetOverwritten, InvalidDataset
 from ringkv.dataset.block import Row, damage
 from ringkv.dataset.folder import open_file
 from ringkv.dataset.format import OFFSET_BYTES
-from ringkv.dataset.holes import has_hole
+from ringkv.dataset.holes import has_hole, without_hole
 from ringkv.dataset.manifest import SegmentEntry
 from ringkv.dataset.origin import Origin
 from ringkv.dataset.residency import Residency
@@ -115,6 +118,11 @@ class Segment:
     def absent(self, row: Row) -> bool:
         """True proves that a part of a block was never fetched; False proves nothing."""
         return self.origin is not None and has_hole(self.descriptor, row.offset, row.size)
+
+    def may_have(self, rows: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Of which of these blocks `absent` is False; `rows` have the fields of BLOCK_ROW."""
+        starts = rows["offset"].astype(np.int64)
+        return without_hole(self.descriptor, starts, starts + rows["bytes"])
 
     def fetch(self, row: Row) -> bytes:
         """The body of a block from the origin, unchecked if it was wrong FETCHES times. Raises StoreError."""

@@ -11,48 +11,44 @@ A block whose read would have to wait, or that a mirror does not have, is not re
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import chain
-from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ringkv.cluster.errors import BlockNotFetched, CorruptBlock, DatasetError, PartitionNotLeased
 from ringkv.cluster.position import slot_shift
-from ringkv.dataset.block import Row, extent_of, keys_of, read_row, rows_of
-from ringkv.dataset.coalescing import Wanted
+from ringkv.dataset.block import Row, extent_of, read_row
+from ringkv.dataset.coalescing import Wanted, placed, placed_one_by_one
 from ringkv.dataset.dataset import Dataset
+from ringkv.dataset.format import BLOCK_ROW
 from ringkv.dataset.segment import Segment
 from ringkv.process.memory import available
 from ringkv.shard.body import Body, NotInMemory, why_wrong
-from ringkv.shard.entries import ENTRY, Checked, checked_blocks, entry
+from ringkv.shard.entries import Checked, Part, checked_blocks, entries_of, entry
 from ringkv.shard.looks import Looks
 from ringkv.shard.rows import proved_rows
+from ringkv.shard.table import Table
 
 log = logging.getLogger("ringkv.shard")
 
 
 class Blocks:
-    """`entries` has an ENTRY for each block, or for each slot where several are one block; zeros where none is leased.
-
-    `forgotten[p]` is how often it was forgotten what of partition p is checked. `largest` is the size in bytes of the
-    largest block that was leased so far. All methods but `leasing` are for the event loop's thread.
+    """`table` has the entries of checked blocks. `largest` is the size in bytes of the largest block that was leased so
+    far. All methods but `leasing` are for the event loop's thread.
     """
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
         self.width = dataset.manifest.blocks_per_partition
         self.slots = 1 << slot_shift(dataset.manifest.partitions)
-        self._table = ENTRY.size * max(self.width, self.slots)  # bytes of a partition's entries
-        # Takes no memory until it is written to: of the entries of other shards' partitions.
-        self.entries = mmap(-1, self._table * dataset.manifest.partitions, flags=MAP_PRIVATE | MAP_ANONYMOUS)
-        self.forgotten = [0] * dataset.manifest.partitions
+        self.table = Table(dataset.manifest.partitions, self.width, self.slots)
         self.rows: dict[int, bytes] = {}  # partition → its rows of blocks.arrow, one behind the other
         self.corrupt: dict[int, str] = {}  # block → reason
         self.refused: dict[int, str] = {}  # partition → why its rows cannot be trusted
         self.keys = 0
         self.bytes = 0
         self.largest = 0
-        self.checked_bytes = 0
-        self._checked_of: dict[int, int] = {}  # partition → its part of the checked bytes
         self.mapped = True
         self._doubted: set[int] = set()  # numbers of segments
         self._suspects: set[int] = set()  # blocks that were found wrong when their segment had been touched
@@ -89,7 +85,7 @@ class Blocks:
         self.dataset.unclaim(gone)
         leased = [partition for partition in gone if self.rows.pop(partition, None) is not None]
         for partition in leased:
-            self._forget(partition)
+            self.table.forget(partition)
         self._count(leased, -1)
         self.refused = {partition: why for partition, why in self.refused.items() if partition not in gone}
         self.corrupt = {block: why for block, why in self.corrupt.items() if block // self.width not in gone}
@@ -107,9 +103,14 @@ class Blocks:
         """The blocks of a partition."""
         return range(partition * self.width, (partition + 1) * self.width)
 
+    @property
+    def checked_bytes(self) -> int:
+        """Bytes of the leased blocks that are checked."""
+        return self.table.bytes
+
     def checked(self, block: int) -> bool:
         """Whether the block was read and is right, and its segment has not been in doubt since."""
-        return bool(ENTRY.unpack_from(self.entries, self._entry_of(block))[0])
+        return self.table.has(block)
 
     def is_unchecked(self, block: int) -> bool:
         """Whether `unchecked` names the block, if it is not empty: leased, not in doubt, not read yet."""
@@ -118,17 +119,24 @@ class Blocks:
             return False
         return block not in self.corrupt and not self.checked(block)
 
-    def unchecked(self, partitions: Iterable[int]) -> list[Wanted]:
-        """The blocks, in order, of the leased ones of `partitions`: those neither checked nor corrupt nor empty."""
+    def unchecked(self, partitions: Iterable[int]) -> NDArray[np.void]:
+        """The blocks, as PLACED has them, of the leased ones of `partitions`: neither checked nor corrupt nor empty."""
         leased = [p for p in partitions if p in self.rows and self.dataset.segment_of(p) not in self._doubted]
-        rows = rows_of(b"".join([self.rows[partition] for partition in leased]))
-        found = map(Wanted, chain.from_iterable(map(self.of, leased)), rows)
-        # Where each slot has an entry, the first entry of a block shows whether that is checked.
-        size = self.width * ENTRY.size
-        starts = [self._entry_of(partition * self.width) for partition in leased]
-        entries = ENTRY.iter_unpack(b"".join([self.entries[start : start + size] for start in starts]))
-        unchecked = (one for one, (at, *_) in zip(found, entries, strict=True) if not at and one.row.keys)
-        return [one for one in unchecked if one.block not in self.corrupt]
+        rows = np.frombuffer(b"".join([self.rows[partition] for partition in leased]), BLOCK_ROW)
+        blocks = (np.array(leased, np.int64)[:, np.newaxis] * self.width + np.arange(self.width)).ravel()
+        found = placed(blocks, rows)
+        return found[(found["keys"] > 0) & self._are_open(found)]
+
+    def still_unchecked(self, blocks: NDArray[np.void], forgotten: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of these blocks, which were unchecked when `table.forgotten` was as given, are so without a break."""
+        return self.table.remembers(blocks["block"], forgotten) & self._are_open(blocks)
+
+    def _are_open(self, blocks: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Which of these blocks are neither checked nor corrupt."""
+        found = ~self.table.has_all(blocks["block"])
+        if self.corrupt:
+            found &= ~np.isin(blocks["block"], list(self.corrupt))
+        return found
 
     def read(self, block: int) -> tuple[Row, bytes]:
         """The block's row and a copy of its body, checked if that has not been done before; b"" if it has no keys.
@@ -168,22 +176,22 @@ class Blocks:
             if not wrong and block in self._held:
                 return  # it is not known to be in the mirror: there was no room, or there is a hole
         if not wrong:
-            keys = keys_of(cast("bytes", body), row.keys)
             number = self.dataset.segment_of(block // self.width)
-            self.settle(*checked_blocks([(Wanted(block, row), keys)], self.slots, number))
+            if self.mapped and self.slots > 1:
+                part = Part(placed_one_by_one([Wanted(block, row)]), row.offset, memoryview(cast("bytes", body)))
+                self.settle(checked_blocks([part], self.slots, number))
+            else:
+                self.table.put(block, row, self.slots * entry(row, number, mapped=self.mapped))
             return
         self.refuse(block, wrong)
         if block in self.corrupt:
             raise CorruptBlock(self.corrupt[block])
         raise PartitionNotLeased(str(segment.changed(wrong)))
 
-    def settle(self, one: Checked) -> None:
-        """Note that a block was read and is right."""
-        partition, row, at = one.block // self.width, one.row, self._entry_of(one.block)
-        found = one.entries if self.mapped else self.slots * entry(row, one.segment, mapped=False)
-        self.entries[at : at + len(found)] = found
-        self.checked_bytes += row.size
-        self._checked_of[partition] = self._checked_of.get(partition, 0) + row.size
+    def settle(self, found: Checked) -> None:
+        """Note that blocks were read and are right."""
+        entries = found.entries if self.mapped else entries_of(found.blocks, found.segment, mapped=False)
+        self.table.put_all(found.blocks, entries)
 
     def refuse(self, block: int, wrong: str) -> None:
         """Note that a block was read and is corrupt, and what is wrong with it.
@@ -228,7 +236,7 @@ class Blocks:
         before = self.suspects(segment)
         for partition in self._leased_in(segment):
             before += [block for block in self.of(partition) if self.checked(block)]
-            self._forget(partition)
+            self.table.forget(partition)
         return before
 
     def suspects(self, segment: int) -> list[int]:
@@ -268,21 +276,11 @@ class Blocks:
             else:
                 log.warning("the leased blocks do not fit into memory: they are read as copies, in part from the disk")
             for partition in self.rows:
-                self._forget(partition)
+                self.table.forget(partition)
 
     def _count(self, partitions: list[int], sign: int) -> None:
         self.keys += sign * int(self.dataset.partitions.keys[partitions].sum())
         self.bytes += sign * int(self.dataset.partitions.sizes[partitions].sum())
-
-    def _forget(self, partition: int) -> None:
-        """Forget which blocks of a leased partition were checked."""
-        self.checked_bytes -= self._checked_of.pop(partition, 0)
-        self.entries[partition * self._table : (partition + 1) * self._table] = bytes(self._table)
-        self.forgotten[partition] += 1
-
-    def _entry_of(self, block: int) -> int:
-        """Where the entries of a block begin: those of its slots, where these have some."""
-        return block * self.slots * ENTRY.size
 
     def _leased_in(self, segment: int) -> list[int]:
         entry = self.dataset.manifest.segments[segment]

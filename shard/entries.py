@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringkv.dataset.block import Row
-from ringkv.dataset.coalescing import Wanted
+from ringkv.dataset.coalescing import PLACED
 from ringkv.dataset.format import KEY, KEY_BYTES, OFFSET_BYTES, offsets_at, values_at
 from ringkv.dataset.slots import slots as slots_of
 
@@ -23,7 +23,7 @@ ENTRY: Final = Struct("=IIIIHH")
 block begin, how many keys there are, the ranks that a search extends to the left of the expected one (0: not to be read
 where it is mapped), and the number of the segment. Zeros: not checked."""
 
-_FIELDS: Final = np.dtype(
+FIELDS: Final = np.dtype(
     [("keys", "=u4"), ("offsets", "=u4"), ("values", "=u4"), ("count", "=u4"), ("reach", "=u2"), ("segment", "=u2")]
 )
 """The same for NumPy."""
@@ -35,41 +35,100 @@ than one key of 200 is outside then."""
 REACH_LIMIT: Final = (1 << 16) - 1
 
 
+class Part(NamedTuple):
+    """Blocks of a segment, as PLACED has them, that were read together; `data` are the bytes from `start` on."""
+
+    blocks: NDArray[np.void]
+    start: int
+    data: memoryview
+
+
 class Checked(NamedTuple):
-    """A block of a segment that was read and is right, with its entries, one behind the other."""
+    """Blocks of a segment that were read and are right, as PLACED has them, with the entries of each in a row."""
 
     segment: int
-    block: int
-    row: Row
-    entries: bytes
+    blocks: NDArray[np.void]
+    entries: NDArray[np.void]
+
+    def only(self, wanted: NDArray[np.bool_]) -> "Checked":
+        """Those that are wanted."""
+        return self if wanted.all() else Checked(self.segment, self.blocks[wanted], self.entries[wanted])
 
 
-def checked_blocks(right: Sequence[tuple[Wanted, bytes | memoryview]], slots: int, segment: int) -> list[Checked]:
-    """Blocks of a segment that are right, given with their keys: an entry each, or one of each of its `slots`."""
-    if slots == 1 or not right:
-        return [Checked(segment, block, row, entry(row, segment, mapped=True)) for (block, row), _ in right]
-    first, keys_in = _slots_in([keys for _, keys in right], slots)
-    found = np.empty(keys_in.shape, _FIELDS)
-    counts, offsets = np.array([(row.keys, row.offset) for (_, row), _ in right], np.int64).T[:, :, np.newaxis]
+def checked_blocks(right: Sequence[Part], slots: int, segment: int) -> Checked:
+    """Blocks of a segment that are right, read in these parts: an entry each, or one of each of their `slots`."""
+    blocks = np.concatenate([np.empty(0, PLACED), *(part.blocks for part in right)])
+    if slots == 1 or not len(blocks):
+        return Checked(segment, blocks, entries_of(blocks, segment, mapped=True))
+    first, keys_in = _slots_in(right, slots)
+    found = np.empty(keys_in.shape, FIELDS)
+    counts, offsets = (blocks[name].astype(np.int64)[:, np.newaxis] for name in ("keys", "offset"))
     found["keys"] = offsets + KEY_BYTES * first
     found["offsets"] = (offsets + offsets_at(counts)) // OFFSET_BYTES + first
     found["values"] = offsets + values_at(counts)
     found["count"] = keys_in
-    found["reach"] = np.minimum(REACH + np.sqrt(keys_in).astype(np.int64), REACH_LIMIT)
+    found["reach"] = _reach(keys_in)
     found["segment"] = segment
-    return [Checked(segment, block, row, each.tobytes()) for ((block, row), _), each in zip(right, found, strict=True)]
+    return Checked(segment, blocks, found)
+
+
+def entries_of(blocks: NDArray[np.void], segment: int, *, mapped: bool) -> NDArray[np.void]:
+    """The entries of all keys of each block, in rows of one."""
+    found = np.empty((len(blocks), 1), FIELDS)
+    counts, offsets = (blocks[name].astype(np.int64)[:, np.newaxis] for name in ("keys", "offset"))
+    found["keys"] = offsets
+    found["offsets"] = (offsets + offsets_at(counts)) // OFFSET_BYTES
+    found["values"] = offsets + values_at(counts)
+    found["count"] = counts
+    found["reach"] = _reach(counts) if mapped else 0
+    found["segment"] = segment
+    return found
 
 
 def entry(row: Row, segment: int, *, mapped: bool) -> bytes:
-    """The entry of all keys of a block."""
+    """The entry of all keys of one block, in a tenth of the time that the same takes for many."""
     reach = min(REACH + isqrt(row.keys), REACH_LIMIT) if mapped else 0
     offsets = (row.offset + offsets_at(row.keys)) // OFFSET_BYTES
     return ENTRY.pack(row.offset, offsets, row.offset + values_at(row.keys), row.keys, reach, segment)
 
 
-def _slots_in(bodies: Sequence[bytes | memoryview], slots: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Of blocks with these keys, a row each: the rank of the first key of each slot, and how many keys the slot has."""
-    numbers = slots_of(np.frombuffer(b"".join(bodies), KEY)) & np.uint16(slots - 1)
-    rows = np.repeat(np.arange(0, slots * len(bodies), slots), [len(keys) // KEY_BYTES for keys in bodies])
-    keys_in = np.bincount(rows + numbers, minlength=slots * len(bodies)).reshape(-1, slots)
-    return keys_in.cumsum(axis=1) - keys_in, keys_in
+def _reach(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.minimum(REACH + np.sqrt(counts).astype(np.int64), REACH_LIMIT)
+
+
+def _slots_in(parts: Sequence[Part], slots: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of these blocks, a row each: the rank of the first key of each slot, and how many keys the slot has."""
+    bodies = [
+        part.data[offset - part.start : offset - part.start + KEY_BYTES * keys]
+        for part in parts
+        for _, keys, _, _, offset in part.blocks.tolist()
+    ]
+    counts = np.array([len(keys) // KEY_BYTES for keys in bodies])
+    keys = np.frombuffer(b"".join(bodies), KEY)
+    first = np.zeros((len(bodies), slots), np.int64)
+    first[:, 1:] = _ranks(keys, counts, slots)
+    return first, np.diff(first, append=counts[:, np.newaxis])
+
+
+def _ranks(keys: NDArray[np.void], counts: NDArray[np.int64], slots: int) -> NDArray[np.int64]:
+    """Of blocks of so many keys, one behind the other, a row each: how many keys lie before each slot but the first.
+
+    The keys of a block are in the order of their slots: so of each slot's first key some places are looked at, those of
+    all slots of all blocks at once, unless that would be more than all keys.
+    """
+    begins = (counts.cumsum() - counts)[:, np.newaxis]
+    wanted = np.arange(1, slots)
+    if wanted.size * int(counts.max()).bit_length() >= counts.mean():
+        numbers = slots_of(keys) & np.uint16(slots - 1)
+        of_block = np.repeat(np.arange(0, slots * len(counts), slots), counts)
+        found = np.bincount(of_block + numbers, minlength=slots * len(counts)).reshape(-1, slots)
+        return found.cumsum(axis=1)[:, :-1]
+    low = np.zeros((len(counts), wanted.size), np.int64)
+    high = np.broadcast_to(counts[:, np.newaxis], low.shape)
+    for _ in range(int(counts.max()).bit_length()):
+        middle = (low + high) // 2
+        places = np.minimum(begins + middle, len(keys) - 1)
+        before = (slots_of(keys[places.ravel()]).reshape(low.shape) & np.uint16(slots - 1)) < wanted
+        before &= low < high
+        low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
+    return np.maximum.accumulate(low, axis=1)  # whatever the order of the keys is really

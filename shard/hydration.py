@@ -14,14 +14,26 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from ringkv.cluster.errors import StoreError
-from ringkv.dataset.block import damage, keys_of
-from ringkv.dataset.coalescing import MAX_REQUEST, TOGETHER, Request, Wanted, coalesce, extent, runs, take
+from ringkv.dataset.block import are_right, damage
+from ringkv.dataset.coalescing import (
+    MAX_REQUEST,
+    TOGETHER,
+    Request,
+    coalesce,
+    extent,
+    one_by_one,
+    placed_one_by_one,
+    runs,
+    take,
+)
 from ringkv.dataset.segment import Segment
 from ringkv.shard.blocks import Blocks
-from ringkv.shard.entries import Checked, checked_blocks
+from ringkv.shard.entries import Checked, Part, checked_blocks
 from ringkv.shard.fetching import fetch
 from ringkv.shard.restraint import Restraint
 from ringkv.shard.threads import to_end
@@ -33,7 +45,7 @@ WINDOW: Final = 32 << 20
 
 MIN_REQUEST: Final = 256 << 10
 
-AT_ONCE: Final = 256
+AT_ONCE: Final = 1024
 """Blocks that are looked at before the event loop does something else: half a millisecond."""
 
 PART: Final = 4
@@ -44,16 +56,16 @@ MAX_PAUSE: Final = 30.0
 
 
 class _Batch(NamedTuple):
-    """Blocks of one segment, and `Blocks.forgotten` of their partitions: of one that was forgotten since none is noted.
+    """Unchecked blocks of one segment, and `Table.forgotten` of their partitions when they were found to be so.
 
-    `slots` is how many slots a block has; `mapped`: the blocks are to be read where they are mapped.
+    `slots` is how many slots a block has.
     """
 
     number: int
     segment: Segment
     slots: int
-    wanted: list[Wanted]
-    forgotten: dict[int, int]
+    wanted: NDArray[np.void]
+    forgotten: NDArray[np.int64]
 
 
 class Hydration:
@@ -81,13 +93,11 @@ class Hydration:
         """Check what is here of leased partitions, and begin to fetch the rest; returns how many bytes were here."""
         here = 0
         for batch in await self._batches(partitions):
-            found = await to_end(_look, batch, populate=self._blocks.mapped)
+            largest = MIN_REQUEST if await self._restraint.wait() else self._largest()
+            found, requests = await to_end(_plan, batch, largest, populate=self._blocks.mapped)
             self._settle(batch, found)
-            here += sum(one.row.size for one in found)
-            blocks = {one.block for one in found}
-            missing = [one for one in batch.wanted if one.block not in blocks]
-            asked = await self._restraint.wait()
-            left = deque(await to_end(coalesce, missing, MIN_REQUEST if asked else self._largest()))
+            here += int(found.blocks["bytes"].sum())
+            left = deque(requests)
             while left and not self._full:
                 # Several together would be in the way of requests for longer than one by one.
                 most = 1 if await self._restraint.wait() else TOGETHER
@@ -121,12 +131,15 @@ class Hydration:
         blocks = self._blocks
         together = max(AT_ONCE // blocks.width, 1)
         for number, group in blocks.by_segment(partitions):
-            batches.append(batch := _Batch(number, blocks.dataset.segments[number], blocks.slots, [], {}))
+            forgotten = np.zeros_like(blocks.table.forgotten)
+            wanted = []
             for first in range(0, len(group), together):
                 some = group[first : first + together]
-                batch.forgotten.update((partition, blocks.forgotten[partition]) for partition in some)
-                batch.wanted.extend(blocks.unchecked(some))
+                forgotten[some] = blocks.table.forgotten[some]
+                wanted.append(blocks.unchecked(some))
                 await asyncio.sleep(0)
+            segment = blocks.dataset.segments[number]
+            batches.append(_Batch(number, segment, blocks.slots, np.concatenate(wanted), forgotten))
         return batches
 
     async def _fetch(self, batch: _Batch, requests: list[Request]) -> None:
@@ -147,60 +160,57 @@ class Hydration:
 
     def _still(self, batch: _Batch, request: Request) -> list[Request]:
         """What is left of a request: others may have fetched blocks of it, and partitions may be gone."""
-        wanted = [one for one in request.wanted if self._is_wanted(batch, one.block)]
-        return [request] if len(wanted) == len(request.wanted) else coalesce(wanted)
+        wanted = self._blocks.still_unchecked(request.wanted, batch.forgotten)
+        return [request] if wanted.all() else coalesce(request.wanted[wanted])
 
     async def _take(self, batch: _Batch, requests: list[Request], data: list[memoryview]) -> None:
         kept, wrong = await to_end(_keep, batch, requests, data, populate=self._blocks.mapped)
         self._settle(batch, kept)
-        for one in wrong:
+        for one in one_by_one(wrong):
             body = await fetch(batch.segment, one.row)
+            alone = placed_one_by_one([one])
             if reason := damage(body, one.row):
-                if self._is_wanted(batch, one.block):
+                if self._blocks.still_unchecked(alone, batch.forgotten).all():
                     self._blocks.refuse(one.block, reason)
             elif await to_end(batch.segment.local, one.row) is not None:
-                self._settle(batch, checked_blocks([(one, keys_of(body, one.row.keys))], batch.slots, batch.number))
-        self._full = self._full or len(kept) + len(wrong) < sum(len(each.wanted) for each in requests)
+                part = Part(alone, one.row.offset, memoryview(body))
+                self._settle(batch, checked_blocks([part], batch.slots, batch.number))
+        asked = sum(len(each.wanted) for each in requests)
+        self._full = self._full or len(kept.blocks) + len(wrong) < asked
 
-    def _is_wanted(self, batch: _Batch, block: int) -> bool:
-        partition = block // self._blocks.width
-        return self._blocks.forgotten[partition] == batch.forgotten[partition] and self._blocks.is_unchecked(block)
-
-    def _settle(self, batch: _Batch, found: list[Checked]) -> None:
+    def _settle(self, batch: _Batch, found: Checked) -> None:
         """Note that blocks are here, unless their partitions were let go meanwhile."""
-        for one in found:
-            if self._is_wanted(batch, one.block):
-                self._blocks.settle(one)
+        self._blocks.settle(found.only(self._blocks.still_unchecked(found.blocks, batch.forgotten)))
 
 
-def _look(batch: _Batch, *, populate: bool) -> list[Checked]:
-    """The blocks that are here and right."""
-    found = [
-        (one, keys_of(body, one.row.keys)) for one in batch.wanted if (body := batch.segment.local(one.row)) is not None
-    ]
+def _plan(batch: _Batch, largest: int, *, populate: bool) -> tuple[Checked, list[Request]]:
+    """The blocks that are here and right, and requests of at most `largest` bytes for the others."""
+    may_be_here = np.flatnonzero(batch.segment.may_have(batch.wanted))
+    missing = np.ones(len(batch.wanted), np.bool_)
+    parts = []
+    for at, one in zip(may_be_here.tolist(), one_by_one(batch.wanted[may_be_here]), strict=True):
+        if (body := batch.segment.local(one.row)) is not None:
+            parts.append(Part(batch.wanted[at : at + 1], one.row.offset, memoryview(body)))
+            missing[at] = False
     if populate:
-        for run in runs(one for one, _ in found):
+        for run in runs(batch.wanted[~missing]):
             batch.segment.residency.populate(*extent(run))
-    return checked_blocks(found, batch.slots, batch.number)
+    return checked_blocks(parts, batch.slots, batch.number), coalesce(batch.wanted[missing], largest)
 
 
 def _keep(
-    batch: _Batch, requests: list[Request], parts: list[memoryview], *, populate: bool
-) -> tuple[list[Checked], list[Wanted]]:
+    batch: _Batch, requests: list[Request], data: list[memoryview], *, populate: bool
+) -> tuple[Checked, NDArray[np.void]]:
     """Write the fetched blocks to their places; returns those that are there now, and those that are wrong."""
     segment = batch.segment
-    kept, wrong = list[tuple[Wanted, bytes | memoryview]](), list[Wanted]()
-    for (start, _, wanted), data in zip(requests, parts, strict=True):
-        bodies = [(one, data[one.row.offset - start : one.row.offset - start + one.row.size]) for one in wanted]
-        right = [(one, keys_of(body, one.row.keys)) for one, body in bodies if not damage(body, one.row)]
-        if len(right) < len(bodies):
-            wrong += [one for one, body in bodies if damage(body, one.row)]
-        at = 0
-        for run in runs(one for one, _ in right):
+    kept, wrong = list[Part](), [batch.wanted[:0]]
+    for (start, _, wanted), body in zip(requests, data, strict=True):
+        right = are_right(body, start, wanted)
+        wrong.append(wanted[~right])
+        for run in runs(wanted[right]):
             first, last = extent(run)
-            if segment.keep(first, data[first - start : last - start]):
-                kept += right[at : at + len(run)]
+            if segment.keep(first, body[first - start : last - start]):
+                kept.append(Part(run, start, body))
                 if populate:
                     segment.residency.populate(first, last)
-            at += len(run)
-    return checked_blocks(kept, batch.slots, batch.number), wrong
+    return checked_blocks(kept, batch.slots, batch.number), np.concatenate(wrong)

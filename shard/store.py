@@ -37,7 +37,7 @@ class Store:
         manifest = dataset.manifest
         self.dataset = dataset
         self.blocks = Blocks(dataset) if blocks is None else blocks
-        self._entries = self.blocks.entries
+        self._entries = self.blocks.table.entries
         self._segments = [(segment.map, segment.int32) for segment in dataset.segments]
         self._slot_shift = slot_shift(manifest.partitions)
         self._one_block = self.blocks.width == 1  # or a part of one: each slot has just one entry

@@ -9,14 +9,17 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
-from ringkv.dataset.block import keys_of
-from ringkv.dataset.coalescing import Wanted, extent, runs
+import numpy as np
+from numpy.typing import NDArray
+
+from ringkv.dataset.block import are_right
+from ringkv.dataset.coalescing import extent, one_by_one, runs
 from ringkv.dataset.segment import Segment
 from ringkv.shard.blocks import Blocks
-from ringkv.shard.body import Body, read_body, why_wrong
-from ringkv.shard.entries import Checked, checked_blocks
+from ringkv.shard.body import read_body, why_wrong
+from ringkv.shard.entries import Checked, Part, checked_blocks
 from ringkv.shard.hydration import Hydration
 from ringkv.shard.restraint import Restraint
 from ringkv.shard.threads import to_end
@@ -37,6 +40,14 @@ class Pace:
 
     rate: int
     asked: Callable[[], int] = lambda: 0
+
+
+class _Group(NamedTuple):
+    """Unchecked blocks of a segment, and `Table.forgotten` when they were found to be so."""
+
+    number: int
+    forgotten: NDArray[np.int64]
+    blocks: NDArray[np.void]
 
 
 class Warmup:
@@ -83,10 +94,10 @@ class Warmup:
         partitions = self._window(size)
         # Where memory does not hold everything, reading ahead would push out what is asked for.
         if self._rate and self._blocks.mapped:
-            for number, group in self._groups(partitions, size):
+            for group in self._groups(partitions, size):
                 await self._restraint.wait()
-                await self._warm(number, group)
-                await self._pace(sum(one.row.size for one in group))
+                await self._warm(group)
+                await self._pace(int(group.blocks["bytes"].sum()))
 
     async def _pace(self, size: int) -> None:
         """Wait as long as so many bytes take at the rate."""
@@ -104,52 +115,43 @@ class Warmup:
             found.append(partition)
         return found
 
-    def _groups(self, partitions: list[int], most: int) -> Iterator[tuple[int, list[Wanted]]]:
-        """The unchecked blocks of partitions in groups of about `most` bytes, each with the number of its segment."""
+    def _groups(self, partitions: list[int], most: int) -> Iterator[_Group]:
+        """The unchecked blocks of partitions in groups of about `most` bytes."""
         for number, some in self._blocks.by_segment(partitions):
-            group: list[Wanted] = []
-            held = 0
             # All rows are taken now: partitions may be released while the first of them are read.
-            for one in self._blocks.unchecked(some):
-                group.append(one)
-                held += one.row.size
-                if held >= most:
-                    yield number, group
-                    group, held = [], 0
-            if group:
-                yield number, group
+            forgotten, left = self._blocks.table.forgotten.copy(), self._blocks.unchecked(some)
+            while len(left):
+                together = int(np.cumsum(left["bytes"], dtype=np.int64).searchsorted(most)) + 1
+                yield _Group(number, forgotten, left[:together])
+                left = left[together:]
 
-    async def _warm(self, number: int, group: list[Wanted]) -> None:
+    async def _warm(self, group: _Group) -> None:
         blocks = self._blocks
-        right, wrong = await to_end(_read, blocks.dataset.segments[number], group, blocks.slots, number)
-        for one in right:
-            if blocks.is_unchecked(one.block):
-                blocks.settle(one)
+        right, wrong = await to_end(_read, blocks.dataset.segments[group.number], group, blocks.slots)
+        blocks.settle(right.only(blocks.still_unchecked(right.blocks, group.forgotten)))
         for block, reason in wrong:
             if blocks.is_unchecked(block):
                 blocks.refuse(block, reason)
 
 
-def _read(
-    segment: Segment, group: list[Wanted], slots: int, number: int
-) -> tuple[list[Checked], list[tuple[int, str]]]:
+def _read(segment: Segment, group: _Group, slots: int) -> tuple[Checked, list[tuple[int, str]]]:
     """Read blocks of a segment; returns those that are right, and the numbers of the others, each with the reason."""
-    right, wrong = list[tuple[Wanted, bytes | memoryview]](), list[tuple[int, str]]()
-    for run in runs(group):
+    found, wrong = list[Part](), list[tuple[int, str]]()
+    for run in runs(group.blocks):
         start, end = extent(run)
         data = _read_span(segment, start, end)
-        for one in run:
-            row = one.row
-            body: Body | memoryview = data[row.offset - start : row.offset - start + row.size]
-            if why_wrong(body, row):
-                # A row may name a wrong place. Then this block alone is wrong, and not the others of the run.
-                body = read_body(segment, row)
-            if reason := why_wrong(body, row):
+        right = are_right(data, start, run)
+        found.append(Part(run[right], start, data))
+        for at in np.flatnonzero(~right).tolist():
+            # A row may name a wrong place. Then this block alone is wrong, and not the others of the run.
+            (one,) = one_by_one(run[at : at + 1])
+            body = read_body(segment, one.row)
+            if reason := why_wrong(body, one.row):
                 wrong.append((one.block, reason))
             else:
-                right.append((one, keys_of(cast("memoryview", body), row.keys)))
+                found.append(Part(run[at : at + 1], one.row.offset, memoryview(cast("bytes", body))))
         segment.residency.populate(start, end)
-    return checked_blocks(right, slots, number), wrong
+    return checked_blocks(found, slots, group.number), wrong
 
 
 def _read_span(segment: Segment, start: int, end: int) -> memoryview:

@@ -3,12 +3,14 @@
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from xxhash import xxh3_64_intdigest
 
-from ringkv.dataset.block import Row, damage, keys_of, rank_of, read_row, span_of, texts_of
+from ringkv.dataset.block import Row, are_right, damage, keys_of, rank_of, read_row, span_of, texts_of
 from ringkv.dataset.dataset import Dataset
-from ringkv.dataset.format import BLOCK_ROW
+from ringkv.dataset.format import BLOCK_ROW, OFFSET_BYTES, offsets_at
 from tests.support.data import random_keys
 from tests.support.handmade import COUNT, rows_of, write_rows
 
@@ -58,6 +60,31 @@ def test_every_flipped_byte_and_every_cut_is_told(bodies: Bodies) -> None:
         )
         assert damage(body[:at], row) == "it ends too soon"
     assert damage(body + b"\0", row) == "it ends too soon"
+
+
+def test_what_is_told_of_many_blocks_at_once_is_told_of_each(bodies: Bodies) -> None:
+    start, end = bodies[0][0].offset, bodies[-1][0].offset + bodies[-1][0].size
+    data = bytearray(end - start)
+    for row, body, _ in bodies:
+        data[row.offset - start : row.offset - start + row.size] = body
+    rows = [row for row, _, _ in bodies]
+    damaged = bodies[2][0]
+    data[damaged.offset - start] ^= 1
+    for number, wrong in ((0, 1), (1, -1), (4, damaged.size)):  # offsets that lead out, and rightly summed up
+        row = rows[number]
+        at = row.offset - start + offsets_at(row.keys) + (0 if wrong == 1 else OFFSET_BYTES * row.keys)
+        data[at : at + OFFSET_BYTES] = wrong.to_bytes(OFFSET_BYTES, "little", signed=True)
+        body = bytes(data[row.offset - start : row.offset - start + row.size])
+        rows[number] = row._replace(checksum=xxh3_64_intdigest(body))
+    row = rows[5]
+    rows[5] = row._replace(keys=row.size)  # more keys than it has room for
+    rows[6] = row._replace(offset=row.offset - start + end)  # outside
+    for length in (len(data), rows[-1].offset - start + 8, 0):
+        view = memoryview(bytes(data[:length]))
+        found = are_right(view, start, np.array(rows, BLOCK_ROW)).tolist()
+        assert found == [not damage(view[row.offset - start :][: row.size], row) for row in rows]
+        assert length == 0 or not all(found)
+        assert found.count(True) == (len(rows) - 6 if length == len(data) else len(rows) - 7 if length else 0)
 
 
 def test_rows_lie_as_numpy_has_them(tmp_path: Path) -> None:

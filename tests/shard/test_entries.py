@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from ringkv.cluster.position import position, slot
 from ringkv.dataset.block import Row
-from ringkv.dataset.coalescing import Wanted
+from ringkv.dataset.coalescing import PLACED
 from ringkv.dataset.format import KEY_BYTES, OFFSET_BYTES, offsets_at, values_at
-from ringkv.shard.entries import ENTRY, REACH, checked_blocks
+from ringkv.shard.entries import ENTRY, REACH, Checked, Part, checked_blocks, entries_of, entry
 from tests.support.data import random_keys
 
 KEYS = sorted(random_keys(20_000, seed=9), key=position)
@@ -24,17 +24,46 @@ def test_the_entries_of_a_block_are_the_same_with_others_and_alone(slots: int, f
     for block in sorted(blocks)[first : first + count]:
         keys = blocks[block]
         body = b"".join(bytes.fromhex(key.replace(b"-", b"").decode()) for key in keys)
-        right.append((Wanted(block, Row(len(keys), values_at(len(keys)), 0, offset)), body))
+        row = np.array([(block, len(keys), values_at(len(keys)), 0, offset)], PLACED)
+        right.append(Part(row, offset, memoryview(body)))
         offset += values_at(len(keys)) + 320
     found = checked_blocks(right, slots, segment=7)
-    assert found == [each for one in right for each in checked_blocks([one], slots, segment=7)]
-    for one, (wanted, _) in zip(found, right, strict=True):
-        assert (one.segment, one.block, one.row, len(one.entries)) == (7, *wanted, slots * ENTRY.size)
-        ranks = np.array([slot(key) - one.block * slots for key in blocks[one.block]])
-        for number, (keys_at, offsets, values, size, reach, segment) in enumerate(ENTRY.iter_unpack(one.entries)):
+    assert (found.segment, found.blocks.tolist()) == (7, [part.blocks.tolist()[0] for part in right])
+    alone = [checked_blocks([part], slots, segment=7) for part in right]
+    assert found.entries.tolist() == [entries for one in alone for entries in one.entries.tolist()]
+    assert rows_of(found) == [entries for one in alone for entries in rows_of(one)]
+    for (block, count_of, _, _, at), entries in zip(found.blocks.tolist(), rows_of(found), strict=True):
+        assert len(entries) == slots * ENTRY.size
+        ranks = np.array([slot(key) - block * slots for key in blocks[block]])
+        for number, (keys_at, offsets, values, size, reach, segment) in enumerate(ENTRY.iter_unpack(entries)):
             rank = int(ranks.searchsorted(number))
             assert size == np.count_nonzero(ranks == number)
-            assert keys_at == one.row.offset + KEY_BYTES * rank
-            assert offsets * OFFSET_BYTES == one.row.offset + offsets_at(one.row.keys) + OFFSET_BYTES * rank
-            assert (values, segment) == (one.row.offset + values_at(one.row.keys), 7)
+            assert keys_at == at + KEY_BYTES * rank
+            assert offsets * OFFSET_BYTES == at + offsets_at(count_of) + OFFSET_BYTES * rank
+            assert (values, segment) == (at + values_at(count_of), 7)
             assert (reach - REACH) ** 2 <= size < (reach - REACH + 1) ** 2
+
+
+@given(st.lists(st.tuples(st.integers(1, 1 << 26), st.integers(1, 1 << 20))), st.booleans())
+def test_the_entries_of_all_keys_of_many_blocks_are_those_of_each(
+    places: list[tuple[int, int]],
+    mapped: bool,  # noqa: FBT001  # as Hypothesis gives it
+) -> None:
+    rows = [Row(keys, 0, 0, 8 * place) for place, keys in places]
+    blocks = np.array([(number, *row) for number, row in enumerate(rows)], PLACED)
+    found = entries_of(blocks, 7, mapped=mapped)
+    assert [each.tobytes() for each in found] == [entry(row, 7, mapped=mapped) for row in rows]
+
+
+def test_keys_in_no_order_still_have_entries_within_their_block() -> None:
+    """As in a file that was made to deceive."""
+    keys = random_keys(600, seed=5)
+    body = b"".join(bytes.fromhex(key.replace(b"-", b"").decode()) for key in keys)
+    block = np.array([(0, len(keys), values_at(len(keys)), 0, 0)], PLACED)
+    (entries,) = checked_blocks([Part(block, 0, memoryview(body))], 4, segment=0).entries
+    assert int(entries["count"].sum()) == len(keys)
+    assert (entries["keys"] // KEY_BYTES + entries["count"] <= len(keys)).all()
+
+
+def rows_of(found: Checked) -> list[bytes]:
+    return [each.tobytes() for each in found.entries]

@@ -8,7 +8,24 @@ from hypothesis import strategies as st
 
 from ringkv.cluster.ring import build_ring
 from ringkv.dataset.block import Row
-from ringkv.dataset.coalescing import HEADER, MAX_GAP, MAX_REQUEST, WASTE, Wanted, coalesce, take
+from ringkv.dataset.coalescing import (
+    HEADER,
+    MAX_GAP,
+    MAX_REQUEST,
+    WASTE,
+    Request,
+    Wanted,
+    extent,
+    one_by_one,
+    placed_one_by_one,
+    runs,
+    take,
+)
+from ringkv.dataset.coalescing import coalesce as coalesce_placed
+
+
+def coalesce(wanted: list[Wanted], largest: int = MAX_REQUEST) -> list[Request]:
+    return coalesce_placed(placed_one_by_one(wanted), largest)
 
 
 def laid_out(sizes: list[int]) -> list[Wanted]:
@@ -29,8 +46,9 @@ def test_each_wanted_block_is_in_one_request_and_little_else(
 ) -> None:
     wanted = [one for one in every if one.block in chosen]
     requests = coalesce(wanted, largest)
-    assert [one for request in requests for one in request.wanted] == wanted
-    for start, end, parts in requests:
+    assert [one for request in requests for one in one_by_one(request.wanted)] == wanted
+    for start, end, placed in requests:
+        parts = one_by_one(placed)
         assert start == parts[0].row.offset
         assert end == parts[-1].row.offset + parts[-1].row.size
         assert end - start <= largest or len(parts) == 1
@@ -52,11 +70,24 @@ def test_requests_are_taken_in_order_so_many_together_as_fit(every: list[Wanted]
     left, taken = deque(requests), []
     while left:
         taken.append(take(left, most, largest))
-    assert [one for some in taken for one in some] == requests
+    assert [one for some in taken for one in some if one is not requests.pop(0)] == []
+    assert not requests
     sizes = [[one.end - one.start for one in some] for some in taken]
     for some, following in pairwise(sizes):
         assert len(some) == 1 or (len(some) <= most and sum(some) <= largest)
         assert len(some) == most or sum(some) + following[0] > largest
+
+
+@given(blocks, st.sets(st.integers(0, 79)))
+def test_within_a_run_each_block_lies_right_behind_the_one_before_it(every: list[Wanted], chosen: set[int]) -> None:
+    wanted = [one for one in every if one.block in chosen]
+    found = runs(placed_one_by_one(wanted))
+    assert [one for run in found for one in one_by_one(run)] == wanted
+    for run in map(one_by_one, found):
+        assert [one.block for one in run] == list(range(run[0].block, run[0].block + len(run)))
+        assert extent(placed_one_by_one(run)) == (run[0].row.offset, run[-1].row.offset + run[-1].row.size)
+    for before, after in pairwise(map(one_by_one, found)):
+        assert after[0].block > before[-1].block + 1
 
 
 def test_places_that_overlap_as_a_damaged_table_says_are_requested_all_the_same() -> None:
