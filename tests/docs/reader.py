@@ -43,17 +43,24 @@ class Failed(AssertionError):
     """A command of a document did not do what the document says."""
 
 
+def make_tree(tree: Path) -> Path:
+    """A clean copy of the project's tree, in Git, with all that Python has compiled and a .venv."""
+    copy_tree(tree)
+    _git(tree, "init", "--quiet")
+    _git(tree, "add", "--all")
+    _add_compiled(tree)
+    _add_environment(tree)
+    return tree
+
+
 class Reader:
-    def __init__(self, spawn: Spawner, folder: Path) -> None:
+    def __init__(self, spawn: Spawner, tree: Path, folder: Path) -> None:
+        """`tree` is what `make_tree` has made, of which a copy is read."""
         self._spawn = spawn
         self._tree = folder / "ringkv"
         self._state = folder / "state"
         self._servers: list[tuple[Command, Spawned]] = []
-        copy_tree(self._tree)
-        self._git("init", "--quiet")
-        self._git("add", "--all")
-        _add_compiled(self._tree)
-        _add_environment(self._tree)
+        shutil.copytree(tree, self._tree, symlinks=True)
         (folder / ".curlrc").write_text("silent\nshow-error\n")
         self._state.write_text(f"cd {shlex.quote(str(self._tree))}\n")
         self._namespace = spawn.run("unshare", "--net", "bash", "-c", "ip link set lo up; echo up; exec sleep infinity")
@@ -71,11 +78,7 @@ class Reader:
 
     def left_behind(self) -> str:
         """What Git would show the user as new, changed or gone, a line each."""
-        return self._git("ls-files", "--others", "--modified", "--deleted", "--exclude-standard")
-
-    def _git(self, *args: str) -> str:
-        done = subprocess.run(["git", *args], cwd=self._tree, capture_output=True, check=True, text=True, timeout=60)
-        return done.stdout
+        return _git(self._tree, "ls-files", "--others", "--modified", "--deleted", "--exclude-standard")
 
     def end_servers(self) -> None:
         """Press Ctrl-C in the terminals of all servers, the latest first: nothing may be left. Raises Failed."""
@@ -143,6 +146,11 @@ def server_of(command: Command) -> tuple[str, str] | None:
     if background:
         raise UnknownForm(f"{command.where}: {command.text}\nis started in the background, but no server that is known")
     return None
+
+
+def _git(tree: Path, *args: str) -> str:
+    done = subprocess.run(["git", *args], cwd=tree, capture_output=True, check=True, text=True, timeout=60)
+    return done.stdout
 
 
 def _add_compiled(tree: Path) -> None:

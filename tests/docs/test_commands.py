@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from tests.docs.documents import Command, UnknownForm, blocks, documents
-from tests.docs.reader import Failed, Reader
+from tests.docs.reader import Failed, Reader, make_tree, server_of
 from tests.support.data import ROOT
 from tests.support.processes import Spawner
 
@@ -43,13 +43,19 @@ def changed(command: Command) -> Command:
     return command
 
 
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clean copy of the project, of which each reader gets one of its own."""
+    return make_tree(tmp_path_factory.mktemp("clean") / "ringkv")
+
+
 @pytest.fixture
-def reader(spawn: Spawner, tmp_path: Path) -> Iterator[Reader]:
+def reader(spawn: Spawner, tree: Path, tmp_path: Path) -> Iterator[Reader]:
     if os.geteuid() or not all(map(shutil.which, ("unshare", "nsenter", "ip"))):
         if os.environ.get("CI") == "true":
             pytest.fail("network namespaces need root and iproute2, and CI must not skip its tests")
         pytest.skip("network namespaces need root and iproute2")
-    reader = Reader(spawn, tmp_path)
+    reader = Reader(spawn, tree, tmp_path)
     yield reader
     reader.end_servers()
 
@@ -196,6 +202,13 @@ def test_a_document_that_is_wrong_fails(follow: Callable[[str], None], block: st
     ],
     ids=["language", "unmarked", "output of nothing", "indented", "no prompt", "no end", "unknown server"],
 )
-def test_a_form_that_nobody_knows_to_run_fails(follow: Callable[[str], None], block: str, message: str) -> None:
+def test_a_form_that_nobody_knows_to_run_fails(tmp_path: Path, block: str, message: str) -> None:
+    document = tmp_path / "small.md"
+    document.write_text(block)
+
+    def understand() -> None:
+        for commands in blocks(document):
+            list(map(server_of, commands))
+
     with pytest.raises(UnknownForm, match=message):
-        follow(block)
+        understand()
