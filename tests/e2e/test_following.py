@@ -167,6 +167,7 @@ def test_ten_versions_leave_no_file_and_no_process_behind(spawn: Spawner, data: 
     before, text = None, data.read_bytes()
     for serial in range(2, 12):
         put(data, text + b"%b %d\n" % (NEW_KEY.encode(), serial))
+        cluster.spawned.process.send_signal(signal.SIGHUP)  # look at once
         wait_until_served(cluster, serial, PAIRS + 1)
         assert get(cluster, NEW_KEY) == b"%d" % serial
         before = before or held()  # two versions are open from here on

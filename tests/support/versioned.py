@@ -10,6 +10,8 @@ from typing import Any
 from ringkv.process.address import Address
 from tests.support.processes import Spawned, Spawner, wait_for
 
+READY = r"shard .* ready on"
+
 
 class Versioned:
     """Shards, each with its catalog, behind one router; `options` are the router's."""
@@ -22,8 +24,10 @@ class Versioned:
         self.addresses = {name: Address(f"{folder}/{name}", None) for name in catalogs}
         self.shards: dict[str, Spawned] = {}
         for name, catalog in catalogs.items():
-            self.start(name, catalog)
+            self._begin(name, catalog)
         self.start_router()
+        for shard in self.shards.values():
+            shard.wait_for_line(READY)
         self.serves(1)
 
     @property
@@ -37,9 +41,12 @@ class Versioned:
         self.port = int(self.router.wait_for_line(r"router listens on 127\.0\.0\.1:(\d+)")[1])
 
     def start(self, name: str, catalog: Path) -> None:
+        self._begin(name, catalog)
+        self.shards[name].wait_for_line(READY)
+
+    def _begin(self, name: str, catalog: Path) -> None:
         args = ["--listen", str(self.addresses[name]), "--name", name, "--leased"]
         self.shards[name] = self._spawn.run(sys.executable, "-m", "ringkv", "shard", catalog, *args)
-        self.shards[name].wait_for_line(r"shard .* ready on")
 
     def ask(self, path: str) -> Any:
         """What a path tells as JSON."""
