@@ -19,7 +19,7 @@ from ringkv.process.access_options import access, read_token_file, secret
 from ringkv.process.address import Address, bind_shared, free_ports
 from ringkv.process.command import OneLineCommand
 from ringkv.process.connections import ConnectionLimits
-from ringkv.process.forking import fork_server
+from ringkv.process.forking import CHILDREN, fork_server
 from ringkv.process.logs import LogStyle
 from ringkv.process.options import (
     ADDRESS,
@@ -43,6 +43,13 @@ if TYPE_CHECKING:
 log = logging.getLogger("ringkv.deploy")
 
 PORT: Final = click.IntRange(0, 65535)
+
+PRELOAD: Final = (
+    *CHILDREN,
+    *("ringkv.shard.server", "ringkv.dataset.local_objects"),  # which follows a catalog in a folder
+    *("ringkv.router.server", "importlib.readers"),  # which finds the files of its page among its modules
+)
+"""What the fork server of `ringkv up` imports."""
 
 
 @click.command(cls=OneLineCommand)
@@ -139,7 +146,7 @@ def up(
     http = bind_shared(Address(host, port), workers)  # before what takes long: most starts fail for a port in use
     redis = bind_shared(Address(host, redis_port), workers) if redis_port is not None else workers * [None]
     nodes = free_ports(cluster_port, shards) if cluster_port is not None else ()
-    fork_server("ringkv.shard.server", "ringkv.router.server")
+    fork_server(*PRELOAD)
 
     from ringkv.dataset.cache import cache_folder
     from ringkv.dataset.catalog import is_catalog
@@ -257,6 +264,7 @@ def shard(
     """
     start("shard", LogStyle(log_level, log_format))
 
+    import ringkv.process.rootless  # noqa: F401 - before all that imports aiohttp
     from ringkv.dataset.cache import cache_folder
     from ringkv.dataset.catalog import is_catalog
     from ringkv.dataset.dataset import Dataset

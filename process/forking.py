@@ -8,8 +8,12 @@ import multiprocessing
 import signal
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
+from typing import Final
 
 from ringkv.cluster.errors import StartupError
+
+CHILDREN: Final = "ringkv.process.rootless", "ringkv.process.children", "multiprocessing.popen_forkserver"
+"""Modules that a supervisor's children need: what is not imported before the fork, each of them imports by itself."""
 
 
 def fork_server(*preload: str) -> ForkServerContext:

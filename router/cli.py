@@ -137,6 +137,7 @@ def router(
     log_style = LogStyle(log_level, log_format)
     start("router", log_style)
 
+    import ringkv.process.rootless  # noqa: F401 - before all that imports aiohttp
     from ringkv.process.access import are_right
     from ringkv.process.budget import memory_of
     from ringkv.process.handover import begin_anew, taken_over

@@ -15,13 +15,16 @@ from typing import Any, Final
 
 from ringkv.process.address import Address, bind_shared
 from ringkv.process.children import Life
-from ringkv.process.forking import fork_server
+from ringkv.process.forking import CHILDREN, fork_server
 from ringkv.process.logs import LogStyle
 from ringkv.process.supervisor import Supervisor
 from ringkv.router.settings import RouterSettings, Worker
 
 MODULE: Final = "ringkv.router.server"
 """A worker's code."""
+
+FILES: Final = "importlib.readers"
+"""What finds the files of its page among its modules."""
 
 
 def bind_workers(
@@ -72,7 +75,7 @@ async def serve_workers(
 ) -> None:
     """Keep the workers alive until `stop`. Raises StartupError."""
     with tempfile.TemporaryDirectory(prefix="ringkv-") as runtime:
-        supervisor = Supervisor(fork_server(MODULE), log_style)
+        supervisor = Supervisor(fork_server(*CHILDREN, MODULE, FILES), log_style)
         supervisor.keep(lives(settings, workers, Path(runtime)))
         stopping = asyncio.create_task(stop.wait())
         first: set[asyncio.Future[Any]] = {stopping, supervisor.failed}

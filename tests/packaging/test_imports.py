@@ -3,13 +3,17 @@
 Python itself tells what was imported, with -X importtime.
 """
 
+import os
 import re
 import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
 from typing import Final
 
 import pytest
 
+from tests.support.certificates import Authority
 from tests.support.data import EXAMPLE, ROOT
 from tests.support.processes import SpawnedCluster, Spawner
 
@@ -58,9 +62,13 @@ AT_WORK: Final[dict[str, set[str]]] = {
 """The same for those that ask a router."""
 
 
+IMPORTED: Final = r"(?m)^import time:.*\| +([\w.]+)$"
+"""The name of a module in what -X importtime writes."""
+
+
 def imported(said: str) -> set[str]:
     """Those of WATCHED that stand in what -X importtime has written."""
-    names = re.findall(r"(?m)^import time:.*\| +([\w.]+)$", said)
+    names = re.findall(IMPORTED, said)
     assert "ringkv" in names
     return {*names} & WATCHED
 
@@ -100,6 +108,29 @@ def test_whoever_starts_others_does_without_the_code_of_those(module: str, neede
     command = [sys.executable, "-X", "importtime", "-c", f"import {module}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     assert imported(done.stderr) == needed
+
+
+def test_what_is_forked_imports_nothing_by_itself(spawn: Spawner) -> None:
+    command = sys.executable, "-X", "importtime", "-m", "ringkv", "up"
+    cluster = spawn.cluster(spawn.run(*command, EXAMPLE, "--port", "0", "--shards", "4"))
+    times = Counter(re.findall(IMPORTED, cluster.spawned.err))
+    # At most `ringkv up` and its fork server; what shards import by themselves stands there four times.
+    ours = {name: count for name, count in times.items() if name.split(".")[0] in {"filelock", "ringkv", "uvloop"}}
+    assert ours["ringkv.process.children"] == 2
+    assert {name for name, count in ours.items() if count > 2} == set()
+
+
+def test_no_certificates_are_read_for_a_client_that_nobody_is(tmp_path: Path) -> None:
+    count = "len(aiohttp.connector._SSL_CONTEXT_VERIFIED.get_ca_certs())"
+    told = f"import os, {{}}; import aiohttp.connector; print({count}, os.environ['SSL_CERT_FILE'])"
+    roots = str(Authority(tmp_path / "authority").roots)
+    counts = []
+    for module in ("aiohttp", "ringkv.process.rootless"):
+        command = [sys.executable, "-c", told.format(module)]
+        environment = {**os.environ, "SSL_CERT_FILE": roots}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+        counts.append(done.stdout.split())
+    assert counts == [["1", roots], ["0", roots]]
 
 
 def test_a_shard_draws_nothing(spawn: Spawner) -> None:
