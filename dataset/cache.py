@@ -15,7 +15,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
@@ -24,9 +24,6 @@ from xxhash import xxh3_64_hexdigest
 from ringkv.cluster.errors import InvalidDataset, PackingFailed, SourceError
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.format import VERSION
-from ringkv.dataset.packing.local import pack
-from ringkv.dataset.packing.memory import Budget
-from ringkv.dataset.packing.merge import DuplicatePolicy
 from ringkv.dataset.packing.rights import limit
 from ringkv.dataset.packing.workspace import remove_unused, workspace
 from ringkv.dataset.progress import Progress
@@ -34,6 +31,10 @@ from ringkv.dataset.source.file import RegularFile, digest_of
 from ringkv.dataset.source.find import STDIN, find, is_dataset
 from ringkv.dataset.source.protocol import Source
 from ringkv.dataset.source.table import Table
+
+if TYPE_CHECKING:
+    from ringkv.dataset.packing.memory import Budget
+    from ringkv.dataset.packing.merge import DuplicatePolicy
 
 log = logging.getLogger("ringkv.dataset")
 
@@ -45,9 +46,9 @@ PRIVATE: Final = 0o700
 def packed_dataset(
     data: Sequence[Path],
     *,
-    on_duplicate: DuplicatePolicy = "error",
+    on_duplicate: "DuplicatePolicy" = "error",
     cache_dir: Path | None = None,
-    budget: Budget | None = None,
+    budget: "Budget | None" = None,
     progress: Progress | None = None,
 ) -> Iterator[Path]:
     """As `dataset_path`, for the time of the context; the dataset of a stream is removed at its end.
@@ -63,15 +64,15 @@ def packed_dataset(
         with _usable(folder):
             folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
             target = stack.enter_context(workspace(folder / "stream")) / "dataset"
-            pack(sources, target, on_duplicate=on_duplicate, budget=budget, progress=progress)
+            _pack(sources, target, on_duplicate, budget, progress)
         yield target
 
 
 def dataset_path(
     *data: Path,
-    on_duplicate: DuplicatePolicy = "error",
+    on_duplicate: "DuplicatePolicy" = "error",
     cache_dir: Path | None = None,
-    budget: Budget | None = None,
+    budget: "Budget | None" = None,
     progress: Progress | None = None,
 ) -> Path:
     """The dataset of `data`: `data` itself if it is one, else one in the cache, made now if it has to be.
@@ -120,9 +121,9 @@ def _unused(path: Path) -> Iterator[None]:
 def _path_of(  # noqa: PLR0913, PLR0917  # what both of the functions above hand on
     data: Sequence[Path],
     sources: Sequence[Source],
-    on_duplicate: DuplicatePolicy,
+    on_duplicate: "DuplicatePolicy",
     cache_dir: Path | None,
-    budget: Budget | None,
+    budget: "Budget | None",
     progress: Progress | None,
 ) -> Path:
     match data:
@@ -143,12 +144,24 @@ def _path_of(  # noqa: PLR0913, PLR0917  # what both of the functions above hand
         with _lock(folder / f"{name}.lock", paths):
             if not ((_opens(target) and _is_ours(target)) or _same_content(files, target)):
                 remove_unused(target)  # one that is damaged
-                pack(sources, target, on_duplicate=on_duplicate, budget=budget, progress=progress)
+                _pack(sources, target, on_duplicate, budget, progress)
             (folder / f"{name}.json").write_text(json.dumps(paths))
             for other in folder.glob(f"{name}-*"):
                 if other != target:
                     remove_unused(other)
     return target
+
+
+def _pack(
+    sources: Sequence[Source],
+    target: Path,
+    on_duplicate: "DuplicatePolicy",
+    budget: "Budget | None",
+    progress: Progress | None,
+) -> None:
+    from ringkv.dataset.packing.local import pack  # noqa: PLC0415 - a shard whose data are packed does without
+
+    pack(sources, target, on_duplicate=on_duplicate, budget=budget, progress=progress)
 
 
 def _opens(target: Path) -> bool:

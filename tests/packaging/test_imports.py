@@ -13,6 +13,7 @@ from typing import Final
 
 import pytest
 
+from ringkv.dataset.packing.local import pack
 from tests.support.certificates import Authority
 from tests.support.data import EXAMPLE, ROOT
 from tests.support.processes import SpawnedCluster, Spawner
@@ -139,6 +140,17 @@ def test_a_shard_draws_nothing(spawn: Spawner) -> None:
     shard = spawn.run(*command)
     shard.wait_for_line("shard .* ready on")
     assert imported(shard.err) == SERVES | {"numpy", "pyarrow"}
+
+
+def test_a_shard_whose_data_are_packed_packs_nothing(spawn: Spawner, tmp_path: Path) -> None:
+    pack(EXAMPLE, tmp_path / "packed")
+    listen = f"unix:{spawn.directory()}/s"
+    command = (sys.executable, "-X", "importtime", "-m", "ringkv", "shard", tmp_path / "packed", "--listen", listen)
+    shard = spawn.run(*command)
+    shard.wait_for_line("shard .* ready on")
+    names = {*re.findall(IMPORTED, shard.err)}
+    assert "ringkv.dataset.cache" in names
+    assert names & {"ringkv.dataset.packing.local", "concurrent.futures.process"} == set()
 
 
 def test_a_router_reads_no_files(spawn: Spawner) -> None:
