@@ -1,93 +1,26 @@
-"""`ringkv pack`, `verify` and `cache`, and how every command line comes from data to their dataset."""
+"""`ringkv pack`, `verify` and `cache`: the command lines of datasets on this machine."""
 
-import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from ringkv.cluster.errors import InvalidDataset, PackingFailed
+from ringkv.dataset.command import briefly, ended_by_sigterm
+from ringkv.dataset.options import DATA, cache_dir, on_duplicate, pack_memory
 from ringkv.dataset.progress import progress_bar
 from ringkv.process.command import OneLineCommand, OneLineGroup
 from ringkv.process.forking import fork_server
-from ringkv.process.options import SIZE
 from ringkv.process.words import counted
 
 if TYPE_CHECKING:
     from ringkv.dataset.dataset import Dataset
     from ringkv.dataset.entries import Entry
     from ringkv.dataset.packing.merge import DuplicatePolicy
-
-DATA: Final = click.Path(path_type=Path, readable=False)
-"""The path of a data file as an argument. Whether it can be read is found out, and reported, by what opens it."""
-
-
-class LocationType(click.Path):
-    """A path, or the address of a store, as s3://bucket/prefix, which stays the text that it is."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value if isinstance(value, str) and "://" in value else super().convert(value, param, ctx)
-
-
-LOCATION: Final = LocationType(path_type=Path, readable=False)
-
-cache_dir = click.option(
-    "--cache",
-    type=click.Path(path_type=Path),
-    envvar="RINGKV_CACHE",
-    show_envvar=True,
-    help="Where datasets are kept.  [default: the user's cache folder]",
-)
-
-
-on_duplicate = click.option(
-    "--on-duplicate",
-    type=click.Choice(["error", "first", "last"]),
-    default="error",
-    show_default=True,
-    help="Which pair of a key that stands several times to take.",
-)
-
-pack_memory = click.option(
-    "--memory",
-    type=SIZE,
-    envvar="RINGKV_PACK_MEMORY",
-    show_envvar=True,
-    help="How much memory the data may take meanwhile, as 512M or 4G.  [default: a quarter of what is available]",
-)
-
-
-@contextmanager
-def packed(data: Sequence[Path], on_duplicate: "DuplicatePolicy", cache: Path | None) -> Iterator[Path]:
-    """The dataset of `data`, made now if it has to be, with a progress bar at a terminal.
-
-    It may be removed at the end of the context.
-    """
-    from ringkv.dataset.cache import packed_dataset
-
-    with ExitStack() as stack:
-        with ended_by_sigterm(), progress_bar(f"packing {_briefly(data)}") as progress:
-            made = packed_dataset(data, on_duplicate=on_duplicate, cache_dir=cache, progress=progress)
-            path = stack.enter_context(made)
-        yield path
-
-
-@contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the process by an exception, so that what was begun is removed."""
-    before = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _briefly(data: Sequence[Path]) -> str:
-    return data[0].name + (f" and {len(data) - 1} more" if len(data) > 1 else "")
 
 
 @click.command(cls=OneLineCommand)
@@ -122,7 +55,7 @@ def pack(data: tuple[Path, ...], on_duplicate: "DuplicatePolicy", memory: int | 
     out = data[-1] if len(data) > 1 else None
     sources = data[:-1] or data
     budget = budget_of(memory)
-    with ended_by_sigterm(), progress_bar(f"packing {_briefly(sources)}") as progress:
+    with ended_by_sigterm(), progress_bar(f"packing {briefly(sources)}") as progress:
         if out is None:
             out = dataset_path(*sources, on_duplicate=on_duplicate, cache_dir=cache, budget=budget, progress=progress)
         else:

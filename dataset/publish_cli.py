@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ringkv.client.cli import tls
+from ringkv.client.options import tls
 from ringkv.cluster.errors import StartupError
 from ringkv.cluster.limits import GATE
 from ringkv.dataset.catalog_cli import LOCATION, as_json_option, by_option, told, user
-from ringkv.dataset.cli import cache_dir, ended_by_sigterm, on_duplicate, pack_memory
+from ringkv.dataset.command import ended_by_sigterm
+from ringkv.dataset.options import cache_dir, on_duplicate, pack_memory
 from ringkv.dataset.progress import progress_bar
 from ringkv.process.command import OneLineCommand
 from ringkv.process.files import raise_limit

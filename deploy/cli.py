@@ -12,7 +12,8 @@ import click
 
 from ringkv.cluster.errors import DatasetOverwritten, StartupError
 from ringkv.cluster.place import Place
-from ringkv.dataset.cli import LOCATION, cache_dir, on_duplicate, packed
+from ringkv.dataset.command import packed
+from ringkv.dataset.options import LOCATION, cache_dir, on_duplicate
 from ringkv.deploy.options import cache_size, fetch_rate, gate, no_follow, place, warm_rate
 from ringkv.process.access import AccessFiles
 from ringkv.process.access_options import access, read_token_file, secret

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ringkv.cluster.errors import PackingFailed, RingkvError
-from ringkv.dataset.cli import ended_by_sigterm
+from ringkv.dataset.command import ended_by_sigterm
 from ringkv.process.forking import fork_server
 from ringkv.process.priority import step_aside
 

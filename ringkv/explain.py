@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from ringkv.client.cli import tls, token_file
 from ringkv.client.files import find_token
 from ringkv.client.get import (
     DEFAULT_URL,
@@ -25,6 +24,7 @@ from ringkv.client.get import (
     forget_output,
     one_line,
 )
+from ringkv.client.options import tls, token_file
 from ringkv.process.command import OneLineCommand
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from ringkv.change import Shards, Weights, balance, changes, rings
 from ringkv.cluster.limits import MAX_REPLICAS, MAX_SHARDS, MIN_BLOCKS
-from ringkv.dataset.cli import DATA, cache_dir, on_duplicate, packed
+from ringkv.dataset.command import packed
+from ringkv.dataset.options import DATA, cache_dir, on_duplicate
 from ringkv.plan_options import Counts, Pairs, Partitions, Pattern, WeightsInTurn, check
 from ringkv.plan_told import Plan, account
 from ringkv.process.command import OneLineCommand

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ringkv.client.cli import tls
 from ringkv.client.get import DEFAULT_URL, INTERRUPTED, OUTPUT_CLOSED, URL_VARIABLE, Client, ClientError, forget_output
+from ringkv.client.options import tls
 from ringkv.looks import Looks
 from ringkv.process.command import OneLineCommand
 
