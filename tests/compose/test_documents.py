@@ -24,6 +24,14 @@ def test_compose_takes_the_commands_of_the_documents(project: Project, command: 
     plan(project, command.text)
 
 
+def test_whoever_starts_a_cluster_waits_until_it_serves() -> None:
+    """Else what follows in the document may be refused. Whoever only adds shards or routers is served meanwhile."""
+    starts = [command for command in COMMANDS if re.search(r" up .*(-d|--detach)\b", command.text)]
+    first = [command for command in starts if "--scale" not in command.text]
+    assert len(starts) > len(first) > 1
+    assert [command.where for command in first if "--wait" not in command.text] == []
+
+
 @pytest.mark.parametrize("text", ["docker compose up --shards 5", "docker compose up --scale nonsense=5"])
 def test_compose_refuses_what_it_does_not_know(project: Project, text: str) -> None:
     with pytest.raises(AssertionError, match=r"--shards|nonsense"):
