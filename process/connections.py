@@ -13,6 +13,7 @@ those that would take more of it wait, and those for whom it has been held for l
 
 import asyncio
 from collections import OrderedDict, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Any, Final, Literal, Protocol
@@ -21,8 +22,8 @@ from ringkv.process.budget import Budget, memory_of
 from ringkv.process.closings import Closings, Reason
 from ringkv.process.stalled import READ_FREELY, Stalled
 
-Owed = Literal["header", "idle", "body", "send", "nothing"]
-"""What a client may owe; "nothing" while the process works on its request."""
+Owed = Literal["header", "idle", "body", "send", "nothing", "listens"]
+"""What a client may owe; "nothing" while the process works on its request, and also if it only listens."""
 
 Waiting = tuple[Owed, float]
 """What the client owes, and the mark."""
@@ -37,8 +38,16 @@ CLOSE_TOGETHER: Final = 16
 PRESSED_SECONDS: Final = 2.0
 """How long a client that sends and reads nothing may hold memory for the lack of which others are not read from."""
 
-_EVICTABLE: Final = frozenset({"header", "idle"})
-"""A connection that owes one of these may be closed for a new one: nothing that was asked is lost."""
+_EVICTABLE: Final = frozenset({"header", "idle", "listens"})
+"""A connection in one of these states may be closed for a new one: nothing that was asked is lost."""
+
+_TIMED: Final[Mapping[Owed, Literal["header", "idle", "body", "send"]]] = {
+    "header": "header",
+    "idle": "idle",
+    "body": "body",
+    "send": "send",
+}
+"""What may be owed for a time only → the reason for which the connection is closed then."""
 
 _NEW: Final[Waiting] = ("header", 0)
 """What a client owes when it has just connected."""
@@ -78,9 +87,9 @@ class ConnectionLimits:
     def __post_init__(self) -> None:
         assert all((getattr(self, field.name) or 0) >= 0 for field in fields(self))
 
-    def seconds(self, owed: Owed) -> float:
+    def seconds(self, owed: Literal["header", "idle", "body", "send"]) -> float:
         """How long a client may owe this."""
-        return (0.0 if owed == "nothing" else getattr(self, owed)) or float("inf")
+        return getattr(self, owed) or float("inf")
 
 
 DEFAULT_LIMITS: Final = ConnectionLimits()
@@ -268,6 +277,6 @@ class ConnectionGuard:
             self._evictable.pop(client, None)
             if owed in _EVICTABLE:
                 self._evictable[client] = None
-        elif owed != "nothing" and now - record.since >= self._limits.seconds(owed):
+        elif (reason := _TIMED.get(owed)) and now - record.since >= self._limits.seconds(reason):
             record.since = now
-            self._drop(client, owed)
+            self._drop(client, reason)

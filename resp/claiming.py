@@ -45,10 +45,10 @@ class ClaimingConnection(Connection):
         claimed = min(size, sum(claim.size for claim in (*self._claimed, *self._unread)))
         self.guard.hold(self, size - claimed, claimed)
 
-    def waiting(self) -> tuple[Literal["header", "idle", "send", "nothing"], float]:
+    def waiting(self) -> tuple[Literal["header", "idle", "send", "nothing", "listens"], float]:
         """What the client owes: a request, its rest, or to read replies; and a mark that changes when some of it comes.
 
-        A client that waits for push messages may be silent, and owes nothing.
+        A client that waits for push messages may be silent, and is not closed for that but for the place it takes.
         """
         if not self._writable or self._transport.is_closing():
             return "send", self._transport.get_write_buffer_size()
@@ -57,7 +57,7 @@ class ClaimingConnection(Connection):
         if self._requests.begun or not self.answered:
             return "header", self.answered
         if self.tracking is not None or self.listens:
-            return "nothing", 0
+            return "listens", self.answered
         return "idle", self.answered
 
     def stall(self, *, stalled: bool) -> None:

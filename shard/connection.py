@@ -64,10 +64,10 @@ class ShardConnection(ClaimingConnection):
         if self.lease is None:
             super().hold(size)
 
-    def waiting(self) -> tuple[Literal["header", "idle", "send", "nothing"], float]:
+    def waiting(self) -> tuple[Literal["header", "idle", "send", "nothing", "listens"], float]:
         """As for any connection, but a router with a lease may be silent for as long as it likes."""
         waiting = super().waiting()
-        return ("nothing", 0) if waiting[0] == "idle" and self.lease is not None else waiting
+        return ("nothing", 0) if waiting[0] in {"idle", "listens"} and self.lease is not None else waiting
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from ringkv.process.address import Address
+from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
 from ringkv.process.tokens import TokenFile
 from ringkv.router.lookup.lookup import Lookups
 from tests.support.fake_shard import (
@@ -23,12 +24,16 @@ async def serve() -> AsyncIterator[Serve]:
         folder = stack.enter_context(short_directory())
 
         async def served(
-            *shards: FakeShard, replicas: int = 1, tokens: TokenFile | None = None, hot_memory: int = 0
+            *shards: FakeShard,
+            replicas: int = 1,
+            tokens: TokenFile | None = None,
+            hot_memory: int = 0,
+            limits: ConnectionLimits = DEFAULT_LIMITS,
         ) -> ServedPort:
             lookups = Lookups(hot_memory=hot_memory)
             if shards:
                 lookups.swap(await topology_of(list(shards), replicas))
-            port = ServedPort(lookups, Address(f"{folder}/redis", None), tokens=tokens)
+            port = ServedPort(lookups, Address(f"{folder}/redis", None), limits, tokens)
             await port.start()
             stack.push_async_callback(port.end)
             return port

@@ -1,9 +1,12 @@
 """CLIENT TRACKING: who keeps values hears when another dataset is served, and of nothing else."""
 
+import asyncio
 from typing import Any
 
 import hiredis
+import pytest
 
+from ringkv.process.connections import ConnectionLimits
 from ringkv.resp import codec
 from tests.support.data import random_keys
 from tests.support.fake_shard import Start, silence, topology_of, value
@@ -95,3 +98,18 @@ async def test_what_cannot_be_told_is_refused(start: Start, serve: Serve) -> Non
     assert await client("CLIENT", "CACHING", "YES") == b"OK"
     assert told(await client("CLIENT", "CACHING", "x")) == "ERR syntax error"
     assert await client("CLIENT", "GETREDIR") == 0
+
+
+async def test_clients_that_only_listen_do_not_take_the_places_of_others(start: Start, serve: Serve) -> None:
+    (shard,) = await start(a=value)
+    port = await serve(shard, limits=ConnectionLimits(most=3, idle=0.1))
+    silent = [await port.connect() for _ in range(3)]
+    for client in silent:
+        await client("HELLO", 3)
+        assert await client("CLIENT", "TRACKING", "ON") == b"OK"
+    await asyncio.sleep(0.5)  # five looks
+    assert sum(port.port.server.guard.closed.values()) == 0
+    assert await (await port.connect())("PING") == b"PONG"
+    assert port.port.server.guard.closed["evicted"] == 1
+    with pytest.raises(ConnectionError):
+        await silent[0].read()
