@@ -7,6 +7,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from ringkv.process.tokens import TokenFile
+from ringkv.resp.turns import Turns
 from ringkv.router.figures.reporter import Reporter
 from ringkv.router.http.connection import HttpConnection
 from ringkv.router.http.endpoint import READ, Endpoint, add_routes, one_line_errors
@@ -46,20 +47,21 @@ def endpoints(
     """All endpoints of a router. With `cors` they answer pages of other origins too; those of keys want a token."""
     pages = Pages()
     health = Health(lookups, reporter)
+    turns = Turns()
     return [
         Endpoint("/", READ, pages.front, cors),
         Endpoint("/page/{name}", READ, pages.file, cors),
         Endpoint("/healthz", READ, health.live, cors),
         Endpoint("/readyz", READ, health.ready, cors),
-        Endpoint("/ring", READ, health.ring, cors),
-        Endpoint("/ring/layout", READ, Layouts(lookups).answer, cors),
-        Endpoint("/versions", READ, health.versions, cors),
-        Endpoint("/stats", READ, health.stats, cors),
-        Endpoint("/history", READ, health.history, cors),
-        Endpoint("/events", READ, health.events, cors),
-        Endpoint("/hot", READ, health.hot, cors, tokens),
-        Endpoint("/metrics", READ, health.metrics, cors),
-        Endpoint("/explain/{key}", READ, Explanations(lookups, reporter).answer, cors, tokens),
+        Endpoint("/ring", READ, health.ring, cors, turns=turns),
+        Endpoint("/ring/layout", READ, Layouts(lookups).answer, cors, turns=turns),
+        Endpoint("/versions", READ, health.versions, cors, turns=turns),
+        Endpoint("/stats", READ, health.stats, cors, turns=turns),
+        Endpoint("/history", READ, health.history, cors, turns=turns),
+        Endpoint("/events", READ, health.events, cors, turns=turns),
+        Endpoint("/hot", READ, health.hot, cors, tokens, turns),
+        Endpoint("/metrics", READ, health.metrics, cors, turns=turns),
+        Endpoint("/explain/{key}", READ, Explanations(lookups, reporter).answer, cors, tokens, turns),
         Endpoint("/mget", ("POST",), Mget(lookups).answer, cors, tokens),
         Endpoint("/{key}", READ, Values(lookups).answer, cors, tokens),
     ]

@@ -14,6 +14,7 @@ from aiohttp.http import HttpVersion11
 
 from ringkv.cluster.errors import InvalidKey, ShardUnavailable
 from ringkv.process.tokens import TokenFile
+from ringkv.resp.turns import Turns
 from ringkv.router.http.answers import Refusal, allowed, answer, bare, preflight, response
 from ringkv.router.http.host import HOST
 
@@ -35,7 +36,8 @@ _NAMED: Final = re.compile(r"\{(\w+)\}")
 class Endpoint:
     """A path, its methods and the handler that answers them; with `cors`, pages of other origins may ask too.
 
-    With `tokens` it answers only requests that have one of them.
+    With `tokens` it answers only requests that have one of them. With `turns` its answers take milliseconds to make,
+    and it makes one in a turn of the event loop.
     """
 
     path: str
@@ -43,12 +45,15 @@ class Endpoint:
     handler: Handler
     cors: bool = False
     tokens: TokenFile | None = None
+    turns: Turns | None = None
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer a request. Raises Refusal for a method that the path does not take, and for a missing token."""
         if request.method in self.methods:
             if self.tokens is not None:
                 check_token(self.tokens, request)
+            if self.turns is not None:
+                await self.turns.turn()
             return await self.handler(request)
         if request.method == hdrs.METH_OPTIONS:
             return self.options()
