@@ -1,15 +1,17 @@
 """What all clients together make a process hold stays within its part of the memory, and others are served."""
 
 import asyncio
+import gc
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from ringkv.process.budget import CLIENTS, LEAST, OWN, memory_of
 from ringkv.process.closings import Reason
 from ringkv.process.connections import CLOSE_TOGETHER, ConnectionGuard, ConnectionLimits, Waiting
 from ringkv.process.stalled import READ_FREELY, READ_TOGETHER
-from tests.process.test_connections import KEY, PORTS, Port
+from tests.process.test_connections import KEY, PORTS, SMALL, Port
 from tests.support.processes import eventually
 from tests.support.resp import command
 
@@ -168,3 +170,12 @@ async def test_a_pipeline_of_thousands_is_answered_although_few_of_it_are_looked
             answers += data.count(mark)
             tail = data[-len(mark) + 1 :]
         await eventually(lambda: not port.guard.budget.held)
+
+
+@pytest.mark.parametrize("name", ["aiohttp", "shard's http"])
+async def test_of_a_connection_that_stays_no_answer_is_kept(name: str, tmp_path: Path) -> None:
+    async with PORTS[name](LIMITS, tmp_path, bytes(200_000) + SMALL) as port, port.client() as (reader, writer):
+        await port.ask(reader, writer)
+        responses = [each for each in gc.get_objects() if type(each) is web.Response]
+        assert responses
+        assert not [each for each in responses if isinstance(each.body, bytes) and len(each.body) > 100_000]
