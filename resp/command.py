@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from ringkv.resp import codec
 from ringkv.resp.pending import Pending
 
 Args = list[bytes]
+
+FEW: Final = 128
+"""Arguments of a command that names no keys, at most: each may cost microseconds, of which 100,000 are a second."""
 
 ClientT_contra = TypeVar("ClientT_contra", contravariant=True)
 """The kind of connection that the command is for."""
@@ -23,7 +26,7 @@ WRITES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Command(Generic[ClientT_contra]):
-    """As Redis's COMMAND describes it: the arity counts the name; negative means "at least".
+    """As Redis's COMMAND describes it: the arity counts the name; negative means "at least", and then at most `most`.
 
     A handler returns the reply, or None where that is part of the latest pending one. Without `queues` a command is
     executed at once, also between MULTI and EXEC.
@@ -34,9 +37,10 @@ class Command(Generic[ClientT_contra]):
     first_key: int = 0
     last_key: int = 0
     queues: bool = True
+    most: int = FEW
 
     def accepts(self, count: int) -> bool:
-        return count == self.arity if self.arity >= 0 else count >= -self.arity
+        return count == self.arity if self.arity >= 0 else -self.arity <= count <= self.most
 
 
 def find(

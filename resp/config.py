@@ -1,12 +1,14 @@
 """CONFIG: the settings of Redis that mean something here, and those that a server lets clients change."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from ringkv.resp import codec
 from ringkv.resp.command import Args, Command
-from ringkv.resp.connection import Connection
+from ringkv.resp.connection import Connection, in_turn
 from ringkv.resp.glob import check_length, matcher
+from ringkv.resp.pending import Pending
 
 SETTINGS: Final[Mapping[bytes, bytes]] = {
     b"appendonly": b"no",
@@ -21,11 +23,11 @@ SETTINGS: Final[Mapping[bytes, bytes]] = {
 """What clients ask at their start: nothing is ever written, evicted, expired or announced; there is one database."""
 
 
-def config(client: Connection, args: Args) -> bytes:
+def config(client: Connection, args: Args) -> bytes | Pending:
     """`CONFIG GET pattern …` and `CONFIG SET name value …`."""
     what = args[1].upper()
     if what == b"GET":
-        return _get(client, args[2:])
+        return in_turn(client, partial(_get, client, args[2:]))
     known = "GET and SET are" if client.server.settings() else "GET is"
     if what == b"SET" and client.server.settings():
         return _set(client, args[2:])

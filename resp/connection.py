@@ -10,7 +10,7 @@ read: that much is, because it may write all of a pipeline before it reads the f
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from ringkv.process.budget import UNNOTED
 from ringkv.resp import codec
 from ringkv.resp.command import Command
 from ringkv.resp.limits import FIRST_WINDOW, FLUSH_BYTES, LEAST_BYTES, MAX_UNSENT, MAX_WINDOW
-from ringkv.resp.pending import Pending
+from ringkv.resp.pending import Awaited, Pending
 from ringkv.resp.reads import GET_BYTES, lone_gets
 from ringkv.resp.requests import MAX_REQUEST, RequestError, Requests
 from ringkv.resp.server import Server
@@ -173,7 +173,9 @@ class Connection(Session, asyncio.Protocol):
         while self._free:
             for args in requests.ready:
                 command = self._usual.get(args[0])
-                if command is not None and (len(args) == (arity := command.arity) or 0 < -arity <= len(args)):
+                if command is not None and (
+                    len(args) == (arity := command.arity) or 0 < -arity <= len(args) <= command.most
+                ):
                     reply = command.handler(self, args)
                 else:
                     reply = self._look_twice(args)
@@ -277,3 +279,13 @@ class Connection(Session, asyncio.Protocol):
                 self._go_on()
         if self._noted:
             self._note()
+
+
+def in_turn(client: Connection, make: Callable[[], bytes]) -> Pending:
+    """The reply that `make` makes in part of a millisecond, when those who came before have had their turn."""
+
+    async def reply() -> bytes:
+        await client.server.turns.turn()
+        return make()
+
+    return Awaited(client.notify, reply())

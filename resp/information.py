@@ -1,17 +1,23 @@
 """What a server tells of itself and of its commands: INFO, COMMAND, TIME."""
 
 import time
+from functools import partial
 
 from ringkv.resp import codec
 from ringkv.resp.command import Args, Command
-from ringkv.resp.connection import Connection
+from ringkv.resp.connection import Connection, in_turn
 from ringkv.resp.glob import matcher
+from ringkv.resp.pending import Pending
 
 _ALL = frozenset({"all", "default", "everything"})
 
 
-def info(client: Connection, args: Args) -> bytes:
+def info(client: Connection, args: Args) -> Pending:
     """`INFO [section …]`"""
+    return in_turn(client, partial(_info, client, args))
+
+
+def _info(client: Connection, args: Args) -> bytes:
     wanted = {arg.decode("ascii", "replace").lower() for arg in args[1:]}
     lines: list[str] = []
     for section, fields in client.server.info().items():
@@ -25,8 +31,12 @@ def time_(_client: Connection, _args: Args) -> bytes:
     return codec.array([codec.bulk(str(seconds)), codec.bulk(str(nanoseconds // 1000))])
 
 
-def command(client: Connection, args: Args) -> bytes:
+def command(client: Connection, args: Args) -> Pending:
     """`COMMAND [COUNT | LIST | DOCS | INFO [name …] | GETKEYS name …]`; there are no documents."""
+    return in_turn(client, partial(_command, client, args))
+
+
+def _command(client: Connection, args: Args) -> bytes:
     what = args[1].upper() if len(args) > 1 else b"INFO"
     if what == b"COUNT":
         return codec.integer(len(client.commands))

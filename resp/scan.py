@@ -7,7 +7,6 @@ that only one of the two has is returned if that one is served when its place is
 dataset alone.
 """
 
-import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from ringkv.cluster.limits import KEYS_LIMIT, SCAN_KEYS
 from ringkv.resp import codec
 from ringkv.resp.command import Args, Command
 from ringkv.resp.connection import Connection
-from ringkv.resp.glob import Matches, matcher
+from ringkv.resp.glob import Matches, check_length, matcher
 from ringkv.resp.pending import Awaited, Pending
 from ringkv.resp.session import ATTEMPTS, REPLACED
 
@@ -28,6 +27,9 @@ DEFAULT_COUNT: Final = 10
 
 RANDOM_AMONG: Final = 15
 """RANDOMKEY draws one of so many neighbours, as in Redis: else a key behind a wide gap would be drawn more often."""
+
+ALL: Final = b"*"
+"""The pattern that all keys fit."""
 
 Page = tuple[int, list[bytes]]
 """The cursor behind a page, 0 at the end of the ring, and the keys of the page, which may be none."""
@@ -73,18 +75,20 @@ class Keys(Generic[ClientT]):
             reason = f"KEYS looks at every key, and here are {size}, more than {KEYS_LIMIT}: use SCAN with MATCH"
             return codec.error("ERR", reason)
         try:
-            matches = matcher(args[1])
+            check_length(args[1:])
         except ValueError as error:
             return codec.error("ERR", str(error))
-        return self._answer(client, self._keys(client, matches))
+        return self._answer(client, self._keys(client, args[1]))
 
     def random_key(self, client: ClientT, _args: Args) -> Pending:
         return self._answer(client, self._random(client))
 
     async def _scan(self, client: ClientT, request: "Scan") -> bytes:
-        return request.reply(*await self.page(client, request.cursor, request.count))
+        matches = None if request.pattern == ALL else await _matcher(client, request.pattern)
+        return request.reply(*await self.page(client, request.cursor, request.count), matches)
 
-    async def _keys(self, client: ClientT, matches: Matches) -> bytes:
+    async def _keys(self, client: ClientT, pattern: bytes) -> bytes:
+        matches = await _matcher(client, pattern)
         for _ in range(ATTEMPTS):
             unchanged = client.reading()
             reply = await self._all(client, matches)
@@ -102,7 +106,7 @@ class Keys(Generic[ClientT]):
             if not cursor:
                 parts[0] = b"*%d\r\n" % count
                 return b"".join(parts)
-            await asyncio.sleep(0)  # for the other clients
+            await client.server.turns.turn()
 
     async def _random(self, client: ClientT) -> bytes:
         null = client.null
@@ -126,13 +130,19 @@ class Keys(Generic[ClientT]):
         return Awaited(client.notify, answer())
 
 
+async def _matcher(client: Connection, pattern: bytes) -> Matches:
+    """That of the pattern, which is not too long. A long one takes a millisecond, and clients take turns at it."""
+    await client.server.turns.turn()
+    return matcher(pattern)
+
+
 @dataclass(frozen=True, slots=True)
 class Scan:
     """`count` keys are looked at from `cursor` on, and those that match are returned. `empty`: none can match."""
 
     cursor: int
     count: int
-    matches: Matches | None
+    pattern: bytes
     empty: bool
 
     @classmethod
@@ -141,7 +151,7 @@ class Scan:
         cursor = int(args[1]) if args[1].isdigit() and len(args[1]) < 20 else CURSORS
         if cursor >= CURSORS:
             raise ValueError("invalid cursor")
-        count, pattern, kind = DEFAULT_COUNT, b"*", b"string"
+        count, pattern, kind = DEFAULT_COUNT, ALL, b"string"
         options = iter(args[2:])
         for name, value in zip(options, options, strict=False):
             match name.upper():
@@ -155,9 +165,10 @@ class Scan:
                     raise ValueError("syntax error")
         if count < 1 or len(args) % 2:
             raise ValueError("syntax error")
-        matches = None if pattern == b"*" else matcher(pattern)
-        return cls(cursor, min(count, SCAN_KEYS), matches, kind.lower() != b"string")
+        check_length([pattern])
+        return cls(cursor, min(count, SCAN_KEYS), pattern, kind.lower() != b"string")
 
-    def reply(self, cursor: int, keys: list[bytes]) -> bytes:
-        fitting = keys if self.matches is None else filter(self.matches, keys)
+    def reply(self, cursor: int, keys: list[bytes], matches: Matches | None = None) -> bytes:
+        """The reply to all `keys` of a page, or to those of them that match."""
+        fitting = keys if matches is None else filter(matches, keys)
         return codec.array([codec.bulk(str(cursor)), codec.array([codec.bulk(key) for key in fitting])])

@@ -11,6 +11,7 @@ read again. That is also all that makes a WATCH fail: values that were read befo
 """
 
 import asyncio
+import time
 from typing import Any, Final
 
 from ringkv.resp import codec
@@ -19,7 +20,9 @@ from ringkv.resp.command import Args, Command
 from ringkv.resp.connection import Connection
 from ringkv.resp.limits import FIRST_WINDOW, MAX_UNSENT, MAX_WINDOW
 from ringkv.resp.pending import Pending
+from ringkv.resp.requests import MAX_ARGUMENTS
 from ringkv.resp.session import ATTEMPTS, REPLACED, Unchanged
+from ringkv.resp.turns import TURN_SECONDS
 
 MAX_REPLIES: Final = 128 << 20
 """Bytes of the replies of one EXEC, which are held whole: two of the largest values."""
@@ -79,6 +82,7 @@ class Execution(Pending):
             if isinstance(part, Pending):
                 part.abandon()
         self._parts = []
+        self._requests = []
 
     def _restart(self) -> None:
         self._attempts += 1
@@ -101,17 +105,25 @@ class Execution(Pending):
                 return None
             if self._begun < len(self._requests):
                 self._begin()
-                if self._unknown:
-                    return None
-                self._collect()
-            elif self._watched is not None and not self._watched():
-                return null_array(self._client)
-            elif self._unchanged():
-                return b"".join([b"*%d\r\n" % len(self._requests), *self._replies])
-            elif self._attempts == ATTEMPTS:
-                return REPLACED
-            else:
-                self._restart()
+                if not self._unknown:
+                    self._collect()
+                    if self._begun == len(self._requests):
+                        continue
+                    self._client.server.turns.take(self._answer_if_known)
+                return None
+            if (reply := self._end()) is not None:
+                return reply
+
+    def _end(self) -> bytes | None:
+        """The reply, now that all requests are answered; None if they have to be read again."""
+        if self._watched is not None and not self._watched():
+            return null_array(self._client)
+        if self._unchanged():
+            return b"".join([b"*%d\r\n" % len(self._requests), *self._replies])
+        if self._attempts == ATTEMPTS:
+            return REPLACED
+        self._restart()
+        return None
 
     async def _claim(self, size: int) -> None:
         """Go on once there is memory for so many bytes."""
@@ -128,13 +140,13 @@ class Execution(Pending):
             self.answer(reply)
 
     def _begin(self) -> None:
-        """Begin a window of requests."""
+        """Begin a window of requests, or as many as a turn has time for."""
         client, parts = self._client, self._parts
         until = min(self._begun + self._window, len(self._requests))
-        size = 0
+        size, late = 0, time.monotonic() + TURN_SECONDS
         client.executing = True
         client.last = None
-        while self._begun < until and size < MAX_UNSENT:
+        while self._begun < until and size < MAX_UNSENT and time.monotonic() < late:
             command, args = self._requests[self._begun]
             self._begun += 1
             reply = command.handler(client, args)
@@ -217,6 +229,6 @@ TRANSACTION: dict[bytes, Command[ClaimingConnection]] = {
     b"MULTI": Command(multi, 1),
     b"EXEC": Command(exec_, 1),
     b"DISCARD": Command(discard, 1),
-    b"WATCH": Command(watch, -2, 1, -1),
+    b"WATCH": Command(watch, -2, 1, -1, most=MAX_ARGUMENTS),
     b"UNWATCH": Command(unwatch, 1),
 }

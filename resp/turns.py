@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 TURN_SECONDS: Final = 0.001
@@ -20,6 +21,7 @@ class Turns:
     def __init__(self) -> None:
         self._line: deque[Callable[[], None]] = deque()
         self._going = False
+        self._used = False  # whether this turn is for what was released
 
     def take(self, work: Callable[[], None]) -> None:
         """Do `work` when those who came before have had their turn."""
@@ -28,12 +30,24 @@ class Turns:
             self._going = True
             asyncio.get_running_loop().call_soon(self._go)
 
+    async def turn(self) -> None:
+        """Wait until those who came before have had their turn: one for what follows here, of a millisecond at most."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.take(partial(self._release, turn))
+        await turn
+
+    def _release(self, turn: asyncio.Future[None]) -> None:
+        if not turn.done():
+            turn.set_result(None)
+            self._used = True
+
     def _go(self) -> None:
         line, until = self._line, time.monotonic() + TURN_SECONDS
+        self._used = False
         try:
             while line:
                 line.popleft()()
-                if time.monotonic() >= until:
+                if self._used or time.monotonic() >= until:
                     break
         finally:
             self._going = bool(line)

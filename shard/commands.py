@@ -17,6 +17,7 @@ from ringkv.resp import codec, config, protocol, strings
 from ringkv.resp.codec import parse_integer
 from ringkv.resp.command import Args, Command
 from ringkv.resp.pending import Pending
+from ringkv.resp.requests import MAX_ARGUMENTS
 from ringkv.shard import scan
 from ringkv.shard.body import NotInMemory
 from ringkv.shard.connection import ShardConnection
@@ -283,15 +284,15 @@ COMMANDS: dict[bytes, Command[ShardConnection]] = {
     **strings.commands(_read_one, _read_part),
     **scan.COMMANDS,
     b"GET": Command(get, 2, 1, 1),
-    b"MGET": Command(mget, -2, 1, -1),
-    b"EXISTS": Command(exists, -2, 1, -1),
-    b"TOUCH": Command(exists, -2, 1, -1),
+    b"MGET": Command(mget, -2, 1, -1, most=MAX_ARGUMENTS),
+    b"EXISTS": Command(exists, -2, 1, -1, most=MAX_ARGUMENTS),
+    b"TOUCH": Command(exists, -2, 1, -1, most=MAX_ARGUMENTS),
     b"EXPLAIN": Command(explain, 2, 1, 1),
     b"PIECE": Command(piece, 4),
     b"DBSIZE": Command(dbsize, 1),
     **{name: _unasked(protocol.PROTOCOL[name]) for name in (b"AUTH", b"INFO")},
     b"HEARTBEAT": _unasked(Command(heartbeat, -1)),
-    b"LEASE": _unasked(Command(lease, -1, queues=False)),
-    b"TOPOLOGY": _unasked(Command(topology, -1, queues=False)),
+    b"LEASE": _unasked(Command(lease, -1, queues=False, most=MAX_ARGUMENTS)),
+    b"TOPOLOGY": _unasked(Command(topology, -1, queues=False, most=MAX_ARGUMENTS)),
     b"CLUSTER": Command(cluster_, -2),
 }

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
+from typing import Final
 
 from ringkv.cluster.errors import ShardUnavailable
 from ringkv.process.connections import ConnectionGuard
@@ -18,6 +19,7 @@ from ringkv.resp.claiming import ClaimingConnection
 from ringkv.resp.command import Args, Command
 from ringkv.resp.limits import MAX_WINDOW
 from ringkv.resp.pending import Awaited, Pending
+from ringkv.resp.requests import MAX_ARGUMENTS
 from ringkv.resp.scan import Keys, Page
 from ringkv.resp.server import Info, Server, keyspace
 from ringkv.resp.session import Unchanged
@@ -31,6 +33,9 @@ from ringkv.router.redis.patience import Patience
 from ringkv.router.redis.pipeline import Pipeline
 from ringkv.router.redis.replies import Encode, FewKeys, key_of, many_keys
 from ringkv.router.redis.unavailable import unavailable
+
+KEYS_TOGETHER: Final = 512
+"""Arguments that are checked in one turn of the event loop: 0.1 ms, or one if they are no keys."""
 
 View = Callable[[], ClusterView | None]
 """Returns the shards as nodes of a Redis Cluster, None if they are none."""
@@ -148,13 +153,16 @@ class RedisPort:
 
 
 def mget(client: RedisConnection, args: Args) -> bytes | Pending:
-    keys, encode = _keys(args), partial(codec.values, null=client.null)
-    return _many(client, keys, encode) if len(keys) > FEW_KEYS else FewKeys.with_values(client, encode).start(keys)
+    encode = partial(codec.values, null=client.null)
+    if len(args) > FEW_KEYS + 1:
+        return _many(client, args, encode)
+    return FewKeys.with_values(client, encode).start(_keys(args[1:]))
 
 
 def exists(client: RedisConnection, args: Args) -> bytes | Pending:
-    keys = _keys(args)
-    return _many(client, keys, _present) if len(keys) > FEW_KEYS else FewKeys(client, _present).start(keys)
+    if len(args) > FEW_KEYS + 1:
+        return _many(client, args, _present)
+    return FewKeys(client, _present).start(_keys(args[1:]))
 
 
 def _present(values: Sequence[bytes | Large | None]) -> bytes:
@@ -162,11 +170,18 @@ def _present(values: Sequence[bytes | Large | None]) -> bytes:
 
 
 def _keys(args: Args) -> list[bytes | None]:
-    return [key_of(arg) for arg in args[1:]]
+    return [key_of(arg) for arg in args]
 
 
-def _many(client: RedisConnection, keys: list[bytes | None], encode: Encode) -> Pending:
-    return Awaited(client.notify, many_keys(client, keys, encode))
+def _many(client: RedisConnection, args: Args, encode: Encode) -> Pending:
+    async def reply() -> bytes:
+        keys = _keys(args[1 : KEYS_TOGETHER + 1])
+        for at in range(KEYS_TOGETHER + 1, len(args), KEYS_TOGETHER):
+            await client.server.turns.turn()
+            keys += _keys(args[at : at + KEYS_TOGETHER])
+        return await many_keys(client, keys, encode)
+
+    return Awaited(client.notify, reply())
 
 
 def _read_one(client: RedisConnection, key: bytes, encode: Callable[[strings.Value | None], bytes]) -> bytes | Pending:
@@ -205,8 +220,8 @@ COMMANDS: dict[bytes, Command[RedisConnection]] = {
     **strings.commands(_read_one, _read_part),
     **_KEYS.commands(),
     b"GET": Command(RedisConnection.get, 2, 1, 1),
-    b"MGET": Command(mget, -2, 1, -1),
-    b"EXISTS": Command(exists, -2, 1, -1),
-    b"TOUCH": Command(exists, -2, 1, -1),
+    b"MGET": Command(mget, -2, 1, -1, most=MAX_ARGUMENTS),
+    b"EXISTS": Command(exists, -2, 1, -1, most=MAX_ARGUMENTS),
+    b"TOUCH": Command(exists, -2, 1, -1, most=MAX_ARGUMENTS),
     b"DBSIZE": Command(dbsize, 1),
 }
