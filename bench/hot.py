@@ -8,6 +8,7 @@ import random
 import time
 import uuid
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -60,8 +61,7 @@ def warm(store: Store, keys: Sequence[bytes]) -> None:
         except NotInMemory as missing:
             row = blocks.row(missing.block)
             segment = dataset.segments[dataset.segment_of(missing.block // blocks.width)]
-            with blocks.holding({missing.block: segment.read(row.offset, row.size)}):
-                store.get(key)
+            blocks.holding({missing.block: segment.read(row.offset, row.size)}, partial(store.get, key))
         store.get(key)
 
 

@@ -92,6 +92,11 @@ class Segment:
             return None
         return bytes(buffer) if found == size else None
 
+    def read_ahead(self, offset: int, size: int) -> None:
+        """Have the kernel begin to read the bytes, for `read_now` later on. An error is left to whoever reads them."""
+        with suppress(OSError):
+            os.posix_fadvise(self.descriptor, offset, size, os.POSIX_FADV_WILLNEED)
+
     def read(self, offset: int, size: int) -> bytes:
         """The bytes, which may have to be waited for: fewer only where the file ends. Raises OSError."""
         found = os.pread(self.descriptor, size, offset)

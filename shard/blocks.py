@@ -9,9 +9,8 @@ A block whose read would have to wait, or that a mirror does not have, is not re
 """
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import cast
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +30,8 @@ from ringkv.shard.rows import proved_rows
 from ringkv.shard.table import Table
 
 log = logging.getLogger("ringkv.shard")
+
+Result = TypeVar("Result")
 
 
 class Blocks:
@@ -205,12 +206,11 @@ class Blocks:
         self.corrupt[block] = str(error)
         log.error("%s", error)
 
-    @contextmanager
-    def holding(self, bodies: Mapping[int, Body]) -> Iterator[None]:
-        """Within the context, read these bodies, or raise the errors in their place, instead of looking into memory."""
+    def holding(self, bodies: Mapping[int, Body], call: Callable[[], Result]) -> Result:
+        """What `call` returns if it reads these bodies, or raises the errors in their place, instead of the memory."""
         self._held = bodies
         try:
-            yield
+            return call()
         finally:
             self._held = {}
 

@@ -9,7 +9,7 @@ Body = bytes | OSError | BlockNotFetched
 
 
 class NotInMemory(Exception):
-    """The read of a block would have to wait. No failure: a thread reads it, and then the lookup is repeated."""
+    """The read of a block would have to wait. No failure: `shard.reads` reads it, and the lookup is repeated."""
 
     def __init__(self, block: int) -> None:
         super().__init__(block)

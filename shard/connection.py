@@ -5,9 +5,10 @@ It reads one version, that of its lease, else the current one: `store` is what e
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, cast
 
 from ringkv.cluster.errors import BlockNotFetched, DatasetError, InvalidKey, PartitionNotLeased, RingkvError
 from ringkv.cluster.lease import WRONG_DATASET, WRONG_RING, LeaseRequest
@@ -24,7 +25,7 @@ from ringkv.shard.body import NotInMemory
 from ringkv.shard.heat import WORK_SHIFT
 from ringkv.shard.leases import Lease
 from ringkv.shard.node import ClusterNode
-from ringkv.shard.reading import Reading
+from ringkv.shard.reading import Make, Reading
 from ringkv.shard.refusal import refusal
 from ringkv.shard.state import ShardState
 from ringkv.shard.store import Store
@@ -86,12 +87,13 @@ class ShardConnection(ClaimingConnection):
         return lambda: self.version is version
 
     def gets(self, keys: list[bytes]) -> int:
-        """As `Connection.gets`: up to the first key that cannot be read at once, or FLUSH_BYTES of replies."""
+        """As `Connection.gets`: up to the first key that has to be waited for, or FLUSH_BYTES of replies."""
         # Only routers have leases, and they have checked their keys already.
         if self.lease is None and not (is_canonical(keys[0]) if len(keys) == 1 else are_canonical(keys)):
             return 0
         parts: list[bytes] = []
         get, null, heads, answered, size = self.store.get, self.null, codec.HEADS, 0, 0
+        cold: int | None = None
         try:
             for key in keys:
                 value = get(key)
@@ -103,14 +105,23 @@ class ShardConnection(ClaimingConnection):
                 answered += 1
                 if size >= FLUSH_BYTES:
                     break
-        except (NotInMemory, DatasetError, ValueError):
+        except NotInMemory as missing:
+            cold = missing.block
+        except (DatasetError, ValueError):
             pass  # suppress() would take half a microsecond
         self._write(parts, answered)
         heat = self.heat
         heat.skip -= answered + (size >> WORK_SHIFT)
         if heat.skip < 0:
             self.note(keys[:answered])
-        return answered
+        if cold is None:
+            return answered
+        make = partial(self.commands[b"GET"].handler, self, [b"GET", keys[answered]])
+        self.last = reply = self.read(self.version, {cold}, cast("Make", make))
+        self._pending.append(reply)
+        self._in_flight = 1
+        self._free = self._window > 1
+        return answered + 1
 
     def worked(self, keys: list[bytes], size: int) -> None:
         """Count the work of a reply with values of these keys, of `size` bytes."""
@@ -128,7 +139,7 @@ class ShardConnection(ClaimingConnection):
         self.direct = False
         self.state.routers.add(self)
 
-    def read(self, version: Version, blocks: AbstractSet[int], make: Callable[[], bytes | Pending]) -> Pending:
+    def read(self, version: Version, blocks: AbstractSet[int], make: Make) -> Pending:
         """The reply that `make` makes, once these blocks of a version have been read."""
         for block in blocks:
             version.warmup.hurry(block // version.store.blocks.width)

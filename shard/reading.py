@@ -58,8 +58,7 @@ class Reading(Pending):
         if self._unread:
             return
         try:
-            with self._blocks.holding(self._bodies):
-                reply = self._make()
+            reply = self._blocks.holding(self._bodies, self._make)
         except Exception as error:
             # Others wait for this block and for those behind it, and must be told whatever happens here.
             log.exception("a reply could not be made")

@@ -1,39 +1,34 @@
-"""Reads of blocks that have to be waited for: a few threads wait, the event loop never does.
+"""Blocks that have to be waited for: read from the disk, or fetched, once for all who ask, and never in the event loop.
 
-loop    block asked for ──► queue ─────────────────────► all that have arrived ──► whoever asked
-threads                       └──► pread ──► arrived ──────┘  woken once for all of them
-                                     └──► not in the mirror, or damaged ──► fetched by itself, at once ──► whoever asked
+    block asked for ──► queue ──► `shard.disk` ──► whoever asked
+                                   └──► not in the mirror, or damaged ──► fetched by itself, at once ──► whoever asked
 
 What has to be fetched takes no thread while it is on its way: a store that does not answer holds up no disk.
 """
 
 import asyncio
 import logging
-import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from ringkv.cluster.errors import BlockNotFetched, StoreError
 from ringkv.dataset.block import Row
 from ringkv.dataset.segment import Segment
 from ringkv.shard.blocks import Blocks
-from ringkv.shard.body import Body, NotInMemory, read_body
+from ringkv.shard.body import Body, NotInMemory
+from ringkv.shard.disk import Disk, Read
 from ringkv.shard.fetching import fetch
 
 log = logging.getLogger("ringkv.shard")
 
 Result = TypeVar("Result")
 
-READERS: Final = 16
-"""Threads: as many reads as a disk needs at once to be near its best; more only contend for the interpreter."""
-
-MAX_READS: Final = 1024
-"""Reads under way at once; further ones queue, so that a slow disk does not fill the memory with blocks."""
+MAX_READS: Final = 64
+"""Reads under way at once; further ones queue. A disk is at its best with half as many, and Linux lets more than these
+wait for it (`nr_requests`): so telling it of one more does not wait."""
 
 MAX_FETCHES: Final = 64
 """Blocks that are fetched at once, each by a request of its own; further ones queue."""
@@ -45,20 +40,6 @@ Arrived = Callable[[int, Body], None]
 """Called with the number of a block that was to be read, and its body, or why it could not be read."""
 
 
-class _Task(NamedTuple):
-    block: int
-    segment: Segment
-    row: Row
-
-
-class _Read(NamedTuple):
-    """The result of a task; `body` is None if the block has to be fetched."""
-
-    task: _Task
-    body: bytes | OSError | None
-    seconds: float
-
-
 class Reads:
     """`done` reads have ended, after `seconds` of waiting altogether; `in_flight` have been begun and not ended."""
 
@@ -66,12 +47,8 @@ class Reads:
         self._blocks = blocks
         self._loop = asyncio.get_running_loop()
         self._asked: dict[int, list[Arrived]] = {}
-        self._waiting: deque[_Task] = deque()
-        self._begun = 0
-        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
-        self._results: deque[_Read] = deque()
-        self._woken = False
-        self._threads: list[threading.Thread] = []
+        self._waiting: deque[tuple[int, Segment, Row]] = deque()
+        self._disk = Disk(self._ended)
         self._quiet = asyncio.Event()
         self._fetches: set[asyncio.Task[Body]] = set()
         self._finishing = False
@@ -92,8 +69,7 @@ class Reads:
         self._quiet.clear()
         row = self._blocks.row(block)
         dataset = self._blocks.dataset
-        segment = dataset.segments[dataset.segment_of(block // self._blocks.width)]
-        self._waiting.append(_Task(block, segment, row))
+        self._waiting.append((block, dataset.segments[dataset.segment_of(block // self._blocks.width)], row))
         self._start()
 
     async def patiently(self, call: Callable[[], Result]) -> Result:
@@ -101,8 +77,7 @@ class Reads:
         bodies: dict[int, Body] = {}
         while True:
             try:
-                with self._blocks.holding(bodies):
-                    return call()
+                return self._blocks.holding(bodies, call)
             except NotInMemory as missing:
                 bodies[missing.block] = await self._body(missing.block)
 
@@ -118,9 +93,9 @@ class Reads:
             async with asyncio.timeout(patience):
                 while self._asked:
                     await self._quiet.wait()
-        for _ in self._threads:
-            self._tasks.put(None)
-        return not self._asked
+                await self._disk.quiet.wait()
+        self._disk.close()
+        return not self._asked and self._disk.quiet.is_set()
 
     async def _body(self, block: int) -> Body:
         future: asyncio.Future[Body] = self._loop.create_future()
@@ -133,53 +108,30 @@ class Reads:
         return await future
 
     def _start(self) -> None:
-        while self._waiting and self._begun < MAX_READS:
-            self._begun += 1
-            if len(self._threads) < min(self._begun, READERS):
-                thread = threading.Thread(target=self._read_all, name="ringkv-reads", daemon=True)
-                self._threads.append(thread)
-                thread.start()
-            self._tasks.put(self._waiting.popleft())
+        while self._waiting and self._disk.under_way < MAX_READS:
+            self._disk.begin(*self._waiting.popleft())
 
-    def _read_all(self) -> None:
-        """Read what is queued, until told to end: the life of each thread."""
-        while task := self._tasks.get():
-            started = time.monotonic()
-            body = _read(task)
-            self._results.append(_Read(task, body, time.monotonic() - started))
-            # Set before the wake-up and cleared before the results are taken: one that is added now is taken then.
-            if not self._woken:
-                self._woken = True
-                try:
-                    self._loop.call_soon_threadsafe(self._arrive)
-                except RuntimeError:
-                    return  # the loop has ended, and with it everybody who asked
-
-    def _arrive(self) -> None:
-        self._woken = False
-        while self._results:
-            task, body, seconds = self._results.popleft()
-            self._begun -= 1
-            self.done += 1
-            self.seconds += seconds
-            if body is not None:
-                self._tell(task.block, body)
-            elif self._finishing:
-                self._tell(task.block, _closed(task.block))
-            else:
-                fetching = self._loop.create_task(self._fetch(task))
-                self._fetches.add(fetching)
-                fetching.add_done_callback(partial(self._fetched, task.block))
+    def _ended(self, read: Read, body: bytes | OSError | None) -> None:
+        self.done += 1
+        self.seconds += self._loop.time() - read.begun
+        if body is not None:
+            self._tell(read.block, body)
+        elif self._finishing:
+            self._tell(read.block, _closed(read.block))
+        else:
+            fetching = self._loop.create_task(self._fetch(read))
+            self._fetches.add(fetching)
+            fetching.add_done_callback(partial(self._fetched, read.block))
         self._start()
 
-    async def _fetch(self, task: _Task) -> Body:
-        origin = task.segment.origin
+    async def _fetch(self, read: Read) -> Body:
+        origin = read.segment.origin
         assert origin is not None
         try:
             async with asyncio.timeout(FETCH_SECONDS), self._fetching:
-                return await fetch(task.segment, task.row)
+                return await fetch(read.segment, read.row)
         except TimeoutError:
-            body = BlockNotFetched(f"{origin.location}: did not send block {task.block} in {FETCH_SECONDS:g} s")
+            body = BlockNotFetched(f"{origin.location}: did not send block {read.block} in {FETCH_SECONDS:g} s")
         except StoreError as error:
             body = BlockNotFetched(str(error))
         origin.fetches.refuse(str(body))
@@ -205,7 +157,3 @@ class Reads:
 
 def _closed(block: int) -> BlockNotFetched:
     return BlockNotFetched(f"block {block} was not fetched any more: its version is closed; ask again")
-
-
-def _read(task: _Task) -> bytes | OSError | None:
-    return read_body(task.segment, task.row) if task.segment.origin is None else task.segment.local(task.row)

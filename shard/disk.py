@@ -1,0 +1,192 @@
+"""Reads of one block each, many at once: the kernel does them, and a thread waits for the oldest of them.
+
+loop    begin ──► the kernel is told ──► under way ──► looked at in each turn ──► ended
+thread                                       the oldest ──► pread ──┘ wakes the loop
+
+So a thread takes over only when nothing has arrived, once for many reads. With a thread for each, sixteen of them and
+the event loop waited for one interpreter lock, and that cost more than all that a read needs. A thread reads all the
+same what is large, what is to be looked for in a mirror, and where the file system cannot tell what has arrived.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Final, NamedTuple
+
+from ringkv.dataset.block import Row
+from ringkv.dataset.segment import Segment
+from ringkv.shard.body import read_body
+
+THREADS: Final = 16
+"""Threads at most, where each read needs one: more only contend for the interpreter."""
+
+LARGE: Final = 128 << 10
+"""Bytes of a block that are too many for the event loop to begin to read, and to copy when they have arrived."""
+
+LATE_SECONDS: Final = 0.02
+"""After so long a thread is left alone with the read that it waits for, and the next one is waited for by another."""
+
+LOOKS_IN_VAIN: Final = 4
+"""Reads one after the other that have not arrived: then younger ones are not looked at, as most arrive in order."""
+
+PER_TURN: Final = 8
+"""Reads that are ended in one turn of the loop, half a millisecond's work: others, whose keys are hot, wait for it."""
+
+
+class Read(NamedTuple):
+    """`begun` is by the loop's clock, in seconds."""
+
+    block: int
+    segment: Segment
+    row: Row
+    begun: float
+
+
+Ended = Callable[[Read, bytes | OSError | None], None]
+"""Called in the event loop's thread with a read and its result; that is None if a mirror does not have the block."""
+
+
+class Disk:
+    """`quiet` is set while no read is under way, and no thread at one. All methods are for the loop's thread."""
+
+    def __init__(self, ended: Ended) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ended = ended
+        self._under_way: dict[int, Read] = {}
+        self._ahead: dict[int, Read] = {}  # of these, those that the kernel does; the oldest is the first
+        self._awaited: Read | None = None  # of these, the one that a thread waits for
+        self._looking = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._threads: list[threading.Thread] = []
+        self._at_threads = 0
+        self._queue: SimpleQueue[Read | None] = SimpleQueue()
+        self._results: deque[tuple[Read, bytes | OSError | None]] = deque()
+        self._woken = False
+        self.quiet = asyncio.Event()
+        self.quiet.set()
+
+    @property
+    def under_way(self) -> int:
+        """How many reads were begun and have not ended."""
+        return len(self._under_way)
+
+    def begin(self, block: int, segment: Segment, row: Row) -> None:
+        """Read a block of which no read is under way."""
+        read = Read(block, segment, row, self._loop.time())
+        self._under_way[block] = read
+        self.quiet.clear()
+        if row.size > LARGE or segment.origin is not None or not segment.nowait:
+            self._hand_over(read)
+            return
+        if not self._ahead and self._awaited is None:
+            self._wait_for(read)
+        else:
+            segment.read_ahead(row.offset, row.size)
+            self._look_soon()
+        self._ahead[block] = read
+        if self._timer is None:
+            self._timer = self._loop.call_later(LATE_SECONDS, self._look_at_all)
+
+    def close(self) -> None:
+        """End the threads, each when it has done its last read."""
+        for _ in self._threads:
+            self._queue.put(None)
+
+    def _look_soon(self) -> None:
+        if not self._looking:
+            self._looking = True
+            self._loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        """End what has arrived, in each turn as long as there is something; then have a thread wake the loop."""
+        self._looking = False
+        if self._end_arrived(LOOKS_IN_VAIN):
+            self._look_soon()
+        else:
+            self._wait_for_oldest()
+
+    def _look_at_all(self) -> None:
+        """The same where the oldest read is late: others may have arrived behind it."""
+        self._timer = None
+        if self._end_arrived(len(self._ahead)):
+            self._look_soon()
+        late = self._awaited
+        if late is not None and self._loop.time() - late.begun >= LATE_SECONDS:
+            self._ahead.pop(late.block, None)
+            self._awaited = None
+        self._wait_for_oldest()
+        if self._ahead:
+            self._timer = self._loop.call_later(LATE_SECONDS, self._look_at_all)
+
+    def _end_arrived(self, patience: int) -> bool:
+        """Whether some of the reads have arrived, which are ended: up to PER_TURN of them."""
+        vain = 0
+        found: list[tuple[Read, bytes]] = []
+        for read in self._ahead.values():
+            body = read.segment.read_now(read.row.offset, read.row.size)
+            if body is not None:
+                found.append((read, body))
+                vain = 0
+                if len(found) == PER_TURN:
+                    break
+            elif (vain := vain + 1) >= patience:
+                break
+        for read, body in found:
+            self._end(read, body)
+        return bool(found)
+
+    def _wait_for_oldest(self) -> None:
+        if self._awaited is None and self._ahead:
+            self._wait_for(next(iter(self._ahead.values())))
+
+    def _wait_for(self, read: Read) -> None:
+        self._awaited = read
+        self._hand_over(read)
+
+    def _hand_over(self, read: Read) -> None:
+        """Have a thread read it."""
+        self._at_threads += 1
+        if len(self._threads) < min(self._at_threads, THREADS):
+            thread = threading.Thread(target=self._read_all, name="ringkv-reads", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._queue.put(read)
+
+    def _read_all(self) -> None:
+        """Read what is queued, until told to end: the life of each thread."""
+        while read := self._queue.get():
+            segment, row = read.segment, read.row
+            body = read_body(segment, row) if segment.origin is None else segment.local(row)
+            self._results.append((read, body))
+            # Set before the wake-up and cleared before the results are taken: one that is added now is taken then.
+            if not self._woken:
+                self._woken = True
+                try:
+                    self._loop.call_soon_threadsafe(self._arrive)
+                except RuntimeError:
+                    return  # the loop has ended, and with it everybody who asked
+
+    def _arrive(self) -> None:
+        """End what threads have read."""
+        self._woken = False
+        while self._results:
+            read, body = self._results.popleft()
+            self._at_threads -= 1
+            if self._awaited is read:
+                self._awaited = None
+            if self._under_way.get(read.block) is read:  # else the loop has found it first
+                self._end(read, body)
+        self._look()
+        self._settle()
+
+    def _end(self, read: Read, body: bytes | OSError | None) -> None:
+        del self._under_way[read.block]
+        self._ahead.pop(read.block, None)
+        self._ended(read, body)
+        self._settle()
+
+    def _settle(self) -> None:
+        if not self._under_way and not self._at_threads:
+            self.quiet.set()
