@@ -14,9 +14,9 @@ from typing import Any
 
 from ringkv.dataset.catalog import Catalog
 from ringkv.dataset.local_objects import LocalObjects
-from ringkv.dataset.objects import StoreObjects
 from ringkv.dataset.packing.memory import Budget
 from ringkv.dataset.publish import Order, publish
+from ringkv.dataset.store_objects import StoreObjects
 
 STEPS: dict[Any, tuple[str, ...]] = {
     os: ("fsync", "rename", "link", "unlink", "mkdir", "rmdir"),

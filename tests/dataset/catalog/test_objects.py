@@ -1,6 +1,8 @@
 """A folder and a bucket keep the same promises."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -185,7 +187,7 @@ def test_who_may_not_log_in_is_told_so(bucket: str, monkeypatch: pytest.MonkeyPa
 
 def test_a_store_that_is_away_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch, bucket: str) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    monkeypatch.setattr("ringkv.dataset.objects.RETRIES", {"max_retries": 1})
+    monkeypatch.setattr("ringkv.dataset.store_objects.RETRIES", {"max_retries": 1})
     with pytest.raises(StoreError, match=f"^{bucket}/one: cannot be reached$"):
         Objects.at(bucket).read("one")
 
@@ -199,4 +201,11 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 def test_one_module_knows_the_library() -> None:
     source = [path for name in PACKAGES for path in (ROOT / name).rglob("*.py")]
     knows = [path for path in source if re.search(r"^\s*(import|from) obstore", path.read_text(), re.MULTILINE)]
-    assert [str(path.relative_to(ROOT)) for path in knows] == ["dataset/objects.py"]
+    assert [str(path.relative_to(ROOT)) for path in knows] == ["dataset/store_objects.py"]
+
+
+def test_who_reads_folders_alone_does_not_load_it(tmp_path: Path) -> None:
+    code = "import sys, ringkv.shard.server; ringkv.dataset.objects.Objects.at(sys.argv[1])"
+    code += "; print('obstore' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
