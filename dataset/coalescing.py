@@ -5,8 +5,7 @@ asked     └───────┘               └──┘
 """
 
 from collections import deque
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -67,7 +66,8 @@ def placed_one_by_one(wanted: Sequence[Wanted]) -> NDArray[np.void]:
 
 def one_by_one(wanted: NDArray[np.void]) -> list[Wanted]:
     """The blocks of an array."""
-    return [Wanted(block, Row._make(row)) for block, *row in wanted.tolist()]
+    rows = map(Row._make, wanted[list(BLOCK_ROW.names or ())].tolist())
+    return list(map(Wanted, wanted["block"].tolist(), rows))
 
 
 def ends_of(wanted: NDArray[np.void]) -> NDArray[np.int64]:
@@ -106,19 +106,24 @@ def take(requests: deque[Request], most: int, largest: int = MAX_REQUEST) -> lis
     return found
 
 
-def runs(wanted: NDArray[np.void]) -> list[NDArray[np.void]]:
+def runs(wanted: Iterable[Wanted]) -> list[list[Wanted]]:
     """The blocks in runs: within a run each block lies right behind the one before it."""
-    if not len(wanted):
-        return []
-    follows = np.diff(wanted["block"].astype(np.int64)) == 1
-    follows &= wanted["offset"][1:] >= ends_of(wanted)[:-1]
-    cuts = [0, *(np.flatnonzero(~follows) + 1).tolist(), len(wanted)]
-    return [wanted[first:stop] for first, stop in pairwise(cuts)]
+    found: list[list[Wanted]] = []
+    block = end = 0
+    for one in wanted:
+        number, (_, size, _, offset) = one
+        if found and number == block + 1 and offset >= end:
+            found[-1].append(one)
+        else:
+            found.append([one])
+        block, end = number, offset + size
+    return found
 
 
-def extent(run: NDArray[np.void]) -> tuple[int, int]:
+def extent(run: Sequence[Wanted]) -> tuple[int, int]:
     """The first byte of a run, and the first one behind it."""
-    return int(run["offset"][0]), int(run["offset"][-1]) + int(run["bytes"][-1])
+    last = run[-1].row
+    return run[0].row.offset, last.offset + last.size
 
 
 def _bridged(gaps: NDArray[np.int64], size: int) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringkv.dataset.block import Row
-from ringkv.dataset.coalescing import PLACED
+from ringkv.dataset.coalescing import PLACED, one_by_one
 from ringkv.dataset.format import KEY, KEY_BYTES, OFFSET_BYTES, offsets_at, values_at
 from ringkv.dataset.slots import slots as slots_of
 
@@ -99,36 +99,11 @@ def _reach(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 def _slots_in(parts: Sequence[Part], slots: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Of these blocks, a row each: the rank of the first key of each slot, and how many keys the slot has."""
     bodies = [
-        part.data[offset - part.start : offset - part.start + KEY_BYTES * keys]
-        for part in parts
-        for _, keys, _, _, offset in part.blocks.tolist()
+        data[row.offset - start : row.offset - start + KEY_BYTES * row.keys]
+        for blocks, start, data in parts
+        for _, row in one_by_one(blocks)
     ]
-    counts = np.array([len(keys) // KEY_BYTES for keys in bodies])
-    keys = np.frombuffer(b"".join(bodies), KEY)
-    first = np.zeros((len(bodies), slots), np.int64)
-    first[:, 1:] = _ranks(keys, counts, slots)
-    return first, np.diff(first, append=counts[:, np.newaxis])
-
-
-def _ranks(keys: NDArray[np.void], counts: NDArray[np.int64], slots: int) -> NDArray[np.int64]:
-    """Of blocks of so many keys, one behind the other, a row each: how many keys lie before each slot but the first.
-
-    The keys of a block are in the order of their slots: so of each slot's first key some places are looked at, those of
-    all slots of all blocks at once, unless that would be more than all keys.
-    """
-    begins = (counts.cumsum() - counts)[:, np.newaxis]
-    wanted = np.arange(1, slots)
-    if wanted.size * int(counts.max()).bit_length() >= counts.mean():
-        numbers = slots_of(keys) & np.uint16(slots - 1)
-        of_block = np.repeat(np.arange(0, slots * len(counts), slots), counts)
-        found = np.bincount(of_block + numbers, minlength=slots * len(counts)).reshape(-1, slots)
-        return found.cumsum(axis=1)[:, :-1]
-    low = np.zeros((len(counts), wanted.size), np.int64)
-    high = np.broadcast_to(counts[:, np.newaxis], low.shape)
-    for _ in range(int(counts.max()).bit_length()):
-        middle = (low + high) // 2
-        places = np.minimum(begins + middle, len(keys) - 1)
-        before = (slots_of(keys[places.ravel()]).reshape(low.shape) & np.uint16(slots - 1)) < wanted
-        before &= low < high
-        low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
-    return np.maximum.accumulate(low, axis=1)  # whatever the order of the keys is really
+    numbers = slots_of(np.frombuffer(b"".join(bodies), KEY)) & np.uint16(slots - 1)
+    rows = np.repeat(np.arange(0, slots * len(bodies), slots), [len(keys) // KEY_BYTES for keys in bodies])
+    keys_in = np.bincount(rows + numbers, minlength=slots * len(bodies)).reshape(-1, slots)
+    return keys_in.cumsum(axis=1) - keys_in, keys_in

@@ -12,6 +12,8 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterable
+from itertools import compress
+from operator import not_
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -24,6 +26,7 @@ from ringkv.dataset.coalescing import (
     MAX_REQUEST,
     TOGETHER,
     Request,
+    Wanted,
     coalesce,
     extent,
     one_by_one,
@@ -148,7 +151,7 @@ class Hydration:
             retry=retry_if_exception_type(StoreError), wait=wait_random_exponential(multiplier=0.5, max=MAX_PAUSE)
         ):
             with attempt:
-                left = deque(each for request in requests for each in self._still(batch, request))
+                left = deque(self._still(batch, requests))
                 most = TOGETHER if attempt.retry_state.attempt_number == 1 else 1
                 while left:
                     some = take(left, most)
@@ -158,15 +161,16 @@ class Hydration:
                         data = await self._origin.fetch(batch.segment.entry.name, ranges)
                         await self._take(batch, some, data)
 
-    def _still(self, batch: _Batch, request: Request) -> list[Request]:
-        """What is left of a request: others may have fetched blocks of it, and partitions may be gone."""
-        wanted = self._blocks.still_unchecked(request.wanted, batch.forgotten)
-        return [request] if wanted.all() else coalesce(request.wanted[wanted])
+    def _still(self, batch: _Batch, requests: list[Request]) -> list[Request]:
+        """What is left of requests: others may have fetched blocks of them, and partitions may be gone."""
+        wanted = np.concatenate([request.wanted for request in requests])
+        still = self._blocks.still_unchecked(wanted, batch.forgotten)
+        return requests if still.all() else coalesce(wanted[still])
 
     async def _take(self, batch: _Batch, requests: list[Request], data: list[memoryview]) -> None:
         kept, wrong = await to_end(_keep, batch, requests, data, populate=self._blocks.mapped)
         self._settle(batch, kept)
-        for one in one_by_one(wrong):
+        for one in wrong:
             body = await fetch(batch.segment, one.row)
             alone = placed_one_by_one([one])
             if reason := damage(body, one.row):
@@ -193,24 +197,27 @@ def _plan(batch: _Batch, largest: int, *, populate: bool) -> tuple[Checked, list
             parts.append(Part(batch.wanted[at : at + 1], one.row.offset, memoryview(body)))
             missing[at] = False
     if populate:
-        for run in runs(batch.wanted[~missing]):
+        for run in runs(one_by_one(batch.wanted[~missing])):
             batch.segment.residency.populate(*extent(run))
     return checked_blocks(parts, batch.slots, batch.number), coalesce(batch.wanted[missing], largest)
 
 
 def _keep(
     batch: _Batch, requests: list[Request], data: list[memoryview], *, populate: bool
-) -> tuple[Checked, NDArray[np.void]]:
+) -> tuple[Checked, list[Wanted]]:
     """Write the fetched blocks to their places; returns those that are there now, and those that are wrong."""
     segment = batch.segment
-    kept, wrong = list[Part](), [batch.wanted[:0]]
-    for (start, _, wanted), body in zip(requests, data, strict=True):
+    kept, wrong = list[Part](), list[Wanted]()
+    for (start, _, placed), body in zip(requests, data, strict=True):
+        wanted = one_by_one(placed)
         right = are_right(body, start, wanted)
-        wrong.append(wanted[~right])
-        for run in runs(wanted[right]):
+        wrong += compress(wanted, map(not_, right))
+        sound, at = placed[right], 0
+        for run in runs(compress(wanted, right)):
             first, last = extent(run)
             if segment.keep(first, body[first - start : last - start]):
-                kept.append(Part(run, start, body))
+                kept.append(Part(sound[at : at + len(run)], start, body))
                 if populate:
                     segment.residency.populate(first, last)
-    return checked_blocks(kept, batch.slots, batch.number), np.concatenate(wrong)
+            at += len(run)
+    return checked_blocks(kept, batch.slots, batch.number), wrong

@@ -9,13 +9,15 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import compress
+from operator import not_
 from typing import Final, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ringkv.dataset.block import are_right
-from ringkv.dataset.coalescing import extent, one_by_one, runs
+from ringkv.dataset.coalescing import extent, one_by_one, placed_one_by_one, runs
 from ringkv.dataset.segment import Segment
 from ringkv.shard.blocks import Blocks
 from ringkv.shard.body import read_body, why_wrong
@@ -137,19 +139,18 @@ class Warmup:
 def _read(segment: Segment, group: _Group, slots: int) -> tuple[Checked, list[tuple[int, str]]]:
     """Read blocks of a segment; returns those that are right, and the numbers of the others, each with the reason."""
     found, wrong = list[Part](), list[tuple[int, str]]()
-    for run in runs(group.blocks):
+    for run in runs(one_by_one(group.blocks)):
         start, end = extent(run)
         data = _read_span(segment, start, end)
         right = are_right(data, start, run)
-        found.append(Part(run[right], start, data))
-        for at in np.flatnonzero(~right).tolist():
+        found.append(Part(placed_one_by_one(list(compress(run, right))), start, data))
+        for one in compress(run, map(not_, right)):
             # A row may name a wrong place. Then this block alone is wrong, and not the others of the run.
-            (one,) = one_by_one(run[at : at + 1])
             body = read_body(segment, one.row)
             if reason := why_wrong(body, one.row):
                 wrong.append((one.block, reason))
             else:
-                found.append(Part(run[at : at + 1], one.row.offset, memoryview(cast("bytes", body))))
+                found.append(Part(placed_one_by_one([one]), one.row.offset, memoryview(cast("bytes", body))))
         segment.residency.populate(start, end)
     return checked_blocks(found, slots, group.number), wrong
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ringkv.cluster.position import position, slot
 from ringkv.dataset.block import Row
-from ringkv.dataset.coalescing import PLACED
+from ringkv.dataset.coalescing import PLACED, Wanted, placed_one_by_one
 from ringkv.dataset.format import KEY_BYTES, OFFSET_BYTES, offsets_at, values_at
 from ringkv.shard.entries import ENTRY, REACH, Checked, Part, checked_blocks, entries_of, entry
 from tests.support.data import random_keys
@@ -24,11 +24,14 @@ def test_the_entries_of_a_block_are_the_same_with_others_and_alone(slots: int, f
     for block in sorted(blocks)[first : first + count]:
         keys = blocks[block]
         body = b"".join(bytes.fromhex(key.replace(b"-", b"").decode()) for key in keys)
-        row = np.array([(block, len(keys), values_at(len(keys)), 0, offset)], PLACED)
-        right.append(Part(row, offset, memoryview(body)))
+        wanted = Wanted(block, Row(len(keys), values_at(len(keys)), 0, offset))
+        right.append(Part(placed_one_by_one([wanted]), offset, memoryview(body)))
         offset += values_at(len(keys)) + 320
     found = checked_blocks(right, slots, segment=7)
-    assert (found.segment, found.blocks.tolist()) == (7, [part.blocks.tolist()[0] for part in right])
+    assert (found.segment, found.blocks.tolist()) == (
+        7,
+        [part.blocks.tolist()[0] for part in right],
+    )
     alone = [checked_blocks([part], slots, segment=7) for part in right]
     assert found.entries.tolist() == [entries for one in alone for entries in one.entries.tolist()]
     assert rows_of(found) == [entries for one in alone for entries in rows_of(one)]
@@ -59,8 +62,8 @@ def test_keys_in_no_order_still_have_entries_within_their_block() -> None:
     """As in a file that was made to deceive."""
     keys = random_keys(600, seed=5)
     body = b"".join(bytes.fromhex(key.replace(b"-", b"").decode()) for key in keys)
-    block = np.array([(0, len(keys), values_at(len(keys)), 0, 0)], PLACED)
-    (entries,) = checked_blocks([Part(block, 0, memoryview(body))], 4, segment=0).entries
+    wanted = Wanted(0, Row(len(keys), values_at(len(keys)), 0, 0))
+    (entries,) = checked_blocks([Part(placed_one_by_one([wanted]), 0, memoryview(body))], 4, segment=0).entries
     assert int(entries["count"].sum()) == len(keys)
     assert (entries["keys"] // KEY_BYTES + entries["count"] <= len(keys)).all()
 

@@ -81,13 +81,12 @@ def test_requests_are_taken_in_order_so_many_together_as_fit(every: list[Wanted]
 @given(blocks, st.sets(st.integers(0, 79)))
 def test_within_a_run_each_block_lies_right_behind_the_one_before_it(every: list[Wanted], chosen: set[int]) -> None:
     wanted = [one for one in every if one.block in chosen]
-    found = runs(placed_one_by_one(wanted))
-    assert [one for run in found for one in one_by_one(run)] == wanted
-    for run in map(one_by_one, found):
+    found = runs(wanted)
+    assert [one for run in found for one in run] == wanted
+    for run in found:
         assert [one.block for one in run] == list(range(run[0].block, run[0].block + len(run)))
-        assert extent(placed_one_by_one(run)) == (run[0].row.offset, run[-1].row.offset + run[-1].row.size)
-    for before, after in pairwise(map(one_by_one, found)):
-        assert after[0].block > before[-1].block + 1
+        assert extent(run) == (run[0].row.offset, run[-1].row.offset + run[-1].row.size)
+    assert all(after[0].block > before[-1].block + 1 for before, after in pairwise(found))
 
 
 def test_places_that_overlap_as_a_damaged_table_says_are_requested_all_the_same() -> None:
