@@ -85,9 +85,9 @@ def _values(
     They are read in the connection's version, unless another one is given.
     """
     store = version.bounded if version else client.store
-    get = store.get if find is value_of and are_canonical(keys) else partial(find, store)
+    usual = find is value_of and are_canonical(keys)
     try:
-        return reply(map(get, keys))
+        return reply(store.each(keys) if usual else map(partial(find, store), keys))
     except NotInMemory:
         missing = _missing(keys, partial(value_of, store))
         return client.read(version or client.version, missing, partial(_values, client, keys, reply, version, find))

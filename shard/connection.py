@@ -92,11 +92,10 @@ class ShardConnection(ClaimingConnection):
         if self.lease is None and not (is_canonical(keys[0]) if len(keys) == 1 else are_canonical(keys)):
             return 0
         parts: list[bytes] = []
-        get, null, heads, answered, size = self.store.get, self.null, codec.HEADS, 0, 0
+        null, heads, answered, size = self.null, codec.HEADS, 0, 0
         cold: int | None = None
         try:
-            for key in keys:
-                value = get(key)
+            for value in self.store.each(keys):
                 if value is None:
                     parts.append(null)
                 else:

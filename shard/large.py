@@ -5,6 +5,7 @@ GET ──► block of at most LARGE_VALUE ──► as any lookup
 """
 
 from binascii import unhexlify
+from collections.abc import Iterator
 from mmap import mmap
 
 from ringkv.cluster.errors import LargeValue
@@ -32,6 +33,10 @@ class BoundedStore(Store):
         if end - begin > LARGE_VALUE:
             raise LargeValue(end - begin)
         return source[begin:end]
+
+    def each(self, keys: list[bytes]) -> Iterator[bytes | None]:
+        """As `Store.each`, with the errors of `get`."""
+        return map(self.get, keys)
 
     def piece(self, key: bytes, start: int, stop: int) -> bytes | None:
         """The bytes `start` up to `stop` of a canonical key's value, as far as it has them; None if there is none."""

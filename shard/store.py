@@ -11,7 +11,8 @@ deviations to the left and three to the right, holds at least 976 keys of 1,000;
 import time
 from binascii import crc_hqx, unhexlify
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from ringkv.cluster.cursor import behind, cell, first_position
 from ringkv.cluster.errors import DatasetError
@@ -23,6 +24,7 @@ from ringkv.dataset.format import KEY_BYTES
 from ringkv.shard.blocks import Blocks
 from ringkv.shard.entries import ENTRY
 from ringkv.shard.explanation import Explanation
+from ringkv.shard.together import MOST, Together
 
 _SLOT_MASK = SLOTS - 1
 _ENTRY_BYTES = ENTRY.size
@@ -46,6 +48,8 @@ class Store:
         self._block_shift = POSITION_BITS - (manifest.blocks_per_partition.bit_length() - 1)
         self._low_digest = (1 << self._block_shift) - 1
         self._position_shift = shift_to(manifest.blocks)
+        width = 1 if self._one_block else self.blocks.width
+        self._together = Together(dataset.segments, self._entries, width, self._block_shift)
 
     def get(self, key: bytes) -> bytes | None:
         """The value of a canonical key, None if the dataset does not hold it.
@@ -79,6 +83,13 @@ class Store:
         at = offsets + rank
         value: bytes = mapped[values + numbers[at] : values + numbers[at + 1]]
         return value
+
+    def each(self, keys: list[bytes]) -> Iterator[bytes | None]:
+        """The values of canonical keys, in order; it raises as `get` when it comes to a key that cannot be read."""
+        if len(keys) < self._together.least:
+            return map(self.get, keys)
+        groups = (keys[at : at + MOST] for at in range(0, len(keys), MOST))
+        return chain.from_iterable(self._together.values(group, self.get) for group in groups)
 
     def block_of(self, key: bytes) -> int:
         """The number of the block that holds a canonical key if the dataset does."""
