@@ -13,7 +13,6 @@ Source of the slot: https://redis.io/docs/latest/operate/oss_and_stack/reference
 """
 
 from binascii import crc_hqx
-from collections.abc import Iterable
 from typing import Final
 
 from xxhash import xxh3_64_intdigest
@@ -48,11 +47,6 @@ digest = xxh3_64_intdigest
 def slot(key: bytes) -> int:
     """Canonical key, 36 bytes → its slot, 0 … SLOTS-1."""
     return crc_hqx(key, 0) & (SLOTS - 1)
-
-
-def slots_of(keys: Iterable[bytes]) -> list[int]:
-    """The slot of each of these keys, which are as for `slot`: without a call of Python for each."""
-    return [crc_hqx(key, 0) & (SLOTS - 1) for key in keys]
 
 
 def position(key: bytes) -> int:

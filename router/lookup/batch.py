@@ -13,13 +13,14 @@ answered of another one, since that was swapped meanwhile, the whole batch is re
 """
 
 import asyncio
+from binascii import crc_hqx
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ringkv.cluster.errors import ShardUnavailable
-from ringkv.cluster.position import slots_of
+from ringkv.cluster.position import SLOTS
 from ringkv.cluster.told import are_values
 from ringkv.process.budget import Claim
 from ringkv.router.lookup.counters import Counters
@@ -30,6 +31,8 @@ from ringkv.router.lookup.topology import Topology
 from ringkv.router.policy import BATCH_KEYS, BATCH_LOOKUPS, BATCH_PATIENCE, DEADLINE
 
 Values = list[bytes | None]
+
+_SLOT_MASK: Final = SLOTS - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +102,9 @@ def places_by_link(topology: Topology, keys: Sequence[bytes]) -> tuple[dict[Link
     """
     routes, shift = topology.routes, topology.shift
     by_owners: defaultdict[tuple[Link, ...], list[int]] = defaultdict(list)
-    for place, owners in enumerate([routes[slot >> shift] for slot in slots_of(keys)]):
-        by_owners[owners].append(place)
+    for place, key in enumerate(keys):
+        # The slot's partition, as `ringkv.cluster.position` has it: a call would cost more than the CRC.
+        by_owners[routes[(crc_hqx(key, 0) & _SLOT_MASK) >> shift]].append(place)
     by_link: dict[Link, list[int]] = {}
     nobodys: list[int] = []
     for owners, places in by_owners.items():
