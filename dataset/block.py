@@ -4,7 +4,7 @@ In a mapped block a shard searches only where the key is to be expected (`shard.
 """
 
 from binascii import hexlify
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from struct import Struct
 from typing import NamedTuple, TypeVar
 
@@ -32,11 +32,6 @@ class Row(NamedTuple):
 def read_row(rows: bytes, block: int) -> Row:
     """The row of a block among `rows`, which stand one behind the other as `format.BLOCK_ROW` lays them out."""
     return Row._make(_read_row(rows, block * _ROW.size))
-
-
-def rows_of(rows: bytes) -> Iterator[Row]:
-    """All of these rows."""
-    return map(Row._make, _ROW.iter_unpack(rows))
 
 
 def extent_of(rows: bytes) -> tuple[int, int]:

@@ -70,17 +70,11 @@ def one_by_one(wanted: NDArray[np.void]) -> list[Wanted]:
     return list(map(Wanted, wanted["block"].tolist(), rows))
 
 
-def ends_of(wanted: NDArray[np.void]) -> NDArray[np.int64]:
-    """The first bytes behind these blocks."""
-    found: NDArray[np.int64] = wanted["offset"].astype(np.int64) + wanted["bytes"]
-    return found
-
-
 def coalesce(wanted: NDArray[np.void], largest: int = MAX_REQUEST) -> list[Request]:
     """Requests for blocks of one segment, each of at most `largest` bytes unless a block is larger, in their order."""
     ordered = wanted[np.argsort(wanted["offset"], kind="stable")]
     starts = ordered["offset"].astype(np.int64)
-    ends = np.maximum.accumulate(ends_of(ordered))
+    ends = np.maximum.accumulate(starts + ordered["bytes"])
     gaps = np.maximum(0, starts[1:] - ends[:-1])
     apart = np.flatnonzero(~_bridged(gaps, int(ordered["bytes"].sum()))) + 1
     requests: list[Request] = []
