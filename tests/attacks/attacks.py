@@ -91,15 +91,15 @@ async def huge(target: Target) -> None:
     await many(16, one)
 
 
-async def drain(port: int, target: Target, data: bytes) -> None:
-    """Send it, and read what comes for ten seconds at most."""
+async def drain(port: int, target: Target, data: bytes, seconds: float = 10) -> None:
+    """Send it, and read what comes for so many seconds at most."""
     if not port:
         return
     with suppress(OSError, TimeoutError):
         reader, writer = await asyncio.open_connection(target.host, port)
         try:
             writer.write(data)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(seconds):
                 while await reader.read(1 << 20):
                     pass
         finally:
@@ -195,6 +195,24 @@ async def counts(target: Target) -> None:
     await many(50, lambda number: open_and(target.redis, target, data[number % len(data)], pause=1))
 
 
+async def costly(target: Target) -> None:
+    """60 clients ask again and again for what takes long to make: figures, long transactions, 90,000 names."""
+    figures = [get(path) for path in ("metrics", "stats", "ring/layout", "history")]
+    pattern = "[a-f]?" * 170
+    requests = [
+        redis("MULTI") + 2000 * redis("INFO") + redis("EXEC"),
+        redis("MGET", *90_000 * ["x" * 36]),
+        redis("CLIENT", "LIST") * 20,
+        b"".join(redis("SCAN", "0", "MATCH", f"{number}{pattern}") for number in range(20)),
+    ]
+
+    async def both(number: int) -> None:
+        data = (requests[number % 4], figures[number % 4] * 20)[number // 4 % 2]
+        await drain((target.redis, target.http)[number // 4 % 2], target, data, seconds=1)
+
+    await many(60, both)
+
+
 async def nonsense(target: Target) -> None:
     """50 clients send what is no request, as quickly as they are let."""
     data = [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 50, b"GET /\0 HTTP/9\r\n\r\n", b"x" * 70_000]
@@ -207,7 +225,7 @@ async def nonsense(target: Target) -> None:
 
 ATTACKS: Final[dict[str, Callable[[Target], Coroutine[Any, Any, None]]]] = {
     attack.__name__: attack
-    for attack in (unread, pipelined, read, huge, batches, small, halves, slow, idle, bombs, counts, nonsense)
+    for attack in (unread, pipelined, read, huge, batches, small, halves, slow, idle, bombs, counts, costly, nonsense)
 }
 
 

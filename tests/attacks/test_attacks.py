@@ -19,7 +19,7 @@ def attacked(cache: Path) -> Iterator[Attacked]:
         yield started
 
 
-@pytest.mark.parametrize("attack", ["huge", "small", "halves", "slow", "idle", "counts", "nonsense"])
+@pytest.mark.parametrize("attack", ["huge", "small", "halves", "slow", "idle", "counts", "costly", "nonsense"])
 def test_a_polite_client_is_served_and_memory_stays_in_its_budget(attacked: Attacked, attack: str) -> None:
     outcome = beside(attacked, [attack], SECONDS)
     assert outcome.failures == 0, outcome
