@@ -45,12 +45,8 @@ log = logging.getLogger("ringkv.deploy")
 
 PORT: Final = click.IntRange(0, 65535)
 
-PRELOAD: Final = (
-    *CHILDREN,
-    *("ringkv.shard.server", "ringkv.dataset.local_objects"),  # which follows a catalog in a folder
-    *("ringkv.router.server", "importlib.readers"),  # which finds the files of its page among its modules
-)
-"""What the fork server of `ringkv up` imports."""
+PRELOAD: Final = *CHILDREN, "ringkv.shard.server", "ringkv.dataset.local_objects", "ringkv.router.server"
+"""What the fork server of `ringkv up` imports; its shards follow a catalog in a folder."""
 
 
 @click.command(cls=OneLineCommand)

@@ -12,7 +12,12 @@ from typing import Final
 
 from ringkv.cluster.errors import StartupError
 
-CHILDREN: Final = "ringkv.process.rootless", "ringkv.process.children", "multiprocessing.popen_forkserver"
+CHILDREN: Final = (
+    "ringkv.process.rootless",
+    "ringkv.process.children",
+    "multiprocessing.popen_forkserver",
+    "importlib.readers",  # with which a router finds the files of its page
+)
 """Modules that a supervisor's children need: what is not imported before the fork, each of them imports by itself."""
 
 

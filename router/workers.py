@@ -23,9 +23,6 @@ from ringkv.router.settings import RouterSettings, Worker
 MODULE: Final = "ringkv.router.server"
 """A worker's code."""
 
-FILES: Final = "importlib.readers"
-"""What finds the files of its page among its modules."""
-
 
 def bind_workers(
     count: int,
@@ -75,7 +72,7 @@ async def serve_workers(
 ) -> None:
     """Keep the workers alive until `stop`. Raises StartupError."""
     with tempfile.TemporaryDirectory(prefix="ringkv-") as runtime:
-        supervisor = Supervisor(fork_server(*CHILDREN, MODULE, FILES), log_style)
+        supervisor = Supervisor(fork_server(*CHILDREN, MODULE), log_style)
         supervisor.keep(lives(settings, workers, Path(runtime)))
         stopping = asyncio.create_task(stop.wait())
         first: set[asyncio.Future[Any]] = {stopping, supervisor.failed}
