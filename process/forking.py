@@ -13,6 +13,7 @@ from typing import Final
 from ringkv.cluster.errors import StartupError
 
 CHILDREN: Final = (
+    "ringkv.process.patient",
     "ringkv.process.rootless",
     "ringkv.process.children",
     "multiprocessing.popen_forkserver",

@@ -14,6 +14,10 @@ from ringkv.process.priority import go_first
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+COLLECT: Final = 700, 10, 10
+"""New objects, and collections of newer ones, until the collector looks at those of each age: Python's defaults, which
+`ringkv.process.patient` has changed for the time of the start."""
+
 SWITCH_SECONDS: Final = 0.0005
 """Seconds for which a thread that computes may keep the event loop from running (`sys.setswitchinterval`). Python's
 default of 5 ms is many times what an answer takes."""
@@ -30,6 +34,7 @@ def run(serve: Serve, may_begin_anew: MayBeginAnew | None = None) -> bool:
     # What the imports have made stays for ever: without this the collector visits all of it again and again, and
     # by its visits makes a forked process copy the pages that it shares with the fork server.
     gc.freeze()
+    gc.set_threshold(*COLLECT)
     sys.setswitchinterval(SWITCH_SECONDS)
     go_first()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

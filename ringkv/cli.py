@@ -1,6 +1,7 @@
 """The commands of `ringkv`, each of which is loaded when it is called."""
 
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -37,6 +38,10 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        import_module("ringkv.process.patient")
+        return super().invoke(ctx)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

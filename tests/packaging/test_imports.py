@@ -121,6 +121,19 @@ def test_what_is_forked_imports_nothing_by_itself(spawn: Spawner) -> None:
     assert {name for name, count in ours.items() if count > 2} == set()
 
 
+def test_who_serves_collects_garbage_as_python_does(tmp_path: Path) -> None:
+    (tmp_path / "told.py").write_text(
+        "import asyncio, gc\n"
+        "import ringkv.process.patient\n"
+        "from ringkv.process.run import run\n"
+        "before = gc.get_threshold()[0]\n"
+        "async def serve(stop): print(before, *gc.get_threshold())\n"
+        "run(serve)\n"
+    )
+    done = subprocess.run([sys.executable, tmp_path / "told.py"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["200000", "700", "10", "10"]
+
+
 def test_no_certificates_are_read_for_a_client_that_nobody_is(tmp_path: Path) -> None:
     count = "len(aiohttp.connector._SSL_CONTEXT_VERIFIED.get_ca_certs())"
     told = f"import os, {{}}; import aiohttp.connector; print({count}, os.environ['SSL_CERT_FILE'])"
