@@ -28,6 +28,12 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than there are processors, which tests that wait for time-outs and processes leave idle."""
+    return 1 + len(os.sched_getaffinity(0))
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A skipped test is a failed run in CI: a machine that lacks something must not pass for one that has it."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
