@@ -30,7 +30,7 @@ async def test_many_names_that_are_no_keys_hold_up_nobody(start: Start, serve: S
 
 @pytest.mark.parametrize(
     ("count", "args", "begins"),
-    [(30_000, ("CLIENT", "INFO"), b"id="), (1000, ("INFO",), b"# Server")],
+    [(55_000, ("CLIENT", "INFO"), b"id="), (4000, ("INFO",), b"# Server")],
     ids=["CLIENT INFO", "INFO"],
 )
 async def test_a_transaction_of_requests_that_wait_for_nobody_holds_up_nobody(
