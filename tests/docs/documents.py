@@ -31,15 +31,16 @@ from markdown_it.token import Token
 
 PROMPT: Final = "$ "
 
-OTHER_LANGUAGES: Final = frozenset({"", "text", "json", "yaml", "promql", "go"})
-"""Blocks that are not run: drawings, and what files and answers look like. Where the tests run there is no Go."""
+OTHER_LANGUAGES: Final = frozenset({"", "text", "json", "yaml", "promql"})
+"""Blocks that are not run: drawings, and what files and answers look like."""
 
 PROGRAMS: Final = {
-    "python": "python -W error - <<{end}",
-    "javascript": "node --input-type=module - <<{end}",
-    "java": "mkdir -p build && cat >build/Main.java <<{end} && java build/Main.java",
+    "python": ("python", "python -W error - <<{end}"),
+    "javascript": ("node", "node --input-type=module - <<{end}"),
+    "java": ("java", "mkdir -p build && cat >build/Main.java <<{end} && java build/Main.java"),
+    "go": ("go", "mkdir -p build && cat >build/main.go <<{end} && go run build/main.go"),
 }
-"""Languages, each with the command that runs the program which stands behind it, up to a line {end}."""
+"""Languages: what must be installed, and the command that runs the program behind it, which ends with a line {end}."""
 
 OUTPUT: Final = "output"
 
@@ -52,11 +53,15 @@ class UnknownForm(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command as it is written, the lines shown as its output, and where it stands: file:line."""
+    """One command as it is written, the lines shown as its output, and where it stands: file:line.
+
+    A program of a document `needs` the one that runs its language.
+    """
 
     text: str
     shown: str
     where: str
+    needs: str = ""
 
 
 Block = tuple[Command, ...]
@@ -94,8 +99,9 @@ def _commands(name: str, line: int, token: Token) -> Iterator[Command]:
     """Those of one block. Raises UnknownForm."""
     where, lines = f"{name}:{{}}", list(enumerate(token.content.splitlines(), line + 1))
     if token.info in PROGRAMS:
-        command = PROGRAMS[token.info].format(end="'END OF PROGRAM'")
-        yield Command(f"{command}\n{token.content}END OF PROGRAM", "", where.format(line))
+        needs, command = PROGRAMS[token.info]
+        command = command.format(end="'END OF PROGRAM'")
+        yield Command(f"{command}\n{token.content}END OF PROGRAM", "", where.format(line), needs)
     elif token.info == "sh":
         yield from _script(where, lines)
     elif token.info == "console":
