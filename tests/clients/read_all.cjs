@@ -1,14 +1,14 @@
 // What programs in JavaScript do, with the client and the file that are named; prints what came of it.
-// node read_all.cjs CLIENT PORT FILE, with NODE_PATH naming the folder where the packages are installed.
+// node read_all.cjs CLIENT PORT FILE [RESP], with NODE_PATH naming the folder where the packages are installed.
 const fs = require('node:fs');
 
 const MISSING = '00000000-0000-4000-8000-000000000000';
 
 // Each gives the same few functions, whose values are buffers or null.
 const CLIENTS = {
-  async redis(port) {
+  async redis(port, RESP) {
     const { createClient, RESP_TYPES } = require('redis');
-    const connected = await createClient({ socket: { port }, commandOptions: { timeout: 60_000 } }).connect();
+    const connected = await createClient({ RESP, socket: { port }, commandOptions: { timeout: 60_000 } }).connect();
     const client = connected.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer });
     return {
       get: (key) => client.get(key),
@@ -54,14 +54,14 @@ const CLIENTS = {
   },
 };
 
-async function main([name, port, file]) {
+async function main([name, port, file, protocol]) {
   const pairs = fs.readFileSync(file, 'latin1').split('\n').filter(Boolean)
     .map((line) => [line.slice(0, 36), line.slice(37)]);
   const sample = pairs.slice(0, 500).map(([key]) => key);
   const wrong = (values) => values.filter((value, place) => value.toString('latin1') !== pairs[place][1]).length;
   const text = (values) => values
     .filter((value, place) => String(value) !== String(Buffer.from(pairs[place][1], 'latin1'))).length;
-  const client = await CLIENTS[name](Number(port));
+  const client = await CLIENTS[name](Number(port), protocol && Number(protocol));
 
   // Promises that are made in one turn leave as one pipeline; one of ten thousand would outlast a busy machine's patience.
   const single = [];

@@ -10,6 +10,7 @@ from contextlib import suppress
 import pytest
 
 from tests.clients.conftest import Served
+from tests.support.resp import command
 
 Tool = Callable[..., str]
 
@@ -39,6 +40,8 @@ def test_redis_cli_pipe_counts_every_reply(cli: Tool, sample: dict[bytes, bytes]
     for requests in (
         b"".join(b"*2\r\n$3\r\nGET\r\n$36\r\n%b\r\n" % key for key in sample),
         b"".join(b"GET %b\r\n" % key for key in sample),
+        b"".join(b"GET %b\r\n" % key + command("GET", key) for key in list(sample)[:249])
+        + b'PING "hi"\r\n\r\nPING\r\n',
     ):
         assert cli("--pipe", stdin=requests).splitlines()[-1] == "errors: 0, replies: 500"
 
@@ -77,8 +80,9 @@ def test_redis_cli_stat_shows_keys_and_requests(server: Served, tool: Tool) -> N
                 shown += os.read(master, 4096)
         process.kill()
     os.close(master)
-    keys, _memory, clients, *_ = shown.splitlines()[-1].split()
+    keys, memory, clients, *_ = shown.splitlines()[-1].split()
     assert keys == b"10000"
+    assert re.fullmatch(rb"[\d.]+[MG]", memory)
     assert int(clients) >= 1
 
 

@@ -1,17 +1,12 @@
-"""The Redis port of a cluster: whichever client asks, in whatever language, it meets one read-only Redis."""
+"""The Redis port of a cluster: whatever a client asks, it meets one read-only Redis."""
 
-import json
-import os
-import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from filelock import FileLock
 
-from tests.support.data import EXAMPLE, ROOT, random_keys
+from tests.support.data import EXAMPLE, random_keys
 from tests.support.processes import SpawnedCluster, Spawner
 from tests.support.resp import AT_ONCE
 
@@ -21,8 +16,6 @@ Tool = Callable[..., str]
 KEY = b"f8a24bb8-eff8-41dc-929b-10b4c3e49e05"
 OTHER = b"0cdfafb5-edb4-48a6-a7ec-5b1a75831f91"
 MISSING = b"00000000-0000-4000-8000-000000000000"
-
-NODE_CLIENT = "@redis/client", "6.3.1"
 
 
 @pytest.fixture(scope="module")
@@ -34,26 +27,6 @@ def cluster(module_spawn: Spawner) -> SpawnedCluster:
 def client(request: pytest.FixtureRequest, cluster: SpawnedCluster) -> Iterator[Redis]:
     with redis.Redis(port=cluster.redis_port, protocol=request.param) as client:
         yield client
-
-
-@pytest.fixture(scope="session")
-def node_path(tool: Tool) -> Path:
-    """The folder of the packages for Node.js, installed once."""
-    name, version = NODE_CLIENT
-    folder = ROOT / "build" / "node"
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest = folder / "node_modules" / name / "package.json"
-    said = ""
-    with FileLock(folder / "lock"):
-        if not manifest.exists() or json.loads(manifest.read_text())["version"] != version:
-            options = ("--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder))
-            said = tool("npm", "install", *options, f"{name}@{version}")
-    if not manifest.exists():
-        reason = f"npm cannot install {name}: {said[-300:]}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return folder / "node_modules"
 
 
 def test_every_pair_comes_back_byte_for_byte(client: Redis, example_pairs: dict[bytes, bytes]) -> None:
@@ -150,32 +123,3 @@ def test_redis_cli_reads_values(cluster: SpawnedCluster, tool: Tool) -> None:
     assert cli("SET", key, "x").startswith("READONLY ")
     assert cli("PING") == "PONG\n"
     assert "cluster_enabled:0" in cli("INFO")
-
-
-def test_redis_benchmark_with_a_pipeline_of_16_meets_no_error(cluster: SpawnedCluster, tool: Tool) -> None:
-    options = ("-p", str(cluster.redis_port), "-n", "40000", "-c", "20", "-P", "16", "-q")
-    for request in (("GET", KEY.decode()), ("MGET", KEY.decode(), OTHER.decode(), MISSING.decode())):
-        shown = tool("redis-benchmark", *options, *request)
-        match = re.search(r"([\d.]+) requests per second", shown.replace("\r", "\n"))
-        assert match, shown
-        assert "error" not in shown.lower()
-
-
-@pytest.mark.parametrize("protocol", ["2", "3"])
-def test_a_client_in_another_language_reads_every_pair(
-    cluster: SpawnedCluster, tool: Tool, node_path: Path, protocol: str
-) -> None:
-    script = Path(__file__).with_name("read_all.cjs")
-    shown = tool(
-        "node", str(script), str(cluster.redis_port), protocol, str(EXAMPLE), env={"NODE_PATH": str(node_path)}
-    )
-    assert json.loads(shown) == {
-        "wrong": 0,
-        "pairs": 10_000,
-        "size": 10_000,
-        "exists": 2,
-        "length": 0,
-        "missing": None,
-        "pong": "PONG",
-        "refused": "READONLY the dataset is immutable: a new version of the data is a new file",
-    }
