@@ -27,6 +27,12 @@ MOST: Final = 1024
 MOST_REACH: Final = 64
 """Longer windows, of blocks with thousands of keys, are cut off: what lies outside is left to `get`."""
 
+DType = np.dtype[np.unsignedinteger[Any]]
+
+_HALF: Final[DType] = np.dtype(np.uint64)
+_QUARTER: Final[DType] = np.dtype(np.uint32)
+"""Parts of a key."""
+
 _FIRST: Final = 80
 _A_SEGMENT: Final = 8
 """Fewer keys than _FIRST, and _A_SEGMENT more for each segment, are found sooner one by one."""
@@ -42,8 +48,6 @@ class Together:
         self._width = width
         self._shift = shift
         self._maps = [segment.map for segment in segments]
-        self._halves = [np.frombuffer(each, np.uint64, len(each) // 8) for each in self._maps]
-        self._quarters = [np.frombuffer(each, np.uint32, len(each) // 4) for each in self._maps]
 
     def values(self, keys: list[bytes], get: Callable[[bytes], bytes | None]) -> Iterator[bytes | None]:
         """The value of each of at most MOST canonical keys; `get` is called for those that are not found at once.
@@ -76,15 +80,15 @@ class Together:
         rank = np.maximum(expected - np.minimum(reach, MOST_REACH), 0)
         width = max(1, min(int(reach.max()), MOST_REACH) * 5 // 2)
         at = (first // 8 + 2 * rank)[:, np.newaxis] + np.arange(0, 2 * width, 2)
-        equal = _look(self._halves, bounds, at) == wanted[:, :1]
+        equal = _look(self._maps, _HALF, bounds, at) == wanted[:, :1]
         if np.count_nonzero(equal) > count:  # keys that were counted up have the same first half
-            equal &= _look(self._halves, bounds, at + 1) == wanted[:, 1:]
+            equal &= _look(self._maps, _HALF, bounds, at + 1) == wanted[:, 1:]
         rank += equal.argmax(1)
         found = np.empty((count, 6), np.int64)
         np.add((first // 4 + 4 * rank)[:, np.newaxis], np.arange(4), out=found[:, :4])
         found[:, 4] = offsets + rank
         found[:, 5] = found[:, 4] + 1
-        seen = _look(self._quarters, bounds, found)
+        seen = _look(self._maps, _QUARTER, bounds, found)
         wrong = (seen[:, :4] != wanted.view(np.uint32)).any(1)
         wrong |= (rank >= size) | (reach == 0)
         places = np.empty((3, count), np.int64)
@@ -94,12 +98,14 @@ class Together:
         return each
 
 
-def _look(columns: list[NDArray[Any]], bounds: list[int], at: NDArray[np.int64]) -> NDArray[Any]:
-    """The items of the segments' columns at these indices, whose rows are by segment: those of s end at s + 1."""
-    found = np.empty(at.shape, columns[0].dtype)
-    for number, column in enumerate(columns):
+def _look(maps: list[mmap], size: DType, bounds: list[int], at: NDArray[np.int64]) -> NDArray[Any]:
+    """The numbers of this size at these indices of the segments, whose rows are by segment: those of s end at s + 1."""
+    found = np.empty(at.shape, size)
+    for number, each in enumerate(maps):
         begin, end = bounds[number : number + 2]
         if begin < end:
+            # A view that was kept would keep the segment mapped when its version is closed.
+            column = np.frombuffer(each, size, len(each) // size.itemsize)
             # A window may end behind its keys, and behind the file: what is found there is checked like any other.
             column.take(at[begin:end], out=found[begin:end], mode="clip")
     return found
