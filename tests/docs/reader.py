@@ -134,6 +134,8 @@ def _wait_until_gone(spawned: Spawned, command: Command) -> None:
 
 def server_of(command: Command) -> tuple[str, str] | None:
     """What to start, and what it writes when it serves, if it is a server. Raises UnknownForm."""
+    if command.needs:
+        return None  # a program, whose quotation marks are not the shell's
     text, background = re.subn(r"\s*&\s*(#.*)?$", "", command.text)
     words = shlex.split(text, comments=True)
     while words and re.match(r"\w+=", words[0]):
