@@ -88,8 +88,9 @@ def _values(
     usual = find is value_of and are_canonical(keys)
     try:
         return reply(store.each(keys) if usual else map(partial(find, store), keys))
-    except NotInMemory:
-        missing = _missing(keys, partial(value_of, store))
+    except NotInMemory as first:
+        # The first one too, which may have arrived in memory between the two looks: without any, nobody would answer.
+        missing = {first.block} | _missing(keys, partial(value_of, store))
         return client.read(version or client.version, missing, partial(_values, client, keys, reply, version, find))
     except LargeValue as large:
         if client.lease:

@@ -16,6 +16,7 @@ import pytest
 import ringkv.shard.blocks
 from ringkv.cluster.ring import build_ring
 from ringkv.dataset.segment import Segment
+from ringkv.shard.looks import Looks
 from tests.support.damage import flip
 from tests.support.data import random_keys
 from tests.support.memory import evict, resident
@@ -59,6 +60,24 @@ async def all_right(client: Asker) -> None:
     assert [await client.read() for _ in keys] == [PAIRS.get(key) for key in keys]
     for at in range(0, len(keys), 100):
         assert await client("MGET", *keys[at : at + 100]) == [PAIRS.get(key) for key in keys[at : at + 100]]
+
+
+async def test_blocks_that_arrive_between_two_looks_are_answered(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_now = Segment.read_now
+    looked: set[tuple[Segment, int]] = set()
+
+    def now(segment: Segment, offset: int, size: int) -> bytes | None:
+        first = (segment, offset) not in looked
+        looked.add((segment, offset))
+        return None if first else read_now(segment, offset, size)
+
+    async with serving(packed) as served:
+        monkeypatch.setattr(Segment, "read_now", now)
+        monkeypatch.setattr(Looks, "are_worth_it", lambda _looks: True)
+        client = await served.connect()
+        async with asyncio.timeout(30):
+            for keys in in_block(served.store, PAIRS).values():
+                assert await client("MGET", *keys, *keys) == 2 * [PAIRS[key] for key in keys]
 
 
 async def test_a_lease_reads_no_block(packed: Path, disk: Disk) -> None:
