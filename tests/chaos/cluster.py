@@ -169,7 +169,9 @@ class Cluster:
         routers: int = 1,
         spare: Iterable[str] = (),
         places: dict[str, Place] | None = None,
+        connections: int | None = None,
     ) -> None:
+        """A router takes so many `connections`, if not its default."""
         self.folder = folder
         self.names = [f"shard-{number}" for number in range(1, shards + 1)]
         every = [*self.names, *spare]
@@ -179,6 +181,7 @@ class Cluster:
         self.shards = {name: self.shard(name, packed) for name in every}
         addresses = ",".join(place.address for place in self._places.values())
         command = [sys.executable, "-m", "ringkv", "router", "--shards", addresses, "--replicas", str(replicas)]
+        command += ["--max-connections", str(connections)] if connections else []
         self.routers = [
             Router(name, [*command, "--listen", "127.0.0.1:0", "--redis-listen", "127.0.0.1:0"], folder / f"{name}.log")
             for name in (f"router-{number}" for number in range(1, routers + 1))

@@ -80,7 +80,7 @@ def test_when_all_shards_are_gone_requests_are_refused_and_then_served_again(
     # An open loop needs a connection for each request that waits until its deadline.
     most = int(1.2 * DEADLINE * scale.rate)
     with (
-        Cluster(tmp_path, data.packed) as cluster,
+        Cluster(tmp_path, data.packed, connections=2 * most) as cluster,
         under_load(cluster, data.text, scale, most) as run,
     ):
         router = cluster.router
