@@ -22,7 +22,6 @@ def write_pictures(result: Result, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ringkv"}):
         figure = draw(result)
-        figure.savefig(folder / f"{result.name}.png", dpi=72, pil_kwargs={"optimize": True})
         figure.savefig(folder / f"{result.name}.svg", metadata={"Date": None})
 
 
