@@ -17,8 +17,8 @@ BUCKETS: Final = 150
 """Points of a time line, at most: what a screen can show, and a file of a few tens of kilobytes."""
 
 
-def write_pictures(result: Result, folder: Path) -> None:
-    """A PNG and an SVG, the same files for the same result."""
+def write_picture(result: Result, folder: Path) -> None:
+    """The same file for the same result."""
     folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ringkv"}):
         figure = draw(result)

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from tests.chaos.picture import write_pictures
+from tests.chaos.picture import write_picture
 from tests.chaos.result import Result
 
 HEADINGS: Final = (
@@ -84,7 +84,7 @@ def main(found: Path, docs: Path) -> None:
     results = sorted(map(Result.read, found.iterdir()), key=lambda result: result.measured.due.min())
     print_table(results)
     for result in results:
-        write_pictures(result, docs / "chaos")
+        write_picture(result, docs / "chaos")
     (docs / "chaos.md").write_text(markdown(results), encoding="utf-8")
 
 
