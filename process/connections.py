@@ -13,7 +13,6 @@ those that would take more of it wait, and those for whom it has been held for l
 
 import asyncio
 from collections import OrderedDict, defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Any, Final, Literal, Protocol
@@ -22,8 +21,11 @@ from ringkv.process.budget import Budget, memory_of
 from ringkv.process.closings import Closings, Reason
 from ringkv.process.stalled import READ_FREELY, Stalled
 
-Owed = Literal["header", "idle", "body", "send", "nothing", "listens"]
-"""What a client may owe; "nothing" while the process works on its request, and also if it only listens."""
+Timed = Literal["header", "idle", "body", "send"]
+"""What a client may owe for a time."""
+
+Owed = Timed | Literal["nothing", "listens"]
+"""Or "nothing" while the process works on its request; who "listens", for push messages, owes nothing either."""
 
 Waiting = tuple[Owed, float]
 """What the client owes, and the mark."""
@@ -40,14 +42,6 @@ PRESSED_SECONDS: Final = 2.0
 
 _EVICTABLE: Final = frozenset({"header", "idle", "listens"})
 """A connection in one of these states may be closed for a new one: nothing that was asked is lost."""
-
-_TIMED: Final[Mapping[Owed, Literal["header", "idle", "body", "send"]]] = {
-    "header": "header",
-    "idle": "idle",
-    "body": "body",
-    "send": "send",
-}
-"""What may be owed for a time only → the reason for which the connection is closed then."""
 
 _NEW: Final[Waiting] = ("header", 0)
 """What a client owes when it has just connected."""
@@ -87,7 +81,7 @@ class ConnectionLimits:
     def __post_init__(self) -> None:
         assert all((getattr(self, field.name) or 0) >= 0 for field in fields(self))
 
-    def seconds(self, owed: Literal["header", "idle", "body", "send"]) -> float:
+    def seconds(self, owed: Timed) -> float:
         """How long a client may owe this."""
         return getattr(self, owed) or float("inf")
 
@@ -277,6 +271,8 @@ class ConnectionGuard:
             self._evictable.pop(client, None)
             if owed in _EVICTABLE:
                 self._evictable[client] = None
-        elif (reason := _TIMED.get(owed)) and now - record.since >= self._limits.seconds(reason):
+        elif owed == "nothing" or owed == "listens":  # noqa: PLR1714 - by a set mypy would not know what is left
+            return
+        elif now - record.since >= self._limits.seconds(owed):
             record.since = now
-            self._drop(client, reason)
+            self._drop(client, owed)
