@@ -141,6 +141,13 @@ class Connection(Session, asyncio.Protocol):
         """Begin the first of these GETs, with nothing under way before them; how many: the rest goes the usual way."""
         return 0
 
+    def expect(self, reply: Pending, requests: int) -> None:
+        """Have this reply to so many requests under way, with nothing before it: for `gets`."""
+        self.last = reply
+        self._pending.append(reply)
+        self._in_flight = requests
+        self._free = requests < self._window
+
     def begun(self) -> None:
         """Called when all requests that had arrived together have been begun, or as many as may be under way."""
 

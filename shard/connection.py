@@ -116,10 +116,7 @@ class ShardConnection(ClaimingConnection):
         if cold is None:
             return answered
         make = partial(self.commands[b"GET"].handler, self, [b"GET", keys[answered]])
-        self.last = reply = self.read(self.version, {cold}, cast("Make", make))
-        self._pending.append(reply)
-        self._in_flight = 1
-        self._free = self._window > 1
+        self.expect(self.read(self.version, {cold}, cast("Make", make)), 1)
         return answered + 1
 
     def worked(self, keys: list[bytes], size: int) -> None:

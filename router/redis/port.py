@@ -80,12 +80,10 @@ class RedisConnection(ClaimingConnection):
 
     def gets(self, keys: list[bytes]) -> int:
         """As `Connection.gets`: as many as may be under way become one pipeline."""
-        self.last = pipeline = Pipeline(self, keys[: self._window])
-        self._pending.append(pipeline)
-        self._in_flight = begun = len(pipeline.keys)
-        self._free = begun < self._window
+        pipeline = Pipeline(self, keys[: self._window])
+        self.expect(pipeline, len(pipeline.keys))
         pipeline.send()
-        return begun
+        return len(pipeline.keys)
 
     def get(self, args: Args) -> Pending | None:
         """Ask for a key together with those of the GETs right before and right behind it."""
