@@ -40,7 +40,7 @@ LONG_LINE: Final = 1 << 10
 """Lines without a request, and bytes of one line, after which others have their turn: a fraction of a millisecond."""
 
 _PIECES: Final = 256
-"""Pieces in which bytes may wait: each takes 40 bytes besides its own, of which it may have two."""
+"""Reads that are kept apart until they are joined: each takes 40 bytes besides its own, which may be two."""
 
 _MAX_HEADER: Final = 22
 """Characters of a count or a length with its line's end: no number of 64 bits has more."""
