@@ -54,13 +54,14 @@ class NoText(Exception):
 class GuardedConnection(RequestHandler):
     """One connection, guarded by `guard`."""
 
-    __slots__ = ("_begun", "_body", "_carried", "_claims", "_guard", "_noted", "_opened", "_partial")
+    __slots__ = ("_begun", "_body", "_carried", "_claims", "_ended", "_guard", "_noted", "_opened", "_partial")
 
     def __init__(self, manager: web.Server, guard: ConnectionGuard, **kwargs: Any) -> None:
         super().__init__(manager, keepalive_timeout=NEVER, read_bufsize=BODY_BYTES, **kwargs)
         self._guard = guard
         self._body: StreamReader | None = None  # of the latest request
         self._opened = 0.0  # what aiohttp's timer shows until the first request is answered
+        self._ended = 0  # of the requests that aiohttp has parsed, how many were answered or dropped
         self._partial = False  # whether a part of a request's head has come
         self._begun = 0  # bytes of that
         self._carried = 0  # bytes that a handler has made of what it has read
@@ -134,6 +135,7 @@ class GuardedConnection(RequestHandler):
         if self._messages and isinstance(self._messages[-1][0], _ErrInfo) and body is not None and _is_open(body):
             # It is no request that is malformed, but this body, whose reader aiohttp would leave waiting.
             self._messages.pop()
+            self._ended += 1
             body.set_exception(web.RequestPayloadError("it is not framed as HTTP wants it"))
             self.close()
         self._partial = self._request_count == before and (self._partial or bool(data)) and not self._answering()
@@ -148,6 +150,7 @@ class GuardedConnection(RequestHandler):
         try:
             finished = await super().finish_response(request, resp, start_time)
         finally:
+            self._ended += 1
             if isinstance(resp, web.Response):
                 resp.body = None  # aiohttp keeps the response until the next request of the connection is answered
         self._note_body()  # what stood behind a request with `Upgrade` is read now
@@ -224,8 +227,7 @@ class GuardedConnection(RequestHandler):
 
     def _answering(self) -> bool:
         """Whether something that was asked has no answer yet."""
-        idle = self._waiter is not None and not self._waiter.done()
-        return bool(self._messages) or (self._request_count > 0 and not idle)
+        return self._request_count != self._ended
 
     def _note_body(self) -> None:
         if self._messages:

@@ -147,6 +147,8 @@ class HttpConnection(GuardedConnection):
     ) -> tuple[web.StreamResponse, bool]:
         finished = await super().finish_response(request, resp, start_time)
         self._close_after_last()
+        if not finished[0].keep_alive:
+            self._close = True  # aiohttp's task closes the connection a moment later: nothing may be begun before that
         return finished
 
     def handle_error(

@@ -119,8 +119,9 @@ class ExpressConnection(HttpConnection):
             if data:
                 self._keep(data)
             return
-        lane, waiter = self._lane, self._waiter
-        if lane is not None and waiter is not None and not waiter.done() and self._between_requests:
+        # aiohttp's task may not wait yet for the next request. Whoever is busy would never find it waiting.
+        lane = self._lane
+        if lane is not None and self._between_requests and self._request_count == self._ended and not self._close:
             head, tail = data[_HEAD], data[_TAIL]
             if (
                 head.translate(SHAPE_OF) == _SHAPE

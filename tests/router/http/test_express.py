@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 from unittest.mock import patch
 
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ringkv.router.http.connection import HttpConnection
 from ringkv.router.http.express import Lane
 from ringkv.router.http.unremarkable import leaves_nothing_behind, unremarkable
 from tests.support.fake_shard import Answer, Start, nothing, silence, topology_of, value
@@ -161,6 +164,49 @@ async def test_the_plain_request_takes_the_lane_and_the_odd_one_does_not(twins: 
         with patch.object(Lane, "head_of_value", autospec=True, side_effect=Lane.head_of_value) as head:
             await talk(fast.port, [request])
         assert head.called == in_lane, request
+
+
+async def test_what_comes_before_aiohttps_task_waits_for_it_takes_the_lane(twins: Twins) -> None:
+    """As it does where many are answered in one turn of uvloop's, which reads before tasks go on."""
+    fast, _ = twins
+    connect, finish = HttpConnection.connection_made, HttpConnection.finish_response
+
+    def connected(self: HttpConnection, transport: asyncio.BaseTransport) -> None:
+        connect(self, transport)
+        self.data_received(PLAIN)
+
+    async def finished(self: HttpConnection, *args: Any) -> tuple[web.StreamResponse, bool]:
+        done = await finish(self, *args)
+        self.data_received(SECOND)
+        return done
+
+    with (
+        patch.object(HttpConnection, "connection_made", connected),
+        patch.object(HttpConnection, "finish_response", finished),
+    ):
+        async with connection(fast.port) as (reader, writer), asyncio.timeout(10):
+            await reader.readuntil(b"%b of a" % KEY)
+            writer.write(PROBE)
+            assert b"\r\n\r\nok\n" in await reader.readuntil(b"%b of a" % OTHER)
+    assert fast.runner.server is not None
+    assert fast.runner.server.requests_count == 1
+
+
+async def test_nothing_is_begun_behind_an_answer_that_ends_the_connection(start: Start) -> None:
+    [shard] = await start(a=value)
+    finish = HttpConnection.finish_response
+
+    async def finished(self: HttpConnection, *args: Any) -> tuple[web.StreamResponse, bool]:
+        done = await finish(self, *args)
+        self.data_received(SECOND)
+        return done
+
+    async with twin_of([shard], express=True) as twin:
+        with patch.object(HttpConnection, "finish_response", finished):
+            answers = await talk(twin.port, [b"GET /healthz HTTP/1.1\r\nHost : x\r\n\r\n"])
+        assert b" 400 Bad Request\r\n" in answers
+        assert answers.endswith(b"(closed)")
+        assert not shard.asked
 
 
 @given(
