@@ -158,6 +158,11 @@ class Link(asyncio.Protocol):
             self.close()
         return problem
 
+    def unwanted(self, reply: Any) -> None:
+        """Take a reply that nobody waits for any more: it may still show that what answers is no shard."""
+        if not (told.is_value(reply) or isinstance(reply, hiredis.ReplyError)):
+            self.distrust(reply)
+
     def data_received(self, data: bytes) -> None:
         if self._held:
             data = self._held + data

@@ -74,8 +74,8 @@ class Lookup:
 
     def answered(self, reply: Any, link: Link) -> None:
         self.copies -= 1
-        on_reply = self.on_reply
-        if on_reply is None:
+        if (on_reply := self.on_reply) is None:
+            link.unwanted(reply)
             return
         if type(reply) is not bytes and reply is not None:
             self.problem = refusal(str(reply)) if isinstance(reply, hiredis.ReplyError) else link.distrust(reply)

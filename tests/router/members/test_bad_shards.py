@@ -108,6 +108,20 @@ async def test_a_reply_that_is_no_value_goes_to_another_owner(
 
 
 @pytest.mark.parametrize("reply", WRONG)
+async def test_a_reply_that_is_no_value_is_noticed_when_nobody_wants_it_any_more(start: Start, reply: bytes) -> None:
+    """As of a lookup that was sent to another owner too, whose reply came first."""
+    [bad] = await start(a=always(reply))
+    lookups = Lookups()
+    lookups.swap(await topology_of([bad], 1))
+    lookup = lookups.start(KEYS[0], lambda _found: None)
+    assert lookup is not None
+    lookup.abandon()
+    async with asyncio.timeout(20):
+        await bad.links[0].closed
+    assert isinstance(bad.links[0].problem, PeerError)
+
+
+@pytest.mark.parametrize("reply", WRONG)
 @pytest.mark.usefixtures("short_deadline")
 async def test_without_another_owner_it_is_503_and_no_defect(
     serve: Serve, reply: bytes, caplog: pytest.LogCaptureFixture
