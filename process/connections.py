@@ -37,6 +37,9 @@ SLICE_SECONDS: Final = 0.1
 CLOSE_TOGETHER: Final = 16
 """Connections that may have to be closed in one turn of the event loop: a tenth of a millisecond each."""
 
+FREE_TOGETHER: Final = 2
+"""The same of connections that hold memory: of these the system has megabytes to free, a millisecond each."""
+
 PRESSED_SECONDS: Final = 2.0
 """How long a client that sends and reads nothing may hold memory for the lack of which others are not read from."""
 
@@ -190,7 +193,7 @@ class ConnectionGuard:
     def _let_go(self, now: float) -> None:
         """Make memory: close a few clients that are late; before the next ones are closed, others have their turn."""
         late = (client for client in self._holding if self._is_late(client, now))
-        going = list(islice(late, CLOSE_TOGETHER)) if self._is_short else []
+        going = list(islice(late, FREE_TOGETHER)) if self._is_short else []
         self._letting_go = bool(going)
         for client in going:
             if self._is_short:

@@ -17,7 +17,7 @@ from typing import Any, cast
 from ringkv.process.budget import UNNOTED
 from ringkv.resp import codec
 from ringkv.resp.command import Command
-from ringkv.resp.limits import FIRST_WINDOW, FLUSH_BYTES, LEAST_BYTES, MAX_UNSENT, MAX_WINDOW
+from ringkv.resp.limits import FIRST_WINDOW, FLUSH_BYTES, LEAST_BYTES, LONG, MAX_UNSENT, MAX_WINDOW
 from ringkv.resp.pending import Awaited, Pending
 from ringkv.resp.reads import GET_BYTES, lone_gets
 from ringkv.resp.requests import MAX_REQUEST, RequestError, Requests
@@ -68,13 +68,15 @@ class Connection(Session, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self._finishing:
+            at_once = len(data) <= LONG or self.server.turns.at_once()
             # Nearly all that comes is GETs while nothing else is under way: these have a short way of their own.
-            if self._requests.idle and self._free and self._usual and not self._pending and (keys := lone_gets(data)):
+            idle = self._requests.idle and self._free and not self._pending
+            if idle and at_once and self._usual and (keys := lone_gets(data)):
                 data = data[self.gets(keys) * GET_BYTES :]
                 if not data:
                     return
             self._requests.feed(data)
-            self._go_on()
+            self._go_on(at_once=at_once)
             if not self._requests.idle or self._noted or self.queue is not None:
                 self._note()
 
@@ -151,9 +153,9 @@ class Connection(Session, asyncio.Protocol):
     def begun(self) -> None:
         """Called when all requests that had arrived together have been begun, or as many as may be under way."""
 
-    def _go_on(self) -> None:
+    def _go_on(self, *, at_once: bool = True) -> None:
         """Answer requests that have arrived, until one has to wait, the client does not read, or others have a turn."""
-        if self._answer():
+        if (self._free and not at_once) or self._answer():
             self._free = False
             self.server.turns.take(self._resume)
         if self._finishing or (self._ended and self._free):

@@ -129,7 +129,7 @@ class Requests:
         if self._fresh and not self._left:
             self._fresh = False
             found, end = reads(self._data, self._at) if self.authenticated else NOTHING
-            if found:
+            if end:
                 self._fresh = True
                 self._consume(end)
                 self.ready = iter(found)

@@ -11,8 +11,8 @@ from uuid import uuid4
 
 from ringkv import __version__
 from ringkv.process.tokens import TokenFile
+from ringkv.process.turns import Turns
 from ringkv.resp.memory import memory
-from ringkv.resp.turns import Turns
 from ringkv.resp.view import ClusterView
 
 Info = dict[str, dict[str, str | int | float]]

@@ -14,6 +14,7 @@ import asyncio
 import time
 from typing import Any, Final
 
+from ringkv.process.turns import TURN_SECONDS
 from ringkv.resp import codec
 from ringkv.resp.claiming import COPIES, ClaimingConnection
 from ringkv.resp.command import Args, Command
@@ -22,7 +23,6 @@ from ringkv.resp.limits import FIRST_WINDOW, MAX_UNSENT, MAX_WINDOW
 from ringkv.resp.pending import Pending
 from ringkv.resp.requests import MAX_ARGUMENTS
 from ringkv.resp.session import ATTEMPTS, REPLACED, Unchanged
-from ringkv.resp.turns import TURN_SECONDS
 
 MAX_REPLIES: Final = 128 << 20
 """Bytes of the replies of one EXEC, which are held whole: two of the largest values."""

@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from ringkv.process.tokens import TokenFile
-from ringkv.resp.turns import Turns
+from ringkv.process.turns import Turns
 from ringkv.router.figures.reporter import Reporter
 from ringkv.router.http.connection import HttpConnection
 from ringkv.router.http.endpoint import READ, Endpoint, add_routes, one_line_errors

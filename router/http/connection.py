@@ -19,6 +19,7 @@ from aiohttp.web_request import BaseRequest
 
 from ringkv.process.connections import ConnectionGuard
 from ringkv.process.http import MAX_WAITING, GuardedConnection, NoText
+from ringkv.process.turns import Turns
 from ringkv.router.http.answers import Refusal, answer, response
 from ringkv.router.policy import MAX_FIELD, MAX_URL
 
@@ -26,28 +27,42 @@ _END: Final = b"\r\n\r\n"
 _BLANK: Final = re.compile(rb"(?:\r\n)+")
 """Blank lines, which end no head where none has begun."""
 
+_LONG: Final = 1 << 13
+"""Bytes that come together: whoever sends more waits behind those who wait already. It is a hundred requests."""
+
 _PIECES: Final = 64
 """Pieces that are parsed in one turn of the event loop: in chunks every fifth byte of a body may end as a head does."""
 
 
 class HttpConnection(GuardedConnection):
-    """`common` are the headers that every response has."""
+    """`common` are the headers that every response has; `turns` are those of all connections of the port."""
 
-    __slots__ = ("_before", "_body_left", "_common", "_half_closed", "_leaves", "_rest", "_resting")
+    __slots__ = ("_at", "_before", "_body_left", "_common", "_half_closed", "_leaves", "_rest", "_resting", "_turns")
 
-    def __init__(self, manager: web.Server, guard: ConnectionGuard, common: Mapping[str, str], **kwargs: Any) -> None:
+    def __init__(
+        self, manager: web.Server, guard: ConnectionGuard, common: Mapping[str, str], turns: Turns, **kwargs: Any
+    ) -> None:
         super().__init__(manager, guard, max_line_size=MAX_URL, max_field_size=MAX_FIELD, **kwargs)
         self._common = common
+        self._turns = turns
         self._half_closed = False
         self._leaves = False
-        self._rest = b""  # bytes that are not parsed yet: MAX_WAITING requests wait, or it is others' turn
+        self._rest = (
+            b""  # bytes that are not parsed yet, from `_at` on: MAX_WAITING requests wait, or it is others' turn
+        )
+        self._at = 0
         self._resting = False
         self._body_left = 0  # bytes that a body still lacks, if its length is known
         self._before = b""  # the latest few bytes, in case the end of a head is split between two reads
 
     def data_received(self, data: bytes) -> None:
         if data:
-            self._parse(data)
+            self._rest = self._rest[self._at :] + data if self._rest else data
+            self._at = 0
+            if len(data) <= _LONG or self._turns.at_once():
+                self._parse()
+            else:
+                self._parse_soon()
             return
         super().data_received(data)  # called with nothing, aiohttp parses what it has kept
         if self._rest:
@@ -61,29 +76,28 @@ class HttpConnection(GuardedConnection):
         if not self._resting:
             super()._resume_reading_for_buffer()
 
-    def _parse(self, data: bytes) -> None:
-        """Parse `data` behind what is left, so much of it as one turn of the event loop may take."""
-        data, self._rest = self._rest + data, b""
-        whole = self._before + data
-        begin = len(self._before)
+    def _parse(self) -> None:
+        """Parse so much of what is left as one turn of the event loop may take."""
+        rest, begin = self._rest, self._at
+        self._rest, self._at = b"", 0
         for _ in range(_PIECES):
-            end = self._end_of_piece(whole, begin)
+            end = self._end_of_piece(rest, begin)
             before = self._request_count
-            super().data_received(whole[begin:end])
-            self._before = whole[max(end - len(_END), 0) : end]
+            super().data_received(rest[begin:end])
+            self._before = (self._before + rest[max(end - len(_END), begin) : end])[-len(_END) :]
             last = self._messages[-1][0] if self._messages else None
             if isinstance(last, _ErrInfo):
                 return  # nothing behind a malformed request has a meaning
             if last is not None and self._request_count > before and not self._upgraded:
                 self._body_left = int(last.headers.get(hdrs.CONTENT_LENGTH, 0))
+            begin = end
+            if begin == len(rest):
+                return
             if len(self._messages) >= MAX_WAITING or self._reading_paused:
-                self._rest = whole[end:]
+                self._rest, self._at = rest, begin
                 self.note()
                 return
-            begin = end
-            if begin == len(whole):
-                return
-        self._rest = whole[begin:]
+        self._rest, self._at = rest, begin
         self._parse_soon()
 
     def _parse_soon(self) -> None:
@@ -91,25 +105,29 @@ class HttpConnection(GuardedConnection):
         if not self._resting:
             self._resting = True
             self._pause_reading_for_buffer()
-            self._loop.call_soon(self._go_on_parsing)
+            self._turns.take(self._go_on_parsing)
 
-    def _end_of_piece(self, whole: bytes, begin: int) -> int:
+    def _end_of_piece(self, rest: bytes, begin: int) -> int:
         """Where what is parsed next ends: as the rest of a body does whose length is known, else as the next head."""
         if self._body_left:
-            size = min(self._body_left, len(whole) - begin)
+            size = min(self._body_left, len(rest) - begin)
             self._body_left -= size
             return begin + size
-        if self._before == _END and (blank := _BLANK.match(whole, begin)):
-            return blank.end()  # between requests, or in a body: a client may send a million of them
-        at = whole.find(_END, max(begin - len(_END) + 1, 0))
-        return at + len(_END) if at >= 0 else len(whole)
+        before = self._before
+        if before == _END:
+            if blank := _BLANK.match(rest, begin):
+                return blank.end()  # between requests, or in a body: a client may send a million of them
+        elif (at := (before + rest[begin : begin + len(_END) - 1]).find(_END)) >= 0:
+            return begin + at + len(_END) - len(before)
+        at = rest.find(_END, begin)
+        return at + len(_END) if at >= 0 else len(rest)
 
     def _go_on_parsing(self) -> None:
         self._resting = False
         if self.transport is None:
             return
         if self._rest and not self._reading_paused and len(self._messages) < MAX_WAITING:
-            self._parse(b"")
+            self._parse()
         if len(self._messages) < MAX_WAITING:
             self._resume_reading_for_buffer()
         if self._half_closed and not self._rest and not self._answering():

@@ -14,7 +14,7 @@ from aiohttp.http import HttpVersion11
 
 from ringkv.cluster.errors import InvalidKey, ShardUnavailable
 from ringkv.process.tokens import TokenFile
-from ringkv.resp.turns import Turns
+from ringkv.process.turns import Turns
 from ringkv.router.http.answers import Refusal, allowed, answer, bare, preflight, response
 from ringkv.router.http.host import HOST
 

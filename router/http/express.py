@@ -23,6 +23,7 @@ from ringkv.cluster.position import SHAPE, SHAPE_OF, VARIANTS, VERSION
 from ringkv.process.connections import ConnectionGuard
 from ringkv.process.http import reset
 from ringkv.process.tokens import TokenFile
+from ringkv.process.turns import Turns
 from ringkv.router.http.answers import CONTENT_TYPE, Answer, answer
 from ringkv.router.http.connection import HttpConnection
 from ringkv.router.http.unremarkable import authorization, leaves_nothing_behind, unremarkable
@@ -104,9 +105,15 @@ class ExpressConnection(HttpConnection):
     __slots__ = ("_between_requests", "_kept", "_lane", "_lane_idle", "_lookup", "_tail")
 
     def __init__(
-        self, manager: web.Server, guard: ConnectionGuard, common: Mapping[str, str], lane: Lane | None, **kwargs: Any
+        self,
+        manager: web.Server,
+        guard: ConnectionGuard,
+        common: Mapping[str, str],
+        turns: Turns,
+        lane: Lane | None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(manager, guard, common, **kwargs)
+        super().__init__(manager, guard, common, turns, **kwargs)
         self._lane = lane
         self._lane_idle: asyncio.Future[None] | None = None
         self._lookup: Lookup | LargeLookup | None = None

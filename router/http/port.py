@@ -11,6 +11,7 @@ from ringkv.process.access import OPEN, Access
 from ringkv.process.connections import ConnectionGuard
 from ringkv.process.http import HttpRunner
 from ringkv.process.proxied import Proxied
+from ringkv.process.turns import Turns
 from ringkv.router.figures.reporter import Reporter
 from ringkv.router.http.answers import common_headers
 from ringkv.router.http.app import Part, build_app
@@ -48,6 +49,7 @@ class HttpPort(HttpRunner):
         )
         self._guard = guard
         self._common = common
+        self._turns = Turns()
         self._lane = (
             Lane(lookups, common, settings.access.tokens)
             if settings.express and settings.part is not Part.ADMIN
@@ -63,6 +65,6 @@ class HttpPort(HttpRunner):
                 connection.leave()
 
     def _connect(self, server: web.Server, **kwargs: Any) -> asyncio.Protocol:
-        connection = partial(ExpressConnection, server, self._guard, self._common, self._lane, **kwargs)
+        connection = partial(ExpressConnection, server, self._guard, self._common, self._turns, self._lane, **kwargs)
         secured = self._access.secured(connection, self._guard)
         return Proxied(secured) if self._proxied else secured()

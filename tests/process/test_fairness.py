@@ -4,13 +4,18 @@ import asyncio
 import gc
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 from aiohttp.web_protocol import RequestHandler
 
 from ringkv.process.connections import DEFAULT_LIMITS
+from ringkv.process.turns import TURN_SECONDS
+from ringkv.router.http.connection import HttpConnection
+from ringkv.router.redis.pipeline import Pipeline
 from tests.process.test_connections import KEY, PORTS, SMALL
 
 LONGEST = 0.1
@@ -78,6 +83,48 @@ async def test_junk_is_worked_on_in_small_parts(name: str, junk: bytes, tmp_path
                     read = read[-100:] + await reader.read(1 << 16)
                     assert not reader.at_eof()
     assert longest[0] < LONGEST
+
+
+@pytest.mark.parametrize(
+    ("name", "begin"),
+    [("redis", (Pipeline, "send")), ("the lane", (HttpConnection, "_parse"))],
+    ids=["redis", "the lane"],
+)
+async def test_of_many_clients_that_send_much_at_once_a_few_are_begun_in_one_turn(
+    name: str, begin: tuple[type, str], tmp_path: Path
+) -> None:
+    clients, pipeline, begun = 60, 300, [0]
+    usual = getattr(*begin)
+
+    def counted(connection: Any) -> Any:
+        begun[-1] += 1
+        time.sleep(TURN_SECONDS / 5)  # so that it does not depend on how quick the machine is
+        return usual(connection)
+
+    async def next_turns() -> None:
+        while True:
+            await asyncio.sleep(0)
+            begun.append(0)
+
+    async with PORTS[name](DEFAULT_LIMITS, tmp_path) as port, AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(port.client()) for _ in range(clients)]
+        watching = asyncio.create_task(next_turns())
+        with patch.object(*begin, counted):
+            for _, writer in opened:
+                writer.write(pipeline * port.request)
+            read = await asyncio.gather(*(answers(reader, pipeline) for reader, _ in opened))
+        watching.cancel()
+    assert read == clients * [pipeline]
+    assert max(begun) < clients // 2
+
+
+async def answers(reader: asyncio.StreamReader, count: int) -> int:
+    """How many small values come, until there are so many."""
+    read = b""
+    async with asyncio.timeout(60):
+        while read.count(SMALL) < count:
+            read += await reader.read(1 << 16)
+    return read.count(SMALL)
 
 
 async def test_blank_lines_are_parsed_many_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import asyncio
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from ringkv.resp.turns import Turns
+from ringkv.process.turns import Turns
 from ringkv.router.http.endpoint import READ, Endpoint
 from tests.support.http import fetch
 from tests.support.router import Serve

@@ -5,16 +5,20 @@ import time
 
 import pytest
 
-from ringkv.resp.turns import TURN_SECONDS, Turns
+from ringkv.process.turns import TURN_SECONDS, Turns
+
+
+def busy(seconds: float) -> None:
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        pass
 
 
 async def test_what_is_due_meanwhile_waits_for_no_more_than_a_turn() -> None:
     turns, done = Turns(), []
 
     def work(number: int) -> None:
-        until = time.perf_counter() + TURN_SECONDS / 2
-        while time.perf_counter() < until:
-            pass
+        busy(TURN_SECONDS / 2)
         done.append(number)
 
     for number in range(40):
@@ -38,3 +42,20 @@ async def test_a_defect_in_one_turn_holds_nobody_up(caplog: pytest.LogCaptureFix
     turns.take(done.set)
     await asyncio.wait_for(done.wait(), 10)
     assert not caplog.records
+
+
+async def test_those_who_come_together_use_up_a_turn() -> None:
+    turns = Turns()
+    assert turns.at_once()
+    busy(2 * TURN_SECONDS)
+    assert not turns.at_once()
+    await asyncio.sleep(0)
+    assert turns.at_once()
+
+
+async def test_nobody_overtakes_those_who_wait() -> None:
+    turns, done = Turns(), asyncio.Event()
+    turns.take(done.set)
+    assert not turns.at_once()
+    await done.wait()
+    assert turns.at_once()

@@ -22,6 +22,21 @@ class Turns:
         self._line: deque[Callable[[], None]] = deque()
         self._going = False
         self._used = False  # whether this turn is for what was released
+        self._fresh_until: float | None = None  # when those who have just sent something have used up their time
+
+    def at_once(self) -> bool:
+        """Whether work may be done without a turn.
+
+        That is, nobody waits for one, and those who were told so since the loop last looked at its sockets, which may
+        have come all together, have not taken TURN_SECONDS.
+        """
+        if self._line:
+            return False
+        now = time.monotonic()
+        if self._fresh_until is None:
+            self._fresh_until = now + TURN_SECONDS
+            asyncio.get_running_loop().call_soon(self._renew)
+        return now < self._fresh_until
 
     def take(self, work: Callable[[], None]) -> None:
         """Do `work` when those who came before have had their turn."""
@@ -35,6 +50,9 @@ class Turns:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.take(partial(self._release, turn))
         await turn
+
+    def _renew(self) -> None:
+        self._fresh_until = None
 
     def _release(self, turn: asyncio.Future[None]) -> None:
         if not turn.done():
