@@ -1,7 +1,10 @@
 """The commands of `ringkv`, each of which is loaded when it is called."""
 
+import ringkv.process.patient  # noqa: F401 - before all that is to be imported with patience
+
+# isort: split
+
 from importlib import import_module
-from typing import Any
 
 import click
 
@@ -38,10 +41,6 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
         return command
-
-    def invoke(self, ctx: click.Context) -> Any:
-        import_module("ringkv.process.patient")
-        return super().invoke(ctx)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

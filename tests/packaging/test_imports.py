@@ -134,6 +134,23 @@ def test_who_serves_collects_garbage_as_python_does(tmp_path: Path) -> None:
     assert done.stdout.split() == ["200000", "700", "10", "10"]
 
 
+def test_at_its_end_a_command_looks_at_no_garbage() -> None:
+    told = (
+        "{}\n"
+        "class Told:\n"
+        "    def __del__(self): print('looked at')\n"
+        "garbage = Told()\n"
+        "garbage.itself = garbage\n"
+        "del garbage\n"
+    )
+    said = []
+    for first in ("import gc", "import ringkv.cli"):
+        command = [sys.executable, "-c", told.format(first)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        said.append(done.stdout.strip())
+    assert said == ["looked at", ""]
+
+
 def test_no_certificates_are_read_for_a_client_that_nobody_is(tmp_path: Path) -> None:
     count = "len(aiohttp.connector._SSL_CONTEXT_VERIFIED.get_ca_certs())"
     told = f"import os, {{}}; import aiohttp.connector; print({count}, os.environ['SSL_CERT_FILE'])"
