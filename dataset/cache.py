@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from filelock import FileLock, Timeout
-from platformdirs import user_cache_path
 from xxhash import xxh3_64_hexdigest
 
 from ringkv.cluster.errors import InvalidDataset, PackingFailed, SourceError
@@ -89,8 +88,13 @@ def dataset_path(
 
 def cache_folder(chosen: Path | None) -> Path:
     """The folder that was chosen, else the user's own. Raises PackingFailed if the user has none."""
+    if chosen is not None:
+        return chosen
+
+    from platformdirs import user_cache_path  # noqa: PLC0415 - data that are packed need no cache
+
     try:
-        return chosen or user_cache_path("ringkv")
+        return user_cache_path("ringkv")
     except RuntimeError as error:
         raise PackingFailed(
             "no folder to keep datasets in: this user has no home folder; set $HOME, or choose one with --cache"

@@ -20,7 +20,6 @@ from ringkv.process.access_options import access, read_token_file, secret
 from ringkv.process.address import Address, bind_shared, free_ports
 from ringkv.process.command import OneLineCommand
 from ringkv.process.connections import ConnectionLimits
-from ringkv.process.forking import CHILDREN, fork_server
 from ringkv.process.logs import LogStyle
 from ringkv.process.options import (
     ADDRESS,
@@ -44,9 +43,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("ringkv.deploy")
 
 PORT: Final = click.IntRange(0, 65535)
-
-PRELOAD: Final = *CHILDREN, "ringkv.shard.server", "ringkv.dataset.local_objects", "ringkv.router.server"
-"""What the fork server of `ringkv up` imports; its shards follow a catalog in a folder."""
 
 
 @click.command(cls=OneLineCommand)
@@ -143,13 +139,15 @@ def up(
     http = bind_shared(Address(host, port), workers)  # before what takes long: most starts fail for a port in use
     redis = bind_shared(Address(host, redis_port), workers) if redis_port is not None else workers * [None]
     nodes = free_ports(cluster_port, shards) if cluster_port is not None else ()
-    fork_server(*PRELOAD)
+    from ringkv.deploy.forks import fork_servers
+
+    router_server = fork_servers()
 
     from ringkv.dataset.cache import cache_folder
     from ringkv.dataset.catalog import is_catalog
     from ringkv.dataset.dataset import Dataset
     from ringkv.deploy.following import Given, look
-    from ringkv.deploy.local import LocalSettings, serve
+    from ringkv.deploy.local import LocalSettings, Routers, serve
     from ringkv.process.run import run
     from ringkv.router.settings import Worker
 
@@ -165,12 +163,11 @@ def up(
         gate=gate,
         hot_memory=hot_memory,
         hot_owners=hot_owners,
-        cache=cache_folder(cache),
         nodes=nodes,
     )
-    processes = list(map(Worker, http, redis))
+    routers = Routers(list(map(Worker, http, redis)), router_server)
     if len(data) == 1 and is_catalog(data[0]):
-        run(partial(serve, served(str(data[0])), processes))
+        run(partial(serve, served(str(data[0]), cache=cache_folder(cache)), routers))
         return
     paths = tuple(map(Path, data))
     # Looked at before they are packed: what changes from here on is another version.
@@ -179,7 +176,7 @@ def up(
     with packed(paths, on_duplicate, cache) as path:
         dataset = Dataset.open(path)
         _warn_of_emptiness(paths, dataset)
-        run(partial(serve, served(dataset, given=given), processes))
+        run(partial(serve, served(dataset, given=given), routers))
 
 
 @click.command(cls=OneLineCommand)
@@ -261,7 +258,6 @@ def shard(
     """
     start("shard", LogStyle(log_level, log_format))
 
-    import ringkv.process.rootless  # noqa: F401 - before all that imports aiohttp
     from ringkv.dataset.cache import cache_folder
     from ringkv.dataset.catalog import is_catalog
     from ringkv.dataset.dataset import Dataset

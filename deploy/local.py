@@ -9,19 +9,15 @@ import asyncio
 import logging
 import signal
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any, Final
-
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_fixed
+from typing import Any, Final, NamedTuple
 
 from ringkv.cluster.errors import DatasetOverwritten, NotServed
 from ringkv.cluster.limits import GATE
-from ringkv.dataset.awaited import wait_until_served
 from ringkv.dataset.catalog import Version
 from ringkv.dataset.dataset import Dataset
 from ringkv.deploy.following import Following, Given
@@ -31,7 +27,7 @@ from ringkv.process.address import Address
 from ringkv.process.budget import memory_of
 from ringkv.process.children import Life
 from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
-from ringkv.process.forking import fork_server
+from ringkv.process.forking import ForkServer
 from ringkv.process.logs import LogStyle
 from ringkv.process.supervisor import Supervisor
 from ringkv.router.policy import HOT_MEMORY, HOT_OWNERS
@@ -42,7 +38,8 @@ from ringkv.shard.watch import LOOK_SECONDS
 
 log = logging.getLogger("ringkv.deploy")
 
-READY_POLL: Final = 0.02
+READY_POLL: Final = 0.01
+"""Seconds between two questions to a router that answers that it is not ready yet."""
 
 SERVED_SECONDS: Final = 60.0
 """Seconds to wait for the router to serve a new version, before it is logged what holds that up."""
@@ -68,25 +65,32 @@ class LocalSettings:
     hot_owners: int = HOT_OWNERS
 
 
-async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asyncio.Event) -> None:
+class Routers(NamedTuple):
+    """The processes of the router: what each has for itself, and the server that forks them."""
+
+    workers: Sequence[Worker]
+    server: ForkServer
+
+
+async def serve(settings: LocalSettings, routers: Routers, stop: asyncio.Event) -> None:
     """Run the cluster until `stop`. Prints one line when the first GET will succeed, and one for each new version.
 
     Raises StartupError, and DatasetOverwritten when a segment of what is served is overwritten.
     """
     with tempfile.TemporaryDirectory(prefix="ringkv-") as runtime, ExitStack() as open_datasets:
-        supervisor = Supervisor(fork_server(), settings.log_style)
+        supervisor = Supervisor(settings.log_style)
         own = None
         if isinstance(settings.served, Dataset):
             own = OwnVersions(Path(runtime), settings.served)
             open_datasets.callback(own.close)
-        http = Address.of(workers[0].http)
+        http = Address.of(routers.workers[0].http)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, supervisor.hang_up)
         try:
             # The catalog that it makes for itself ends with it: the next start must not begin with that.
             source = Followed(own.location) if own else Followed(str(settings.served), settings.cache)
-            _start(supervisor, settings, source, workers, Path(runtime))
+            _start(supervisor, settings, source, routers, Path(runtime))
             if await _ready(supervisor, http, stop):
-                print(f"ringkv: ready on {_where(workers[0], settings.nodes)}", flush=True)  # noqa: T201 - the command's answer
+                print(f"ringkv: ready on {_where(routers.workers[0], settings.nodes)}", flush=True)  # noqa: T201 - the command's answer
             meanwhile: list[Coroutine[Any, Any, Any]] = [stop.wait()]
             if own is not None:
                 meanwhile += [_cut_off(own), _follow(own, settings, http, supervisor)]
@@ -101,12 +105,10 @@ async def serve(settings: LocalSettings, workers: Sequence[Worker], stop: asynci
             await supervisor.stop()
 
 
-def _start(
-    supervisor: Supervisor, settings: LocalSettings, source: Followed, workers: Sequence[Worker], runtime: Path
-) -> None:
+def _start(supervisor: Supervisor, settings: LocalSettings, source: Followed, routers: Routers, runtime: Path) -> None:
     addresses = {f"shard-{n}": Address(f"{runtime}/shard-{n}.sock", None) for n in range(1, settings.shards + 1)}
     nodes = settings.nodes or settings.shards * (None,)
-    limits = replace(settings.limits, memory=memory_of(settings.limits.memory, settings.shards + len(workers)))
+    limits = replace(settings.limits, memory=memory_of(settings.limits.memory, settings.shards + len(routers.workers)))
     supervisor.keep(
         {
             name: Life(
@@ -125,7 +127,8 @@ def _start(
                 ),
             )
             for (name, address), node in zip(addresses.items(), nodes, strict=True)
-        }
+        },
+        ForkServerProcess.start,
     )
     discovery = Discovery(frozenset(addresses.values()))
     cluster = Cluster(discovery, settings.replicas, gate=settings.gate, hot_owners=settings.hot_owners)
@@ -136,7 +139,7 @@ def _start(
         access=settings.access,
         hot_memory=settings.hot_memory,
     )
-    supervisor.keep(lives(router, workers, runtime))
+    supervisor.keep(lives(router, routers.workers, runtime), routers.server.start)
 
 
 async def _follow(own: OwnVersions, settings: LocalSettings, http: Address, supervisor: Supervisor) -> None:
@@ -161,8 +164,10 @@ async def _follow(own: OwnVersions, settings: LocalSettings, http: Address, supe
 
 async def _tell(http: Address, version: Version, keys: int) -> None:
     """Print that the router serves the version, or log why it does not."""
+    from ringkv.dataset.awaited import wait_until_served  # noqa: PLC0415 - it takes a while, and a start needs it not
+
     try:
-        await asyncio.to_thread(wait_until_served, _url(http), version, SERVED_SECONDS, if_up=False)
+        await asyncio.to_thread(wait_until_served, f"http://{_reachable(http)}", version, SERVED_SECONDS, if_up=False)
     except NotServed as error:
         log.error("%s", error)
         return
@@ -208,20 +213,25 @@ async def _cut_off(own: OwnVersions) -> None:
 
 
 async def _answers(http: Address) -> None:
-    url = f"{_url(http)}/readyz"
-    async for attempt in AsyncRetrying(wait=wait_fixed(READY_POLL), retry=retry_if_exception_type(OSError)):
-        with attempt:
-            await asyncio.to_thread(_fetch, url)
+    """Wait until the router says that it is ready. Its socket was there before it: who comes too early waits there."""
+    here = _reachable(http)
+    while True:
+        try:
+            reader, writer = await asyncio.open_connection(here.host, here.port)
+            try:
+                # All of HTTP that this takes; a client for it would take longer to import than to ask.
+                writer.write(f"GET /readyz HTTP/1.1\r\nHost: {here}\r\nConnection: close\r\n\r\n".encode())
+                status = await reader.readline()
+            finally:
+                writer.close()
+        except OSError:
+            status = b""
+        if status.startswith(b"HTTP/1.1 200 "):
+            return
+        await asyncio.sleep(READY_POLL)
 
 
-def _url(http: Address) -> str:
+def _reachable(http: Address) -> Address:
     """Where the router answers this machine."""
     loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)
-    return f"http://{Address(loopback, http.port)}"
-
-
-def _fetch(url: str) -> None:
-    # The timeout is short: until the router runs, its socket accepts the connection but does not answer, and Ctrl-C has
-    # to wait for this thread.
-    with urllib.request.urlopen(url, timeout=0.5):  # noqa: S310 - the URL is made above
-        pass
+    return Address(loopback, http.port)

@@ -6,10 +6,11 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.context import ForkServerProcess
 from typing import Any, Final
 
 from ringkv.cluster.errors import DatasetOverwritten, RingkvError
@@ -25,6 +26,10 @@ STOP_SECONDS: Final = 10.0
 UNUSABLE_DATASET: Final = 65
 """The exit code, EX_DATAERR of sysexits.h, of a child that cannot serve the dataset it was given: to start it again
 would not help."""
+
+
+Start = Callable[[ForkServerProcess], None]
+"""How a process is started: by which fork server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +52,10 @@ class Life:
 class Child:
     """One named child process; `ended` is set to its exit code when it is gone."""
 
-    def __init__(self, context: ForkServerContext, name: str, log_style: LogStyle, life: Life) -> None:
+    def __init__(self, start: Start, name: str, log_style: LogStyle, life: Life) -> None:
         self.name = name
-        self._process: ForkServerProcess = context.Process(target=_live, args=(log_style, life), name=name, daemon=True)
-        self._process.start()
+        self._process = ForkServerProcess(target=_live, args=(log_style, life), name=name, daemon=True)
+        start(self._process)
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[int] = self._loop.create_future()
         self._loop.add_reader(self._process.sentinel, self._gone)

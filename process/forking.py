@@ -1,23 +1,31 @@
 """Processes that share one import of the code: forked from a server that has done nothing else.
 
 A fork of a running process would copy the locks that its threads hold; a fresh process would take half a
-second to import everything again, and keep a copy of its own in memory.
+second to import everything again, and keep a copy of its own in memory. A command that has begun to import, and runs
+nothing yet, can be forked itself: then its servers need not import what it has.
+
+    ringkv up ─┬─ imports nothing of routers ──fork──► ForkServer: imports that side by side ──fork──► router
+               └─ imports what shards need too ─fork──► fork_server ──────────────────────────fork──► shard-1 … shard-N
 """
 
 import multiprocessing
+import os
 import signal
-from multiprocessing import forkserver, resource_tracker
-from multiprocessing.context import ForkServerContext
-from typing import Final
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver, resource_tracker, util
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+from typing import Any, Final
 
 from ringkv.cluster.errors import StartupError
+from ringkv.process.start import name_process
 
 CHILDREN: Final = (
     "ringkv.process.patient",
-    "ringkv.process.rootless",
     "ringkv.process.children",
     "multiprocessing.popen_forkserver",
-    "importlib.readers",  # with which a router finds the files of its page
 )
 """Modules that a supervisor's children need: what is not imported before the fork, each of them imports by itself."""
 
@@ -30,16 +38,78 @@ def fork_server(*preload: str) -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     if preload:  # else it imports what it did, also when it has to be started again
         context.set_forkserver_preload(["__main__", *preload])
+    _start(forkserver.ensure_running)
+    return context
+
+
+class ForkServer(forkserver.ForkServer):
+    """A server beside that of `fork_server`, whose children need other modules than the children of that one."""
+
+    def __init__(self, *preload: str) -> None:
+        """Raises StartupError."""
+        super().__init__()
+        self.set_forkserver_preload(["__main__", *preload])
+        _start(self.ensure_running)
+
+    def start(self, process: ForkServerProcess) -> None:
+        """Start a process, as a child of this server."""
+        with _in_place_of(forkserver, "connect_to_new_process", self.connect_to_new_process):
+            process.start()
+
+
+@contextmanager
+def forking() -> Iterator[None]:
+    """Let servers that are started in this block be forks of this process, with all that it has imported.
+
+    Only a process that runs no threads of its own may do so. A server keeps no files of it but the standard ones. One
+    that has to be started again later, as it was killed, is a process of its own, and imports by itself.
+    """
+    with _in_place_of(util, "spawnv_passfds", _fork):
+        yield
+
+
+def _start(server: Callable[[], None]) -> None:
     # The server inherits the mask: Ctrl-C, which reaches it too, is for this process to act on. The resource
     # tracker, which the server would start, sets and clears the same mask, and so it comes first.
     resource_tracker.ensure_running()
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
-        forkserver.ensure_running()
+        server()
     except OSError as error:
         raise StartupError(
             f"cannot start worker processes: {error.strerror or error}; they need a folder for sockets ($TMPDIR)"
         ) from error
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-    return context
+
+
+def _fork(_path: bytes, command: Sequence[str], passed: Sequence[int]) -> int:
+    """What multiprocessing.util.spawnv_passfds does for `python -c PROGRAM`, without the start of an interpreter."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        name_process(command[-1].split()[1])  # from MODULE import …
+        for descriptor in {int(path.name) for path in Path("/proc/self/fd").iterdir()} - {0, 1, 2, *passed}:
+            with suppress(OSError):  # it was that of the folder
+                os.close(descriptor)
+        exec(command[-1], {})  # noqa: S102 - a line of multiprocessing's own
+        code = 0
+    except SystemExit:
+        code = 0
+    except Exception:  # noqa: BLE001 - there is no one to raise it to
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(code)
+
+
+@contextmanager
+def _in_place_of(module: Any, name: str, replacement: Callable[..., Any]) -> Iterator[None]:
+    """For a while, as multiprocessing itself knows one server, and one way to start it."""
+    before = getattr(module, name)
+    setattr(module, name, replacement)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)

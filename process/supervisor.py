@@ -3,11 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Mapping
-from multiprocessing.context import ForkServerContext
 from typing import Final
 
 from ringkv.cluster.errors import DatasetOverwritten, StartupError
-from ringkv.process.children import UNUSABLE_DATASET, Child, Life
+from ringkv.process.children import UNUSABLE_DATASET, Child, Life, Start
 from ringkv.process.logs import LogStyle
 
 log = logging.getLogger("ringkv.supervisor")
@@ -24,20 +23,19 @@ class Supervisor:
     soon as one has said that it cannot start, unless `settled` is set.
     """
 
-    def __init__(self, context: ForkServerContext, log_style: LogStyle) -> None:
+    def __init__(self, log_style: LogStyle) -> None:
         self.settled = False
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._context = context
         self._log_style = log_style
         self._groups: list[list[str]] = []
         self._children: dict[str, Child] = {}
         self._keeping: set[asyncio.Task[None]] = set()
 
-    def keep(self, lives: Mapping[str, Life]) -> None:
+    def keep(self, lives: Mapping[str, Life], start: Start) -> None:
         """Start a group of processes, by name, and each again whenever it ends."""
         self._groups.append(list(lives))
         for name, life in lives.items():
-            self._keeping.add(asyncio.create_task(self._keep(name, life)))
+            self._keeping.add(asyncio.create_task(self._keep(name, life, start)))
 
     def hang_up(self) -> None:
         """Have all processes read again what may have changed."""
@@ -52,12 +50,12 @@ class Supervisor:
         for group in reversed(self._groups):
             await asyncio.gather(*(self._children[name].stop() for name in group if name in self._children))
 
-    async def _keep(self, name: str, life: Life) -> None:
+    async def _keep(self, name: str, life: Life, start: Start) -> None:
         loop = asyncio.get_running_loop()
         delay = RESTART_DELAY_MIN
         while True:
             started = loop.time()
-            self._children[name] = Child(self._context, name, self._log_style, life)
+            self._children[name] = Child(start, name, self._log_style, life)
             code = await asyncio.shield(self._children[name].ended)
             if code == UNUSABLE_DATASET:
                 if not self.failed.done():

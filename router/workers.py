@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,14 @@ from ringkv.router.settings import RouterSettings, Worker
 
 MODULE: Final = "ringkv.router.server"
 """A worker's code."""
+
+PRELOAD: Final = (
+    *CHILDREN,
+    "ringkv.process.rootless",
+    MODULE,
+    "importlib.readers",  # with which a router finds the files of its page
+)
+"""What the fork server of workers imports."""
 
 
 def bind_workers(
@@ -72,8 +81,9 @@ async def serve_workers(
 ) -> None:
     """Keep the workers alive until `stop`. Raises StartupError."""
     with tempfile.TemporaryDirectory(prefix="ringkv-") as runtime:
-        supervisor = Supervisor(fork_server(*CHILDREN, MODULE), log_style)
-        supervisor.keep(lives(settings, workers, Path(runtime)))
+        fork_server(*PRELOAD)
+        supervisor = Supervisor(log_style)
+        supervisor.keep(lives(settings, workers, Path(runtime)), ForkServerProcess.start)
         stopping = asyncio.create_task(stop.wait())
         first: set[asyncio.Future[Any]] = {stopping, supervisor.failed}
         try:

@@ -1,6 +1,7 @@
 """The shard's small HTTP port, for people and probes; routers use RESP."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
@@ -11,6 +12,7 @@ from aiohttp import hdrs, web
 from ringkv.cluster.errors import DatasetError, InvalidKey, LargeValue
 from ringkv.cluster.position import canonical
 from ringkv.process.access import OPEN, Access
+from ringkv.process.address import BACKLOG, Address, bind
 from ringkv.process.exposition import exposition
 from ringkv.process.http import COPIES, GuardedConnection, HttpRunner
 from ringkv.process.lag import LoopLag
@@ -21,6 +23,18 @@ from ringkv.shard.version import Version
 
 STATE = web.AppKey("state", ShardState)
 LAG = web.AppKey("lag", LoopLag)
+
+log = logging.getLogger("ringkv.shard")
+
+
+async def answer(address: Address, state: ShardState, access: Access) -> web.AppRunner:
+    """The port, which answers at this address from now on. Raises StartupError."""
+    port = runner(state, access)
+    await port.setup()
+    listening = bind(address)
+    await web.SockSite(port, listening, backlog=BACKLOG).start()
+    log.info("shard %s answers HTTP on %s", state.name, Address.of(listening))
+    return port
 
 
 def runner(state: ShardState, access: Access = OPEN) -> web.AppRunner:

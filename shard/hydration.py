@@ -18,7 +18,6 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from ringkv.cluster.errors import StoreError
 from ringkv.dataset.block import are_right, damage
@@ -147,6 +146,9 @@ class Hydration:
 
     async def _fetch(self, batch: _Batch, requests: list[Request]) -> None:
         """Fetch what is still wanted of these requests: if that fails, again and again, one request at a time."""
+        # Only with a store, which few shards have, and which takes longer to answer.
+        from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential  # noqa: PLC0415
+
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(StoreError), wait=wait_random_exponential(multiplier=0.5, max=MAX_PAUSE)
         ):

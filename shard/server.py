@@ -3,27 +3,27 @@
 import asyncio
 import logging
 import signal
-from typing import Final
-
-from aiohttp import web
+from typing import TYPE_CHECKING, Final
 
 from ringkv.cluster.lease import Offered
 from ringkv.dataset.catalog import Catalog
 from ringkv.dataset.fetches import Fetches
 from ringkv.dataset.mirror import MIRRORS, Mirror
 from ringkv.dataset.remembered import Remembered
-from ringkv.process.address import BACKLOG, Address, bind
+from ringkv.process.address import Address
 from ringkv.process.connections import ConnectionGuard
 from ringkv.process.words import counted
 from ringkv.resp.server import Client
 from ringkv.shard.commands import COMMANDS
 from ringkv.shard.connection import ShardConnection
 from ringkv.shard.following import Following
-from ringkv.shard.http import runner
 from ringkv.shard.settings import Pinned, ShardSettings
 from ringkv.shard.state import ShardState
 from ringkv.shard.version import Version
 from ringkv.shard.warmup import Pace
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 log = logging.getLogger("ringkv.shard")
 
@@ -103,11 +103,11 @@ class Shard:
         """
         state, settings = self.state, self._settings
         if settings.http is not None:
-            self._http = runner(state, self._access)
-            await self._http.setup()
-            listening = bind(settings.http)
-            await web.SockSite(self._http, listening, backlog=BACKLOG).start()
-            log.info("shard %s answers HTTP on %s", settings.name, Address.of(listening))
+            # As few shards speak HTTP, and it is a third of all that one would import.
+            import ringkv.process.rootless  # noqa: F401, PLC0415 - before what follows
+            from ringkv.shard.http import answer  # noqa: PLC0415
+
+            self._http = await answer(settings.http, state, self._access)
         await self._open()
         if settings.secret is None and not settings.listen.is_local:
             log.warning(

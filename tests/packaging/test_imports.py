@@ -24,26 +24,36 @@ WATCHED: Final = frozenset(
         "argparse",
         "asyncio",
         "hiredis",
+        "http.client",
         "numpy",
+        "platformdirs",
         "prometheus_client",
         "pyarrow",
         "rich",
+        "tenacity",
         "uhashring",
         "uvloop",
     }
 )
 """The libraries that take time or memory to import."""
 
-SERVES: Final = frozenset({"aiohttp", "argparse", "asyncio", "hiredis", "prometheus_client", "uhashring", "uvloop"})
+SERVES: Final = frozenset({"asyncio", "hiredis", "uhashring", "uvloop"})
+HTTP: Final = frozenset({"aiohttp", "argparse", "http.client", "prometheus_client"})
+"""What it takes to serve, and to speak HTTP, too."""
 
 KEY: Final = "f8a24bb8-eff8-41dc-929b-10b4c3e49e05"
 
 ALONE: Final[dict[str, set[str]]] = {
     "--version": set(),
-    "--help": {"asyncio", "rich", "uhashring"},  # the first line of each command's help stands beside its code
-    "get --help": set(),
-    "stats --help": set(),
-    "explain --help": set(),
+    "--help": {
+        "asyncio",
+        "http.client",
+        "rich",
+        "uhashring",
+    },  # the first line of each command's help stands beside its code
+    "get --help": {"http.client"},
+    "stats --help": {"http.client"},
+    "explain --help": {"http.client"},
     "plan --help": {"asyncio", "rich", "uhashring"},
     "plan --shards 3..4": {"asyncio", "rich", "uhashring"},
     "pack --help": {"asyncio"},
@@ -55,10 +65,10 @@ ALONE: Final[dict[str, set[str]]] = {
 """Command lines that need no cluster, with those of WATCHED that they may import."""
 
 AT_WORK: Final[dict[str, set[str]]] = {
-    f"get {KEY}": set(),
-    "stats --once --interval 0.1": {"rich"},
-    "stats --json --interval 0.1": set(),
-    f"explain {KEY}": set(),
+    f"get {KEY}": {"http.client"},
+    "stats --once --interval 0.1": {"http.client", "rich"},
+    "stats --json --interval 0.1": {"http.client"},
+    f"explain {KEY}": {"http.client"},
 }
 """The same for those that ask a router."""
 
@@ -115,9 +125,10 @@ def test_what_is_forked_imports_nothing_by_itself(spawn: Spawner) -> None:
     command = sys.executable, "-X", "importtime", "-m", "ringkv", "up"
     cluster = spawn.cluster(spawn.run(*command, EXAMPLE, "--port", "0", "--shards", "4"))
     times = Counter(re.findall(IMPORTED, cluster.spawned.err))
-    # At most `ringkv up` and its fork server; what shards import by themselves stands there four times.
+    # At most `ringkv up` and the router's fork server; what shards import by themselves stands there four times.
     ours = {name: count for name, count in times.items() if name.split(".")[0] in {"filelock", "ringkv", "uvloop"}}
-    assert ours["ringkv.process.children"] == 2
+    assert ours["ringkv.process.children"] == ours["ringkv.shard.commands"] == ours["ringkv.router.server"] == 1
+    assert times["numpy"] == times["pyarrow"] == times["aiohttp"] == times["click"] == 1
     assert {name for name, count in ours.items() if count > 2} == set()
 
 
@@ -188,4 +199,4 @@ def test_a_router_reads_no_files(spawn: Spawner) -> None:
     command = (sys.executable, "-X", "importtime", "-m", "ringkv", "router", "--shards", shards)
     router = spawn.run(*command, "--listen", "127.0.0.1:0")
     router.wait_for_line("router listens on")
-    assert imported(router.err) == SERVES
+    assert imported(router.err) == SERVES | HTTP | {"tenacity"}

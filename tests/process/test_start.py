@@ -10,6 +10,9 @@ from tests.e2e.test_lifecycle import KEY, get
 from tests.support.data import EXAMPLE
 from tests.support.processes import Spawned, Spawner, wait_for
 
+HELPERS = [*2 * ["ringkv: multiprocessing.forkserver"], "ringkv: multiprocessing.resource_tracker"]
+"""Those of `ringkv up`: one server forks its shards, another one its routers."""
+
 
 def titles(spawned: Spawned) -> list[str]:
     """How `ps` shows the process and its descendants, as far as they have taken a name."""
@@ -20,12 +23,12 @@ def titles(spawned: Spawned) -> list[str]:
 def test_the_processes_of_a_cluster_are_named(spawn: Spawner) -> None:
     cluster = spawn.up(EXAMPLE, "--shards", "2")
     shards = ["ringkv: shard shard-1", "ringkv: shard shard-2"]
-    assert titles(cluster.spawned) == ["ringkv: router", *shards, "ringkv: up"]
+    assert titles(cluster.spawned) == [*HELPERS, "ringkv: router", *shards, "ringkv: up"]
 
 
 def test_the_workers_of_a_router_are_told_apart(spawn: Spawner) -> None:
     cluster = spawn.up(EXAMPLE, "--shards", "1", "--workers", "2")
-    expected = ["ringkv: router-1", "ringkv: router-2", "ringkv: shard shard-1", "ringkv: up"]
+    expected = [*HELPERS, "ringkv: router-1", "ringkv: router-2", "ringkv: shard shard-1", "ringkv: up"]
     wait_for(lambda: titles(cluster.spawned) == expected, "a worker is missing")
 
 
