@@ -34,6 +34,10 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 FETCHES: Final = 2
 """How often a block is fetched if its bytes are wrong: a fault on the way hardly happens twice."""
 
+LOOK_SECONDS: Final = 0.1
+"""Seconds between two looks at stamps, each of which takes a microsecond. They are enough for a write after a look to
+have another time than one before it: file systems count times in steps of up to 10 ms."""
+
 
 class Stamp(NamedTuple):
     """Size and times of a file. While they are the same, so are its bytes; but a rename or `chmod` changes them too."""

@@ -6,18 +6,22 @@ from typing import Final
 from ringkv.process.forking import CHILDREN, ForkServer, fork_server, forking
 from ringkv.router.workers import PRELOAD
 
-SHARD: Final = *CHILDREN, "ringkv.shard.server", "ringkv.dataset.local_objects"
-"""What shards need, and most of which this process needs too; they follow a catalog in a folder."""
+OWN: Final = "ringkv.dataset.catalog", "ringkv.dataset.local_objects", "ringkv.shard.settings"
+"""What this process and shards need, and what takes longest: the dataset, with NumPy and Arrow."""
+
+SHARD: Final = *CHILDREN, *OWN, "ringkv.shard.server"
+"""What shards need; they follow a catalog in a folder."""
 
 
 def fork_servers() -> ForkServer:
     """Start both from this process, which runs nothing yet. Returns the router's; `fork_server` is that of shards.
 
-    Both imports go on at the same time: the router's in its server, and that of shards here. Raises StartupError.
+    All is imported side by side: by the router's server, by this process, and in the end by the server of shards, which
+    begins with what was imported here. Raises StartupError.
     """
     with forking():
         routers = ForkServer(*PRELOAD)
-        for module in SHARD:
+        for module in OWN:
             import_module(module)
         fork_server(*SHARD)
     return routers

@@ -20,6 +20,7 @@ from ringkv.cluster.errors import DatasetOverwritten, NotServed
 from ringkv.cluster.limits import GATE
 from ringkv.dataset.catalog import Version
 from ringkv.dataset.dataset import Dataset
+from ringkv.dataset.segment import LOOK_SECONDS
 from ringkv.deploy.following import Following, Given
 from ringkv.deploy.versions import OwnVersions
 from ringkv.process.access import EVERYBODY, AccessFiles
@@ -34,7 +35,6 @@ from ringkv.router.policy import HOT_MEMORY, HOT_OWNERS
 from ringkv.router.settings import Cluster, Discovery, RouterSettings, Worker
 from ringkv.router.workers import lives
 from ringkv.shard.settings import WARM_RATE, Direct, Followed, ShardSettings
-from ringkv.shard.watch import LOOK_SECONDS
 
 log = logging.getLogger("ringkv.deploy")
 

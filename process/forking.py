@@ -4,8 +4,9 @@ A fork of a running process would copy the locks that its threads hold; a fresh 
 second to import everything again, and keep a copy of its own in memory. A command that has begun to import, and runs
 nothing yet, can be forked itself: then its servers need not import what it has.
 
-    ringkv up ─┬─ imports nothing of routers ──fork──► ForkServer: imports that side by side ──fork──► router
-               └─ imports what shards need too ─fork──► fork_server ──────────────────────────fork──► shard-1 … shard-N
+    ringkv up ──fork──► ForkServer: imports routers ──────────────────────fork──► router
+      │ imports the dataset
+      └─────────fork──► fork_server: imports the rest of shards ──────────fork──► shard-1 … shard-N
 """
 
 import multiprocessing

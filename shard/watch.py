@@ -14,17 +14,13 @@ from typing import Final
 
 from ringkv.cluster.errors import DatasetOverwritten
 from ringkv.dataset.block import Row
-from ringkv.dataset.segment import Segment, Stamp
+from ringkv.dataset.segment import LOOK_SECONDS, Segment, Stamp
 from ringkv.shard.blocks import Blocks
 from ringkv.shard.body import read_body, why_wrong
 from ringkv.shard.threads import to_end
 from ringkv.shard.warmup import Warmup
 
 log = logging.getLogger("ringkv.shard")
-
-LOOK_SECONDS: Final = 0.1
-"""Seconds between two looks at stamps, each of which takes a microsecond. They are enough for a write after a look to
-have another time than one before it: file systems count times in steps of up to 10 ms."""
 
 LOOKED_AT: Final = 256
 """Segments whose stamps are looked at together: with up to 2,560, or 640 GiB, each has its turn within a second."""
