@@ -32,6 +32,9 @@ AT_ONCE: Final = 1 << 20
 PART: Final = 20
 """At a low rate a call reads the bytes of a PARTth of a second."""
 
+HEAD_START: Final = 0.1
+"""Seconds between a lease and the first read: a router leases on all shards before any of them is asked for a key."""
+
 CATCH_UP: Final = 0.1
 """Seconds of delay that may be made up for, at most: so a group that took long is not followed by a rush."""
 
@@ -80,6 +83,8 @@ class Warmup:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
+                if not self._hydration:  # a store takes its time
+                    await asyncio.sleep(HEAD_START)
                 await self._restraint.begin()
                 while self._cold:
                     await self._advance()
