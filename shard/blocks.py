@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from ringkv.cluster.errors import BlockNotFetched, CorruptBlock, DatasetError, PartitionNotLeased
 from ringkv.cluster.position import slot_shift
 from ringkv.dataset.block import Row, extent_of, read_row
-from ringkv.dataset.coalescing import Wanted, placed, placed_one_by_one
+from ringkv.dataset.coalescing import placed
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.format import BLOCK_ROW
 from ringkv.dataset.segment import Segment
 from ringkv.process.memory import available
 from ringkv.shard.body import Body, NotInMemory, why_wrong
-from ringkv.shard.entries import Checked, Part, checked_blocks, entries_of, entry
+from ringkv.shard.entries import Checked, entries_of, entry, slot_entries
 from ringkv.shard.looks import Looks
 from ringkv.shard.rows import proved_rows
 from ringkv.shard.table import Table
@@ -179,10 +179,10 @@ class Blocks:
         if not wrong:
             number = self.dataset.segment_of(block // self.width)
             if self.mapped and self.slots > 1:
-                part = Part(placed_one_by_one([Wanted(block, row)]), row.offset, memoryview(cast("bytes", body)))
-                self.settle(checked_blocks([part], self.slots, number))
+                entries = slot_entries(row, cast("bytes", body), self.slots, number)
             else:
-                self.table.put(block, row, self.slots * entry(row, number, mapped=self.mapped))
+                entries = self.slots * entry(row, number, mapped=self.mapped)
+            self.table.put(block, row, entries)
             return
         self.refuse(block, wrong)
         if block in self.corrupt:

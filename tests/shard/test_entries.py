@@ -8,7 +8,7 @@ from ringkv.cluster.position import position, slot
 from ringkv.dataset.block import Row
 from ringkv.dataset.coalescing import PLACED, Wanted, placed_one_by_one
 from ringkv.dataset.format import KEY_BYTES, OFFSET_BYTES, offsets_at, values_at
-from ringkv.shard.entries import ENTRY, REACH, Checked, Part, checked_blocks, entries_of, entry
+from ringkv.shard.entries import ENTRY, FIELDS, REACH, Checked, Part, checked_blocks, entries_of, entry, slot_entries
 from tests.support.data import random_keys
 
 KEYS = sorted(random_keys(20_000, seed=9), key=position)
@@ -20,12 +20,13 @@ def test_the_entries_of_a_block_are_the_same_with_others_and_alone(slots: int, f
     blocks = dict[int, list[bytes]]()
     for key in KEYS:
         blocks.setdefault(slot(key) // slots, []).append(key)
-    right, offset = [], 4096
+    right, by_itself, offset = [], [], 4096
     for block in sorted(blocks)[first : first + count]:
         keys = blocks[block]
         body = b"".join(bytes.fromhex(key.replace(b"-", b"").decode()) for key in keys)
         wanted = Wanted(block, Row(len(keys), values_at(len(keys)), 0, offset))
         right.append(Part(placed_one_by_one([wanted]), offset, memoryview(body)))
+        by_itself.append(slot_entries(wanted.row, body, slots, segment=7))
         offset += values_at(len(keys)) + 320
     found = checked_blocks(right, slots, segment=7)
     assert (found.segment, found.blocks.tolist()) == (
@@ -34,7 +35,7 @@ def test_the_entries_of_a_block_are_the_same_with_others_and_alone(slots: int, f
     )
     alone = [checked_blocks([part], slots, segment=7) for part in right]
     assert found.entries.tolist() == [entries for one in alone for entries in one.entries.tolist()]
-    assert rows_of(found) == [entries for one in alone for entries in rows_of(one)]
+    assert rows_of(found) == [entries for one in alone for entries in rows_of(one)] == by_itself
     for (block, count_of, _, _, at), entries in zip(found.blocks.tolist(), rows_of(found), strict=True):
         assert len(entries) == slots * ENTRY.size
         ranks = np.array([slot(key) - block * slots for key in blocks[block]])
@@ -63,9 +64,10 @@ def test_keys_in_no_order_still_have_entries_within_their_block() -> None:
     keys = random_keys(600, seed=5)
     body = b"".join(bytes.fromhex(key.replace(b"-", b"").decode()) for key in keys)
     wanted = Wanted(0, Row(len(keys), values_at(len(keys)), 0, 0))
-    (entries,) = checked_blocks([Part(placed_one_by_one([wanted]), 0, memoryview(body))], 4, segment=0).entries
-    assert int(entries["count"].sum()) == len(keys)
-    assert (entries["keys"] // KEY_BYTES + entries["count"] <= len(keys)).all()
+    (many,) = checked_blocks([Part(placed_one_by_one([wanted]), 0, memoryview(body))], 4, segment=0).entries
+    for entries in (many, np.frombuffer(slot_entries(wanted.row, body, 4, segment=0), FIELDS)):
+        assert int(entries["count"].sum()) == len(keys)
+        assert (entries["keys"] // KEY_BYTES + entries["count"] <= len(keys)).all()
 
 
 def rows_of(found: Checked) -> list[bytes]:
