@@ -123,6 +123,16 @@ GATE_TOGETHER: Final = 32
 GATE_PATIENCE: Final = 5.0
 """Seconds that shards have to answer GATE_TOGETHER of these keys, whose blocks may have to come from a store."""
 
+WARM_PATIENCE: Final = 0.5
+"""Seconds that a swap to another version waits, at most, for its shards to read ahead: a million pairs take them less,
+and a rollback is served everywhere within two seconds all the same."""
+
+WARM_SHARE: Final = 0.95
+"""The part of what a shard has leased that is to be checked by then: a block may be damaged, and is never checked."""
+
+WARM_LOOK: Final = 0.05
+"""Seconds between two heartbeats that ask how much is checked."""
+
 LAG_TOLD: Final = 10.0
 """Seconds after which the log says which shards a new version waits for: fetching its manifest may take a few."""
 

@@ -1,7 +1,7 @@
 """Keeps the topology true: which shards are alive, which version they serve, and one ring after the other.
 
     discovery ──► members (who answers where) ──► membership ──► leases on all of them ──► swap ──► old links drain
-                                                                    └─ of another version ─► gate ─┘
+                                                         └─ of another version ─► gate ─► warmth ─┘
 
 Make before break: the old topology serves until the next one is leased on every shard of it. A swap to another version
 is such a change as well; its topology before stays leased for a while, for what was begun with it, and is leased anew
@@ -32,6 +32,7 @@ from ringkv.router.members.owners import ExtraOwners
 from ringkv.router.members.renewal import Renewal
 from ringkv.router.members.telling import Teller
 from ringkv.router.members.versions import Versions
+from ringkv.router.members.warmth import warmed
 from ringkv.router.policy import DISCOVERY_INTERVAL, FIRST_SETTLE, RECONNECT_MIN
 from ringkv.router.settings import Cluster
 
@@ -242,7 +243,7 @@ class Controller:
             self._note_losses()
 
     async def _form(self, membership: Membership) -> Topology:
-        """Lease the next ring, and have the gate look at another version.
+        """Lease the next ring; of another version, have the gate look at it, and shards read ahead.
 
         Raises ClusterError, with every lease given back.
         """
@@ -252,6 +253,7 @@ class Controller:
         if now is not None and now.dataset_id != topology.dataset_id:
             try:
                 await self._gate.pass_on(membership.version, now, topology)
+                await warmed(topology, membership, self.members.values())
             except BaseException:
                 for link in topology.links.values():
                     link.close()

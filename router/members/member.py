@@ -86,7 +86,7 @@ async def _ask(link: Link) -> Identity:
 class Member:
     """An address that discovery has named; `identity` is None while nobody answers there as a shard should.
 
-    `name` is the latest name that a shard told there, "" before the first.
+    `name` is the latest name that a shard told there, "" before the first; `pulse` is that of the heartbeats.
     """
 
     def __init__(
@@ -113,12 +113,12 @@ class Member:
         self._events = events
         self._serves = serves
         self._link: Link | None = None
-        self._pulse = Pulse()
+        self.pulse = Pulse()
 
     @property
     def candidate(self) -> Candidate | None:
         """What answers there now."""
-        return Candidate(self.address, self.identity, self.draining, self._pulse) if self.identity else None
+        return Candidate(self.address, self.identity, self.draining, self.pulse) if self.identity else None
 
     async def watch(self) -> None:
         """Connect, ask who it is, send heartbeats; begin again whenever that ends. Runs until cancelled."""
@@ -166,8 +166,8 @@ class Member:
             served = self._serves()
             async with asyncio.timeout(HEARTBEAT_TIMEOUT):
                 heartbeat = Heartbeat.parse(await link.call("HEARTBEAT", *filter(None, [served])))
-            self._pulse.answered += 1
-            self._pulse.rest()
+            self.pulse.answered += 1
+            self.pulse.rest()
             if heartbeat.extra != self.heat[-1]:
                 self._changed()
             self.heat = served, heartbeat.load, heartbeat.extra
@@ -182,7 +182,7 @@ class Member:
                     self._events.note(Kind.LEAVE, f"{self.name} is about to leave", self.name)
                 self._changed()
             # The end of the connection ends the wait, so that a shard that dies is missed at once.
-            ends = link.closed, self._pulse.wanted
+            ends = link.closed, self.pulse.wanted
             await asyncio.wait(ends, timeout=HEARTBEAT_INTERVAL, return_when=asyncio.FIRST_COMPLETED)
             if link.closed.done():
                 raise link.problem

@@ -111,7 +111,7 @@ class FakeShard:
         self.of: dict[str, Answer] = {}
         self.leases: list[LeaseRequest] = []
         self.held: list[str] = []
-        self.heartbeat = Heartbeat(draining=False, checked=0, revision=0, direct=0)
+        self.heartbeat = Heartbeat(draining=False, checked=100, revision=0, direct=0)  # all of `leased`
         self.offered: tuple[Offered, ...] = ()
         self.served = ""
         self.heard: tuple[bytes, ...] = ()
