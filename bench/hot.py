@@ -59,9 +59,9 @@ def warm(store: Store, keys: Sequence[bytes]) -> None:
         try:
             store.get(key)
         except NotInMemory as missing:
-            row = blocks.row(missing.block)
-            segment = dataset.segments[dataset.segment_of(missing.block // blocks.width)]
-            blocks.holding({missing.block: segment.read(row.offset, row.size)}, partial(store.get, key))
+            row = blocks.row(missing.read.block)
+            segment = dataset.segments[dataset.segment_of(missing.read.block // blocks.width)]
+            blocks.holding({missing.read.block: segment.read(row.offset, row.size)}, partial(store.get, key))
         store.get(key)
 
 

@@ -3,10 +3,11 @@
 In a mapped block a shard searches only where the key is to be expected (`shard.store`); a copy is searched whole.
 """
 
-from binascii import hexlify
-from collections.abc import Iterable
+from binascii import hexlify, unhexlify
+from collections.abc import Callable, Iterable
+from functools import partial
 from struct import Struct
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from xxhash import xxh3_64_intdigest
 
@@ -29,9 +30,12 @@ class Row(NamedTuple):
     offset: int
 
 
+_new_row = cast("Callable[[tuple[Any, ...]], Row]", partial(tuple.__new__, Row))  # `Row._make` calls this, and len
+
+
 def read_row(rows: bytes, block: int) -> Row:
     """The row of a block among `rows`, which stand one behind the other as `format.BLOCK_ROW` lays them out."""
-    return Row._make(_read_row(rows, block * _ROW.size))
+    return _new_row(_read_row(rows, block * _ROW.size))
 
 
 def extent_of(rows: bytes) -> tuple[int, int]:
@@ -42,16 +46,17 @@ def extent_of(rows: bytes) -> tuple[int, int]:
 
 def damage(body: bytes | memoryview, row: Row) -> str:
     """Why the body is not the one that the row describes; "" if it is."""
-    if len(body) != row.size:
+    keys, size, checksum, _ = row
+    if len(body) != size:
         return "it ends too soon"
-    if xxh3_64_intdigest(body) != row.checksum:
+    if xxh3_64_intdigest(body) != checksum:
         return "its bytes do not match their checksum"
-    if row.keys:
+    if keys:
         # A file that was made to deceive has right checksums: so its offsets, too, must not lead out of its values.
-        at = offsets_at(row.keys)
-        if len(body) < values_at(row.keys) or _read_end(body, at)[0] != 0:
+        at, values = offsets_at(keys), values_at(keys)
+        if size < values or _read_end(body, at)[0] != 0:
             return "its offsets do not fit its values"
-        if not 0 <= _read_end(body, at + OFFSET_BYTES * row.keys)[0] <= row.size - values_at(row.keys):
+        if not 0 <= _read_end(body, at + OFFSET_BYTES * keys)[0] <= size - values:
             return "its offsets do not fit its values"
     return ""
 
@@ -79,6 +84,20 @@ def span_of(body: bytes, count: int, rank: int) -> tuple[int, int]:
     begin, end = _read_ends(body, offsets_at(count) + OFFSET_BYTES * rank)
     base = values_at(count)
     return base + begin, base + end
+
+
+def value_in(body: bytes, count: int, key: bytes) -> bytes | None:
+    """The value of a canonical key in the body of a block of `count` keys; None if it is not there."""
+    wanted = unhexlify(key.replace(b"-", b""))
+    offsets = offsets_at(count)  # the keys end there
+    at = body.find(wanted, 0, offsets)
+    while at >= 0 and at % KEY_BYTES:
+        at = body.find(wanted, at + 1, offsets)
+    if at < 0:
+        return None
+    begin, end = _read_ends(body, offsets + OFFSET_BYTES * (at // KEY_BYTES))
+    base = values_at(count)
+    return body[base + begin : base + end]
 
 
 def texts_of(keys: bytes) -> list[bytes]:

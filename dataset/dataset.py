@@ -9,7 +9,7 @@ Programs that need no server open a dataset here and ask it for keys. Shards hav
 import fcntl
 import os
 from binascii import unhexlify
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -113,6 +113,13 @@ class Dataset:
     def segment_of(self, partition: int) -> int:
         """The number of the segment that holds a partition."""
         return self._segment_numbers[partition]
+
+    def by_segment(self, partitions: Iterable[int]) -> dict[int, list[int]]:
+        """The partitions of each segment, by its number."""
+        groups: dict[int, list[int]] = {}
+        for partition in partitions:
+            groups.setdefault(self._segment_numbers[partition], []).append(partition)
+        return groups
 
     def blocks_of(self, partition: int) -> NDArray[np.void]:
         """A copy of the partition's rows of blocks.arrow, proved to belong to it. Raises CorruptBlock."""

@@ -99,6 +99,14 @@ class ClaimingConnection(Connection):
         """Whether `reply` waits in line here, to be sent by itself and not as a part of another reply."""
         return reply in self._pending
 
+    def deliver(self, reply: Pending) -> None:
+        """Called when a reply is known: it is sent at once if it is the only one, as no other could leave with it."""
+        pending = self._pending
+        if len(pending) == 1 and pending[0] is reply and not self._flushing:
+            self._flush()
+        else:
+            reply.notify()
+
     def send(self, part: bytes) -> None:
         """Send a part of the reply whose turn it is."""
         self._transport.write(part)

@@ -256,13 +256,13 @@ class Connection(Session, asyncio.Protocol):
             count = pending.popleft().count
             replies.append(reply)
             answered += count
-            if count:
-                largest = max(largest, len(reply) // count)
+            if count and len(reply) > largest * count:
+                largest = len(reply) // count
         if replies:
             if not pending:
                 self.last = None
             self._in_flight -= answered
-            self._window = max(1, min(MAX_UNSENT // largest, 2 * self._window, self.widest))
+            self._window = min(MAX_UNSENT // largest, 2 * self._window, self.widest) or 1
             self._write(replies, answered)
         if pending:
             if self._writable:

@@ -9,7 +9,7 @@ A block whose read would have to wait, or that a mirror does not have, is not re
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeVar, cast
 
 import numpy as np
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from ringkv.cluster.errors import BlockNotFetched, CorruptBlock, DatasetError, PartitionNotLeased
 from ringkv.cluster.position import slot_shift
-from ringkv.dataset.block import Row, extent_of, read_row
+from ringkv.dataset.block import Row, damage, extent_of, read_row
 from ringkv.dataset.coalescing import placed
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.format import BLOCK_ROW
 from ringkv.dataset.segment import Segment
 from ringkv.process.memory import available
-from ringkv.shard.body import Body, NotInMemory, why_wrong
+from ringkv.shard.body import Body, NotInMemory, Read, why_wrong
 from ringkv.shard.entries import Checked, entries_of, entry, slot_entries
 from ringkv.shard.looks import Looks
 from ringkv.shard.rows import proved_rows
@@ -74,7 +74,7 @@ class Blocks:
                 continue
             self.rows[partition] = rows
         self._count([partition for partition in found if partition in self.rows], 1)
-        for number, group in self.by_segment(found):
+        for number, group in self.dataset.by_segment(found).items():
             spans = {partition: extent_of(self.rows[partition]) for partition in group if partition in self.rows}
             self.dataset.segments[number].residency.keep(spans)
 
@@ -90,7 +90,7 @@ class Blocks:
         self._count(leased, -1)
         self.refused = {partition: why for partition, why in self.refused.items() if partition not in gone}
         self.corrupt = {block: why for block, why in self.corrupt.items() if block // self.width not in gone}
-        for number, group in self.by_segment(gone):
+        for number, group in self.dataset.by_segment(gone).items():
             self.dataset.segments[number].residency.release(group)
 
     def is_leased(self, partition: int) -> bool:
@@ -144,19 +144,23 @@ class Blocks:
 
         Raises NotInMemory, CorruptBlock, PartitionNotLeased, BlockNotFetched.
         """
-        partition = block // self.width
-        if partition not in self.rows:
+        partition, at = divmod(block, self.width)
+        rows = self.rows.get(partition)
+        if rows is None:
             raise self.refusal(partition)
-        row = self.row(block)
+        row = read_row(rows, at)
         if not row.keys:
             return row, b""
         if block in self.corrupt:
             raise CorruptBlock(self.corrupt[block])
         number = self.dataset.segment_of(partition)
         segment = self.dataset.segments[number]
-        body = self._at_hand(block, segment, row)
+        body = self._held.get(block) if self._held else None  # possibly b"", where a file was cut off
+        if body is None and self._looks.are_worth_it():
+            body = segment.read_now(row.offset, row.size)
+            self._looks.saw(found=body is not None)
         if body is None:
-            raise NotInMemory(block)
+            raise NotInMemory(Read(block, segment, row))
         if isinstance(body, BlockNotFetched):
             raise body
         if number in self._doubted:
@@ -173,21 +177,38 @@ class Blocks:
         wrong = why_wrong(body, row)
         if segment.origin is not None:
             if wrong and block not in self._held:
-                raise NotInMemory(block)
+                raise NotInMemory(Read(block, segment, row))
             if not wrong and block in self._held:
                 return  # it is not known to be in the mirror: there was no room, or there is a hole
         if not wrong:
-            number = self.dataset.segment_of(block // self.width)
-            if self.mapped and self.slots > 1:
-                entries = slot_entries(row, cast("bytes", body), self.slots, number)
-            else:
-                entries = self.slots * entry(row, number, mapped=self.mapped)
-            self.table.put(block, row, entries)
+            self._put(block, row, cast("bytes", body))
             return
         self.refuse(block, wrong)
         if block in self.corrupt:
             raise CorruptBlock(self.corrupt[block])
         raise PartitionNotLeased(str(segment.changed(wrong)))
+
+    def proves(self, read: Read, body: Body) -> bool:
+        """Whether a block that was read from the disk is leased and right, which is noted; if not, `read` says why."""
+        partition = read.block // self.width
+        if partition not in self.rows or read.segment.origin is not None or not isinstance(body, bytes):
+            return False
+        if self.dataset.segment_of(partition) in self._doubted:
+            return False
+        if not self.table.has(read.block):
+            if damage(body, read.row):
+                return False
+            self._put(read.block, read.row, body)
+        return True
+
+    def _put(self, block: int, row: Row, body: bytes) -> None:
+        """Note that a block was read and is right."""
+        number = self.dataset.segment_of(block // self.width)
+        if self.mapped and self.slots > 1:
+            entries = slot_entries(row, body, self.slots, number)
+        else:
+            entries = self.slots * entry(row, number, mapped=self.mapped)
+        self.table.put(block, row, entries)
 
     def settle(self, found: Checked) -> None:
         """Note that blocks were read and are right."""
@@ -255,16 +276,6 @@ class Blocks:
         self.release(list(self.rows))
         self._abandoned = reason
 
-    def _at_hand(self, block: int, segment: Segment, row: Row) -> Body | None:
-        """The body of the block, if it is held or in memory; memory is looked at only as often as that is worth it."""
-        if block in self._held:  # possibly as b"", where a file was cut off
-            return self._held[block]
-        if not self._looks.are_worth_it():
-            return None
-        body = segment.read_now(row.offset, row.size)
-        self._looks.saw(found=body is not None)
-        return body
-
     def fit(self) -> None:
         """Read blocks where they are mapped if all that is leased fits into memory, else as copies."""
         room = available() if self.mapped else available() * 3 // 4  # so that small changes do not switch to and fro
@@ -285,10 +296,3 @@ class Blocks:
     def _leased_in(self, segment: int) -> list[int]:
         entry = self.dataset.manifest.segments[segment]
         return [partition for partition in range(entry.first, entry.last) if partition in self.rows]
-
-    def by_segment(self, partitions: Iterable[int]) -> Iterator[tuple[int, list[int]]]:
-        """The partitions of each segment, with its number."""
-        groups: dict[int, list[int]] = {}
-        for partition in partitions:
-            groups.setdefault(self.dataset.segment_of(partition), []).append(partition)
-        yield from groups.items()

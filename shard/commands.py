@@ -19,7 +19,7 @@ from ringkv.resp.command import Args, Command
 from ringkv.resp.pending import Pending
 from ringkv.resp.requests import MAX_ARGUMENTS
 from ringkv.shard import scan
-from ringkv.shard.body import NotInMemory
+from ringkv.shard.body import NotInMemory, Read
 from ringkv.shard.connection import ShardConnection
 from ringkv.shard.finding import Find, fitting, value_of, value_or_size
 from ringkv.shard.heat import WORK_SHIFT
@@ -42,7 +42,7 @@ def get(client: ShardConnection, args: Args) -> bytes | Pending:
     try:
         value = client.store.get(key) if is_canonical(key) else value_of(client.store, key)
     except NotInMemory as missing:
-        return client.read(client.version, {missing.block}, partial(get, client, args))
+        return client.read_one(canonical(key), missing.read)
     except DatasetError:
         return _part(client, key, Wanted(client.null))
     heat = client.heat
@@ -58,7 +58,7 @@ def _part(client: ShardConnection, key: bytes, wanted: Wanted, version: Version 
     try:
         return wanted.reply(value_of(store, key))
     except NotInMemory as missing:
-        return client.read(version or client.version, {missing.block}, partial(_part, client, key, wanted, version))
+        return client.read(version or client.version, [missing.read], partial(_part, client, key, wanted, version))
     except LargeValue as large:
         if client.lease:
             return client.refusal(large, key)
@@ -90,7 +90,7 @@ def _values(
         return reply(store.each(keys) if usual else map(partial(find, store), keys))
     except NotInMemory as first:
         # The first one too, which may have arrived in memory between the two looks: without any, nobody would answer.
-        missing = {first.block} | _missing(keys, partial(value_of, store))
+        missing = (_missing(keys, partial(value_of, store)) | {first.read.block: first.read}).values()
         return client.read(version or client.version, missing, partial(_values, client, keys, reply, version, find))
     except LargeValue as large:
         if client.lease:
@@ -110,14 +110,14 @@ def _elsewhere(
     return client.redirection(error, keys[0]) if other is None else _values(client, keys, reply, other, find)
 
 
-def _missing(keys: list[bytes], get: Callable[[bytes], object]) -> set[int]:
-    """All blocks whose reads would have to wait: then they are read side by side."""
-    found = set()
+def _missing(keys: list[bytes], get: Callable[[bytes], object]) -> dict[int, Read]:
+    """All blocks whose reads would have to wait, and these reads: then they are done side by side."""
+    found = {}
     for key in keys:
         try:
             get(key)
         except NotInMemory as missing:
-            found.add(missing.block)
+            found[missing.read.block] = missing.read
         except DatasetError:
             continue
     return found
@@ -196,7 +196,7 @@ def explain(client: ShardConnection, args: Args) -> bytes | Pending:
     try:
         explanation = client.version.store.explain(key)
     except NotInMemory as missing:
-        return client.read(client.version, {missing.block}, partial(explain, client, args))
+        return client.read(client.version, [missing.read], partial(explain, client, args))
     about = {
         "name": client.state.name,
         "dataset": dataset.manifest.dataset_id,
@@ -216,7 +216,7 @@ def piece(client: ShardConnection, args: Args) -> bytes | Pending:
     try:
         found = client.version.bounded.piece(args[1], start, stop)
     except NotInMemory as missing:
-        return client.read(client.version, {missing.block}, partial(piece, client, args))
+        return client.read(client.version, [missing.read], partial(piece, client, args))
     except DatasetError as error:
         return client.refusal(error, args[1])
     client.worked([args[1]], stop - start)

@@ -5,10 +5,8 @@ It reads one version, that of its lease, else the current one: `store` is what e
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
-from functools import partial
-from typing import Any, Literal, cast
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
 
 from ringkv.cluster.errors import BlockNotFetched, DatasetError, InvalidKey, PartitionNotLeased, RingkvError
 from ringkv.cluster.lease import WRONG_DATASET, WRONG_RING, LeaseRequest
@@ -21,7 +19,8 @@ from ringkv.resp.command import Command
 from ringkv.resp.limits import FLUSH_BYTES
 from ringkv.resp.pending import Awaited, Pending
 from ringkv.resp.session import Unchanged
-from ringkv.shard.body import NotInMemory
+from ringkv.shard.body import NotInMemory, Read
+from ringkv.shard.cold import Cold
 from ringkv.shard.heat import WORK_SHIFT
 from ringkv.shard.leases import Lease
 from ringkv.shard.node import ClusterNode
@@ -93,7 +92,7 @@ class ShardConnection(ClaimingConnection):
             return 0
         parts: list[bytes] = []
         null, heads, answered, size = self.null, codec.HEADS, 0, 0
-        cold: int | None = None
+        cold: Read | None = None
         try:
             for value in self.store.each(keys):
                 if value is None:
@@ -105,18 +104,18 @@ class ShardConnection(ClaimingConnection):
                 if size >= FLUSH_BYTES:
                     break
         except NotInMemory as missing:
-            cold = missing.block
+            cold = missing.read
         except (DatasetError, ValueError):
             pass  # suppress() would take half a microsecond
-        self._write(parts, answered)
-        heat = self.heat
-        heat.skip -= answered + (size >> WORK_SHIFT)
-        if heat.skip < 0:
-            self.note(keys[:answered])
+        if answered:
+            self._write(parts, answered)
+            heat = self.heat
+            heat.skip -= answered + (size >> WORK_SHIFT)
+            if heat.skip < 0:
+                self.note(keys[:answered])
         if cold is None:
             return answered
-        make = partial(self.commands[b"GET"].handler, self, [b"GET", keys[answered]])
-        self.expect(self.read(self.version, {cold}, cast("Make", make)), 1)
+        self.expect(self.read_one(keys[answered], cold), 1)
         return answered + 1
 
     def worked(self, keys: list[bytes], size: int) -> None:
@@ -135,11 +134,18 @@ class ShardConnection(ClaimingConnection):
         self.direct = False
         self.state.routers.add(self)
 
-    def read(self, version: Version, blocks: AbstractSet[int], make: Make) -> Pending:
-        """The reply that `make` makes, once these blocks of a version have been read."""
-        for block in blocks:
-            version.warmup.hurry(block // version.store.blocks.width)
-        return Reading(self.notify, self.has, version.store.blocks, make).begin(version.reads, blocks)
+    def read(self, version: Version, missing: Collection[Read], make: Make) -> Pending:
+        """The reply that `make` makes, once these blocks of a version, each of them another one, have been read."""
+        for read in missing:
+            version.warmup.hurry(read.block // version.store.blocks.width)
+        return Reading(self.notify, self.has, version.store.blocks, make).begin(version.reads, missing)
+
+    def read_one(self, key: bytes, missing: Read) -> Pending:
+        """The reply to GET of a canonical key, once its block has been read."""
+        version, reply = self.version, Cold(self, key)
+        version.warmup.hurry(missing.block // version.store.blocks.width)
+        version.reads.begin(missing, reply.arrived)
+        return reply
 
     def other_version(self, error: RingkvError, key: bytes) -> Version | None:
         """Another version in which a direct client's key is leased, where it is not in that of the connection.

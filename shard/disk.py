@@ -13,11 +13,9 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Final, NamedTuple
+from typing import Final
 
-from ringkv.dataset.block import Row
-from ringkv.dataset.segment import Segment
-from ringkv.shard.body import read_body
+from ringkv.shard.body import Read, read_body
 
 THREADS: Final = 16
 """Threads at most, where each read needs one: more only contend for the interpreter."""
@@ -35,48 +33,41 @@ PER_TURN: Final = 8
 """Reads that are ended in one turn of the loop, half a millisecond's work: others, whose keys are hot, wait for it."""
 
 
-class Read(NamedTuple):
-    """`begun` is by the loop's clock, in seconds."""
+Result = tuple[Read, bytes | OSError | None]
+"""A read that has ended, and what it brought: None if a mirror does not have the block."""
 
-    block: int
-    segment: Segment
-    row: Row
-    begun: float
-
-
-Ended = Callable[[Read, bytes | OSError | None], None]
-"""Called in the event loop's thread with a read and its result; that is None if a mirror does not have the block."""
+Ended = Callable[[list[Result]], None]
+"""Called in the event loop's thread with reads that have ended together."""
 
 
 class Disk:
-    """`quiet` is set while no read is under way, and no thread at one. All methods are for the loop's thread."""
+    """`under_way` is how many reads were begun and have not ended. `quiet` is set while there is none, and no thread is
+    at one. All methods are for the loop's thread.
+    """
 
     def __init__(self, ended: Ended) -> None:
         self._loop = asyncio.get_running_loop()
         self._ended = ended
-        self._under_way: dict[int, Read] = {}
-        self._ahead: dict[int, Read] = {}  # of these, those that the kernel does; the oldest is the first
+        self.under_way = 0
+        self._ahead: dict[Read, None] = {}  # of these, those that the kernel does; the oldest is the first
         self._awaited: Read | None = None  # of these, the one that a thread waits for
         self._looking = False
         self._timer: asyncio.TimerHandle | None = None
         self._threads: list[threading.Thread] = []
         self._at_threads = 0
         self._queue: SimpleQueue[Read | None] = SimpleQueue()
-        self._results: deque[tuple[Read, bytes | OSError | None]] = deque()
+        self._results: deque[Result] = deque()
         self._woken = False
         self.quiet = asyncio.Event()
         self.quiet.set()
 
-    @property
-    def under_way(self) -> int:
-        """How many reads were begun and have not ended."""
-        return len(self._under_way)
-
-    def begin(self, block: int, segment: Segment, row: Row) -> None:
+    def begin(self, read: Read) -> None:
         """Read a block of which no read is under way."""
-        read = Read(block, segment, row, self._loop.time())
-        self._under_way[block] = read
-        self.quiet.clear()
+        read.begun = self._loop.time()
+        if not self.under_way:
+            self.quiet.clear()
+        self.under_way += 1
+        segment, row = read.segment, read.row
         if row.size > LARGE or segment.origin is not None or not segment.nowait:
             self._hand_over(read)
             return
@@ -85,7 +76,7 @@ class Disk:
         else:
             segment.read_ahead(row.offset, row.size)
             self._look_soon()
-        self._ahead[block] = read
+        self._ahead[read] = None
         if self._timer is None:
             self._timer = self._loop.call_later(LATE_SECONDS, self._look_at_all)
 
@@ -114,7 +105,7 @@ class Disk:
             self._look_soon()
         late = self._awaited
         if late is not None and self._loop.time() - late.begun >= LATE_SECONDS:
-            self._ahead.pop(late.block, None)
+            self._ahead.pop(late, None)
             self._awaited = None
         self._wait_for_oldest()
         if self._ahead:
@@ -123,9 +114,10 @@ class Disk:
     def _end_arrived(self, patience: int) -> bool:
         """Whether some of the reads have arrived, which are ended: up to PER_TURN of them."""
         vain = 0
-        found: list[tuple[Read, bytes]] = []
-        for read in self._ahead.values():
-            body = read.segment.read_now(read.row.offset, read.row.size)
+        found: list[Result] = []
+        for read in self._ahead:
+            row = read.row
+            body = read.segment.read_now(row.offset, row.size)
             if body is not None:
                 found.append((read, body))
                 vain = 0
@@ -133,13 +125,13 @@ class Disk:
                     break
             elif (vain := vain + 1) >= patience:
                 break
-        for read, body in found:
-            self._end(read, body)
+        if found:
+            self._end(found)
         return bool(found)
 
     def _wait_for_oldest(self) -> None:
         if self._awaited is None and self._ahead:
-            self._wait_for(next(iter(self._ahead.values())))
+            self._wait_for(next(iter(self._ahead)))
 
     def _wait_for(self, read: Read) -> None:
         self._awaited = read
@@ -171,22 +163,26 @@ class Disk:
     def _arrive(self) -> None:
         """End what threads have read."""
         self._woken = False
+        found: list[Result] = []
         while self._results:
-            read, body = self._results.popleft()
+            result = self._results.popleft()
             self._at_threads -= 1
-            if self._awaited is read:
+            if self._awaited is result[0]:
                 self._awaited = None
-            if self._under_way.get(read.block) is read:  # else the loop has found it first
-                self._end(read, body)
+            if not result[0].ended:  # else the loop has found it first
+                found.append(result)
+        self._end(found)
         self._look()
-        self._settle()
 
-    def _end(self, read: Read, body: bytes | OSError | None) -> None:
-        del self._under_way[read.block]
-        self._ahead.pop(read.block, None)
-        self._ended(read, body)
+    def _end(self, found: list[Result]) -> None:
+        ahead = self._ahead
+        for read, _ in found:
+            read.ended = True
+            ahead.pop(read, None)
+        self.under_way -= len(found)
+        self._ended(found)
         self._settle()
 
     def _settle(self) -> None:
-        if not self._under_way and not self._at_threads:
+        if not self.under_way and not self._at_threads:
             self.quiet.set()

@@ -132,7 +132,7 @@ class Hydration:
         batches: list[_Batch] = []
         blocks = self._blocks
         together = max(AT_ONCE // blocks.width, 1)
-        for number, group in blocks.by_segment(partitions):
+        for number, group in blocks.dataset.by_segment(partitions).items():
             forgotten = np.zeros_like(blocks.table.forgotten)
             wanted = []
             for first in range(0, len(group), together):

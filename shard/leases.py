@@ -47,7 +47,7 @@ class Leases:
                 # In a thread: the tables may have to be read from disk.
                 found = await to_end(blocks.leasing, new)
                 # A segment at a time, as no request is answered meanwhile: a large one takes a millisecond or two.
-                for _, group in blocks.by_segment(found):
+                for group in blocks.dataset.by_segment(found).values():
                     blocks.lease({p: found[p] for p in group if p in self._held})
                     await asyncio.sleep(0)
                 self._release([p for p in found if p not in self._held])
@@ -76,7 +76,7 @@ class Leases:
 
     def _release(self, partitions: list[int]) -> None:
         """Forget partitions and give their pages back: those of the first segment at once, the rest behind."""
-        groups = [group for _, group in self._store.blocks.by_segment(partitions)]
+        groups = list(self._store.dataset.by_segment(partitions).values())
         if not groups:
             return
         self._store.blocks.release(groups[0])

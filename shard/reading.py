@@ -1,13 +1,12 @@
 """A reply that needs blocks which are not in memory: they are read side by side, then it is made as if they were."""
 
 import logging
-from collections.abc import Callable
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Collection
 
 from ringkv.resp import codec
 from ringkv.resp.pending import Pending
 from ringkv.shard.blocks import Blocks
-from ringkv.shard.body import Body
+from ringkv.shard.body import Body, Read
 from ringkv.shard.reads import Reads
 
 log = logging.getLogger("ringkv.shard")
@@ -33,11 +32,11 @@ class Reading(Pending):
         self._bodies: dict[int, Body] = dict(blocks.held)
         self._unread = 0
 
-    def begin(self, reads: Reads, missing: AbstractSet[int]) -> "Reading":
-        """Read the blocks that are `missing`, at least one."""
+    def begin(self, reads: Reads, missing: Collection[Read]) -> "Reading":
+        """Do these reads, at least one, each of another block."""
         self._unread = len(missing)
-        for block in missing:
-            reads.begin(block, self._arrived)
+        for read in missing:
+            reads.begin(read, self._arrived)
         return self
 
     @property
@@ -52,8 +51,8 @@ class Reading(Pending):
         if self._made is not None:
             self._made.abandon()
 
-    def _arrived(self, block: int, body: Body) -> None:
-        self._bodies[block] = body
+    def _arrived(self, read: Read, body: Body) -> None:
+        self._bodies[read.block] = body
         self._unread -= 1
         if self._unread:
             return

@@ -15,11 +15,10 @@ from functools import partial
 from typing import Final, TypeVar
 
 from ringkv.cluster.errors import BlockNotFetched, StoreError
-from ringkv.dataset.block import Row
-from ringkv.dataset.segment import Segment
 from ringkv.shard.blocks import Blocks
-from ringkv.shard.body import Body, NotInMemory
-from ringkv.shard.disk import Disk, Read
+from ringkv.shard.body import Arrived, Body, NotInMemory, Read
+from ringkv.shard.disk import Disk
+from ringkv.shard.disk import Result as Ended
 from ringkv.shard.fetching import fetch
 
 log = logging.getLogger("ringkv.shard")
@@ -36,9 +35,6 @@ MAX_FETCHES: Final = 64
 FETCH_SECONDS: Final = 3.0
 """Seconds that a request waits for a store: after them there is still time to ask another owner of the block."""
 
-Arrived = Callable[[int, Body], None]
-"""Called with the number of a block that was to be read, and its body, or why it could not be read."""
-
 
 class Reads:
     """`done` reads have ended, after `seconds` of waiting altogether; `in_flight` have been begun and not ended."""
@@ -46,8 +42,8 @@ class Reads:
     def __init__(self, blocks: Blocks) -> None:
         self._blocks = blocks
         self._loop = asyncio.get_running_loop()
-        self._asked: dict[int, list[Arrived]] = {}
-        self._waiting: deque[tuple[int, Segment, Row]] = deque()
+        self._asked: dict[int, Read] = {}
+        self._waiting: deque[Read] = deque()
         self._disk = Disk(self._ended)
         self._quiet = asyncio.Event()
         self._fetches: set[asyncio.Task[Body]] = set()
@@ -60,17 +56,21 @@ class Reads:
     def in_flight(self) -> int:
         return len(self._asked)
 
-    def begin(self, block: int, arrived: Arrived) -> None:
-        """Read a block of a leased partition. `arrived` is called once, later, in the event loop's thread."""
-        callers = self._asked.setdefault(block, [])
-        callers.append(arrived)
-        if len(callers) > 1:
+    def begin(self, read: Read, arrived: Arrived) -> None:
+        """Do this read, or join one of the same block. `arrived` is called once, later, in the event loop's thread."""
+        asked, disk = self._asked, self._disk
+        known = asked.get(read.block)
+        if known is not None:
+            known.arrived.append(arrived)
             return
-        self._quiet.clear()
-        row = self._blocks.row(block)
-        dataset = self._blocks.dataset
-        self._waiting.append((block, dataset.segments[dataset.segment_of(block // self._blocks.width)], row))
-        self._start()
+        read.arrived.append(arrived)
+        if not asked:
+            self._quiet.clear()
+        asked[read.block] = read
+        if disk.under_way < MAX_READS:
+            disk.begin(read)
+        else:
+            self._waiting.append(read)
 
     async def patiently(self, call: Callable[[], Result]) -> Result:
         """What `call` returns, with all blocks read that it needs. Raises as `call` does, but not NotInMemory."""
@@ -79,7 +79,7 @@ class Reads:
             try:
                 return self._blocks.holding(bodies, call)
             except NotInMemory as missing:
-                bodies[missing.block] = await self._body(missing.block)
+                bodies[missing.read.block] = await self._body(missing.read)
 
     async def finish(self, patience: float) -> bool:
         """End the threads when all reads have ended. False if that took longer than `patience` seconds.
@@ -97,32 +97,31 @@ class Reads:
         self._disk.close()
         return not self._asked and self._disk.quiet.is_set()
 
-    async def _body(self, block: int) -> Body:
+    async def _body(self, read: Read) -> Body:
         future: asyncio.Future[Body] = self._loop.create_future()
 
-        def arrived(_block: int, body: Body) -> None:
+        def arrived(_read: Read, body: Body) -> None:
             if not future.done():
                 future.set_result(body)
 
-        self.begin(block, arrived)
+        self.begin(read, arrived)
         return await future
 
-    def _start(self) -> None:
+    def _ended(self, found: list[Ended]) -> None:
+        now = self._loop.time()
+        self.done += len(found)
+        for read, body in found:
+            self.seconds += now - read.begun
+            if body is not None:
+                self._tell(read, body)
+            elif self._finishing:
+                self._tell(read, _closed(read.block))
+            else:
+                fetching = self._loop.create_task(self._fetch(read))
+                self._fetches.add(fetching)
+                fetching.add_done_callback(partial(self._fetched, read))
         while self._waiting and self._disk.under_way < MAX_READS:
-            self._disk.begin(*self._waiting.popleft())
-
-    def _ended(self, read: Read, body: bytes | OSError | None) -> None:
-        self.done += 1
-        self.seconds += self._loop.time() - read.begun
-        if body is not None:
-            self._tell(read.block, body)
-        elif self._finishing:
-            self._tell(read.block, _closed(read.block))
-        else:
-            fetching = self._loop.create_task(self._fetch(read))
-            self._fetches.add(fetching)
-            fetching.add_done_callback(partial(self._fetched, read.block))
-        self._start()
+            self._disk.begin(self._waiting.popleft())
 
     async def _fetch(self, read: Read) -> Body:
         origin = read.segment.origin
@@ -137,20 +136,21 @@ class Reads:
         origin.fetches.refuse(str(body))
         return body
 
-    def _fetched(self, block: int, fetching: asyncio.Task[Body]) -> None:
+    def _fetched(self, read: Read, fetching: asyncio.Task[Body]) -> None:
         self._fetches.discard(fetching)
         if fetching.cancelled():
-            self._tell(block, _closed(block))
+            self._tell(read, _closed(read.block))
         elif (error := fetching.exception()) is not None:
             # Others wait for the same block, and must be told whatever happens here.
-            log.error("block %d could not be fetched", block, exc_info=error)
-            self._tell(block, BlockNotFetched(str(error) or type(error).__name__))
+            log.error("block %d could not be fetched", read.block, exc_info=error)
+            self._tell(read, BlockNotFetched(str(error) or type(error).__name__))
         else:
-            self._tell(block, fetching.result())
+            self._tell(read, fetching.result())
 
-    def _tell(self, block: int, body: Body) -> None:
-        for arrived in self._asked.pop(block):
-            arrived(block, body)
+    def _tell(self, read: Read, body: Body) -> None:
+        del self._asked[read.block]
+        for arrived in read.arrived:
+            arrived(read, body)
         if not self._asked:
             self._quiet.set()
 

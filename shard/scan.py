@@ -31,7 +31,7 @@ def keys_from(client: ShardConnection, args: Args) -> bytes | Pending:
     except ValueError as error:
         return codec.error("ERR", str(error))
     except NotInMemory as missing:
-        return client.read(client.version, {missing.block}, partial(keys_from, client, args))
+        return client.read(client.version, [missing.read], partial(keys_from, client, args))
     except DatasetError as error:
         return refusal(error)
     return codec.array([codec.integer(after), codec.array([codec.bulk(key) for key in keys])])

@@ -18,7 +18,7 @@ from ringkv.cluster.cursor import behind, cell, first_position
 from ringkv.cluster.errors import DatasetError
 from ringkv.cluster.lease import Leased
 from ringkv.cluster.position import POSITION_BITS, SLOTS, digest, position, shift_to, slot_shift
-from ringkv.dataset.block import keys_of, rank_of, span_of, texts_of
+from ringkv.dataset.block import keys_of, rank_of, span_of, texts_of, value_in
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.format import KEY_BYTES
 from ringkv.shard.blocks import Blocks
@@ -161,8 +161,4 @@ class Store:
         """The lookup in a copy of the block, which is checked if it was not before."""
         partition = crc >> self._slot_shift & self._partition_mask
         row, body = self.blocks.read(partition * self.blocks.width + (place >> self._block_shift))
-        rank = rank_of(keys_of(body, row.keys), unhexlify(key.replace(b"-", b"")))
-        if rank < 0:
-            return None
-        begin, end = span_of(body, row.keys, rank)
-        return body[begin:end]
+        return value_in(body, row.keys, key)

@@ -124,7 +124,7 @@ class Warmup:
 
     def _groups(self, partitions: list[int], most: int) -> Iterator[_Group]:
         """The unchecked blocks of partitions in groups of about `most` bytes."""
-        for number, some in self._blocks.by_segment(partitions):
+        for number, some in self._blocks.dataset.by_segment(partitions).items():
             # All rows are taken now: partitions may be released while the first of them are read.
             forgotten, left = self._blocks.table.forgotten.copy(), self._blocks.unchecked(some)
             while len(left):

@@ -15,6 +15,7 @@ from ringkv.cluster.ring import build_ring
 from ringkv.dataset.catalog import CURRENT
 from ringkv.dataset.format import MANIFEST, segment_name
 from ringkv.process.address import Address
+from ringkv.shard.body import Read
 from ringkv.shard.server import Shard
 from ringkv.shard.settings import Followed, ShardSettings
 from tests.support.http import fetch
@@ -306,7 +307,9 @@ async def test_fifty_swaps_leave_no_file_no_thread_and_no_task_behind(published:
             for key in KEYS[:20]:
                 assert await router("GET", key) == value_of(version, key)
             # So that some of its threads have begun: each version has its own, as many as its reads have needed.
-            await asyncio.gather(*(versions.newest.reads._body(block) for block in range(40)))  # noqa: SLF001
+            blocks, reads = versions.newest.store.blocks, versions.newest.reads
+            segment = versions.newest.dataset.segments[0]
+            await asyncio.gather(*(reads._body(Read(block, segment, blocks.row(block))) for block in range(40)))  # noqa: SLF001
             served.close()
             await eventually(lambda: (versions.leases, len(versions)) == (0, 2))
 
