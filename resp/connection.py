@@ -269,6 +269,8 @@ class Connection(Session, asyncio.Protocol):
                 pending[0].turn()
             if not replies:
                 self._note()  # of those that wait for the first
+        if self._free and not self._finishing and not self._noted:
+            return
         if self._free or self._requests.idle:
             self._resume()
         else:

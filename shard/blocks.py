@@ -109,16 +109,12 @@ class Blocks:
         """Bytes of the leased blocks that are checked."""
         return self.table.bytes
 
-    def checked(self, block: int) -> bool:
-        """Whether the block was read and is right, and its segment has not been in doubt since."""
-        return self.table.has(block)
-
     def is_unchecked(self, block: int) -> bool:
         """Whether `unchecked` names the block, if it is not empty: leased, not in doubt, not read yet."""
         partition = block // self.width
         if partition not in self.rows or self.dataset.segment_of(partition) in self._doubted:
             return False
-        return block not in self.corrupt and not self.checked(block)
+        return block not in self.corrupt and not self.table.has(block)
 
     def unchecked(self, partitions: Iterable[int]) -> NDArray[np.void]:
         """The blocks, as PLACED has them, of the leased ones of `partitions`: neither checked nor corrupt nor empty."""
@@ -144,6 +140,13 @@ class Blocks:
 
         Raises NotInMemory, CorruptBlock, PartitionNotLeased, BlockNotFetched.
         """
+        found = self.look(block)
+        if isinstance(found, Read):
+            raise NotInMemory(found)
+        return found
+
+    def look(self, block: int) -> tuple[Row, bytes] | Read:
+        """As `read`; but of a block that is not in memory its read is returned. NotInMemory may be raised too."""
         partition, at = divmod(block, self.width)
         rows = self.rows.get(partition)
         if rows is None:
@@ -160,7 +163,7 @@ class Blocks:
             body = segment.read_now(row.offset, row.size)
             self._looks.saw(found=body is not None)
         if body is None:
-            raise NotInMemory(Read(block, segment, row))
+            return Read(block, segment, row)
         if isinstance(body, BlockNotFetched):
             raise body
         if number in self._doubted:
@@ -168,7 +171,7 @@ class Blocks:
                 self._suspects.add(block)
                 # Treated as not leased here: another shard has to say whether the key exists.
                 raise PartitionNotLeased(str(segment.changed(wrong)))
-        elif isinstance(body, OSError) or not self.checked(block):
+        elif isinstance(body, OSError) or not self.table.has(block):
             self._check(block, segment, row, body)
         return row, cast("bytes", body)
 
@@ -191,9 +194,8 @@ class Blocks:
     def proves(self, read: Read, body: Body) -> bool:
         """Whether a block that was read from the disk is leased and right, which is noted; if not, `read` says why."""
         partition = read.block // self.width
-        if partition not in self.rows or read.segment.origin is not None or not isinstance(body, bytes):
-            return False
-        if self.dataset.segment_of(partition) in self._doubted:
+        trusted = partition in self.rows and self.dataset.segment_of(partition) not in self._doubted
+        if not trusted or read.segment.origin is not None or not isinstance(body, bytes):
             return False
         if not self.table.has(read.block):
             if damage(body, read.row):
@@ -256,7 +258,7 @@ class Blocks:
         self._doubted.add(segment)
         before = self.suspects(segment)
         for partition in self._leased_in(segment):
-            before += [block for block in self.of(partition) if self.checked(block)]
+            before += [block for block in self.of(partition) if self.table.has(block)]
             self.table.forget(partition)
         return before
 

@@ -1,20 +1,39 @@
-"""The reply to a GET whose block is not in memory: made of the block when that has come, and not looked up twice.
+"""GET of a key whose block is not in memory: the reply is made of the block when that has come, with one lookup.
 
 block ──► as it was when it was asked for, leased and right? ──► search, reply
             └─► anything else: the whole lookup once more (`shard.reading`)
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from ringkv.dataset.block import value_in
-from ringkv.resp.codec import HEADS
+from ringkv.dataset.dataset import Dataset
+from ringkv.shard.blocks import Blocks
 from ringkv.shard.body import Body, Read
-from ringkv.shard.heat import WORK_SHIFT
 from ringkv.shard.reading import Make, Reading
+from ringkv.shard.store import Store
 
 if TYPE_CHECKING:
     from ringkv.shard.connection import ShardConnection
+
+
+class AskingStore(Store):
+    """A store that shares the blocks of another one, for who asks for a key and may have to wait."""
+
+    def __init__(self, dataset: Dataset, blocks: Blocks) -> None:
+        super().__init__(dataset, blocks)
+        self.ask: Callable[[bytes], bytes | Read | None] = self.get
+        """As `Store.get`; but of a block that is not in memory its read is returned. NotInMemory may be raised too."""
+
+    def _read(self, key: bytes, block: int) -> bytes | None:
+        found = self.blocks.look(block)
+        if isinstance(found, Read):
+            # Raised through four functions, it would cost as much as reading the block from the cache of pages.
+            return cast("bytes", found)
+        row, body = found
+        return value_in(body, row.keys, key)
 
 
 class Cold(Reading):
@@ -39,12 +58,7 @@ class Cold(Reading):
         if client.store is not store or store is not client.version.store or not store.blocks.proves(read, body):
             self._look_up(read, body)
             return
-        value = value_in(cast("bytes", body), read.row.keys, self._key)
-        heat = client.heat
-        heat.skip -= 1 if value is None else 1 + (len(value) >> WORK_SHIFT)
-        if heat.skip < 0:
-            client.note([self._key])
-        self.reply = client.null if value is None else b"%b%b\r\n" % (HEADS[len(value)], value)
+        self.reply = client.value(self._key, value_in(cast("bytes", body), read.row.keys, self._key))
         client.deliver(self)
 
     def _look_up(self, read: Read, body: Body) -> None:

@@ -90,6 +90,11 @@ class ShardConnection(ClaimingConnection):
         # Only routers have leases, and they have checked their keys already.
         if self.lease is None and not (is_canonical(keys[0]) if len(keys) == 1 else are_canonical(keys)):
             return 0
+        if len(keys) == 1 and self.store is self.version.store:
+            return self._get(keys[0])
+        return self._gets(keys)
+
+    def _gets(self, keys: list[bytes]) -> int:
         parts: list[bytes] = []
         null, heads, answered, size = self.null, codec.HEADS, 0, 0
         cold: Read | None = None
@@ -117,6 +122,32 @@ class ShardConnection(ClaimingConnection):
             return answered
         self.expect(self.read_one(keys[answered], cold), 1)
         return answered + 1
+
+    def _get(self, key: bytes) -> int:
+        """As `gets`, of one key."""
+        try:
+            found = self.version.asking.ask(key)
+        except (DatasetError, NotInMemory, ValueError):
+            return 0
+        if isinstance(found, Read):
+            self.expect(self.read_one(key, found), 1)
+        else:
+            self._write([self.value(key, found)], 1)
+        return 1
+
+    def value(self, key: bytes, value: bytes | None) -> bytes:
+        """The reply to GET of a key, whose work is counted."""
+        heat = self.heat
+        if value is None:
+            heat.skip -= 1
+            reply = self.null
+        else:
+            size = len(value)
+            heat.skip -= 1 + (size >> WORK_SHIFT)
+            reply = b"%b%b\r\n" % (codec.HEADS[size], value)
+        if heat.skip < 0:
+            self.note([key])
+        return reply
 
     def worked(self, keys: list[bytes], size: int) -> None:
         """Count the work of a reply with values of these keys, of `size` bytes."""

@@ -50,7 +50,7 @@ class BoundedStore(Store):
         """Where the value of a canonical key lies: where it is mapped if that may be read, else in a copy."""
         blocks = self.blocks
         wanted = unhexlify(key.replace(b"-", b""))
-        if not (blocks.mapped and blocks.is_leased(block // blocks.width) and blocks.checked(block)):
+        if not (blocks.mapped and blocks.is_leased(block // blocks.width) and blocks.table.has(block)):
             row, body = blocks.read(block)
             rank = rank_of(keys_of(body, row.keys), wanted)
             return None if rank < 0 else (body, *span_of(body, row.keys, rank))

@@ -67,7 +67,8 @@ class Store:
             keys, offsets, values, size, reach, segment = _read_entry(self._entries, number * _ENTRY_BYTES)
             first = ((place & self._low_digest) * size >> self._block_shift) - reach
         if not reach:
-            return self._read(key, crc, place)
+            partition = crc >> self._slot_shift & self._partition_mask
+            return self._read(key, partition * self.blocks.width + (place >> self._block_shift))
         if first < 0:  # noqa: PLR1730 - a call costs more
             first = 0
         start = keys + (first << 4)
@@ -107,7 +108,7 @@ class Store:
         ns = {"hash": clock() - started}
         block = place >> self._position_shift
         partition = block // self.blocks.width
-        checked = self.blocks.checked(block)
+        checked = self.blocks.table.has(block)
         looked = clock()
         try:
             value = self.get(key)
@@ -157,8 +158,7 @@ class Store:
     def _behind(self, cursor: int, shift: int) -> int:
         return behind(first_position(cursor) | (1 << shift) - 1)
 
-    def _read(self, key: bytes, crc: int, place: int) -> bytes | None:
+    def _read(self, key: bytes, block: int) -> bytes | None:
         """The lookup in a copy of the block, which is checked if it was not before."""
-        partition = crc >> self._slot_shift & self._partition_mask
-        row, body = self.blocks.read(partition * self.blocks.width + (place >> self._block_shift))
+        row, body = self.blocks.read(block)
         return value_in(body, row.keys, key)

@@ -29,7 +29,7 @@ class Table:
         self._one_of = self._bytes_of.data  # NumPy takes four times as long for a single number
 
     def has(self, block: int) -> bool:
-        """Whether the block is checked."""
+        """Whether the block is checked: it was read and is right, and its segment has not been in doubt since."""
         # Where each slot has an entry, the first entry of a block shows it.
         return bool(ENTRY.unpack_from(self.entries, block * self._stride)[0])
 

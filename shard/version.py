@@ -9,6 +9,7 @@ from ringkv.cluster.errors import DatasetOverwritten
 from ringkv.cluster.hot import NO_EXTRA
 from ringkv.cluster.lease import Offered
 from ringkv.dataset.dataset import Dataset
+from ringkv.shard.cold import AskingStore
 from ringkv.shard.large import BoundedStore
 from ringkv.shard.leases import Lease, Leases
 from ringkv.shard.reads import Reads
@@ -24,7 +25,8 @@ CLOSE_SECONDS: Final = 2.0
 
 
 class Version:
-    """`about` is the version as routers are told of it. `bounded` is the store that GETs read where values are large.
+    """`about` is the version as routers are told of it. `bounded` is the store that GETs read where values are large,
+    `asking` the one that they read one by one where none is.
 
     `everything` is a lease of all partitions, as long as no router has leased any; `extra` are the extra owners with
     which a router has leased last. `lost`: a segment was overwritten, so that nothing is read from this version.
@@ -36,6 +38,7 @@ class Version:
         self.about = about
         self.store = Store(dataset)
         self.bounded = BoundedStore(dataset, self.store.blocks)
+        self.asking = AskingStore(dataset, self.store.blocks)
         self.reads = Reads(self.store.blocks)
         self.warmup = Warmup(self.store.blocks, pace)
         self.leases = Leases(self.store, self.warmup)

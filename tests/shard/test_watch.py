@@ -206,7 +206,7 @@ def test_in_doubt_every_pair_is_read_and_none_is_invented(store: Store, pairs: d
     assert store.blocks.checked_bytes == checked - sum(store.blocks.row(block).size for block in doubted)
     for _ in range(2):
         assert {key: store.get(key) for key in expected} == expected
-    assert not any(store.blocks.checked(block) for block in doubted)
+    assert not any(store.blocks.table.has(block) for block in doubted)
     store.blocks.trust(1)
     assert {key: store.get(key) for key in expected} == expected
     assert store.blocks.checked_bytes == checked
@@ -237,8 +237,8 @@ async def test_a_touched_segment_is_doubted_alone_and_trusted_again(
 
         def over() -> bool:
             assert {key: store.get(key) for key in pairs} == pairs
-            seen.update(store.dataset.segment_of(block) for block in range(256) if not store.blocks.checked(block))
-            return seen == {1} and all(store.blocks.checked(store.block_of(key)) for key in pairs)
+            seen.update(store.dataset.segment_of(block) for block in range(256) if not store.blocks.table.has(block))
+            return seen == {1} and all(store.blocks.table.has(store.block_of(key)) for key in pairs)
 
         await eventually(over)
         assert not watching.done()
