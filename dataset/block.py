@@ -13,7 +13,7 @@ from xxhash import xxh3_64_intdigest
 
 from ringkv.dataset.format import KEY_BYTES, OFFSET_BYTES, offsets_at, values_at
 
-Buffer = TypeVar("Buffer", bytes, memoryview)
+Buffer = TypeVar("Buffer", bytes, bytes | bytearray, memoryview)
 
 _ROW = Struct("<IIQI")
 _read_row = _ROW.unpack_from
@@ -44,7 +44,7 @@ def extent_of(rows: bytes) -> tuple[int, int]:
     return min(first.offset, last.offset), max(first.offset + first.size, last.offset + last.size)
 
 
-def damage(body: bytes | memoryview, row: Row) -> str:
+def damage(body: bytes | bytearray | memoryview, row: Row) -> str:
     """Why the body is not the one that the row describes; "" if it is."""
     keys, size, checksum, _ = row
     if len(body) != size:
@@ -71,7 +71,7 @@ def keys_of(body: Buffer, count: int) -> Buffer:
     return body[: KEY_BYTES * count]
 
 
-def rank_of(keys: bytes, wanted: bytes) -> int:
+def rank_of(keys: bytes | bytearray, wanted: bytes) -> int:
     """The rank of a key of 16 bytes among `keys`, which stand one behind the other; -1 if it is not there."""
     found = keys.find(wanted)
     while found >= 0 and found % KEY_BYTES:
@@ -79,14 +79,14 @@ def rank_of(keys: bytes, wanted: bytes) -> int:
     return found // KEY_BYTES if found >= 0 else -1
 
 
-def span_of(body: bytes, count: int, rank: int) -> tuple[int, int]:
+def span_of(body: bytes | bytearray, count: int, rank: int) -> tuple[int, int]:
     """Where the value of the key of this rank begins and ends, in bytes, in the body of a block of `count` keys."""
     begin, end = _read_ends(body, offsets_at(count) + OFFSET_BYTES * rank)
     base = values_at(count)
     return base + begin, base + end
 
 
-def value_in(body: bytes, count: int, key: bytes) -> bytes | None:
+def value_in(body: bytes | bytearray, count: int, key: bytes) -> bytes | None:
     """The value of a canonical key in the body of a block of `count` keys; None if it is not there."""
     wanted = unhexlify(key.replace(b"-", b""))
     offsets = offsets_at(count)  # the keys end there
@@ -97,10 +97,10 @@ def value_in(body: bytes, count: int, key: bytes) -> bytes | None:
         return None
     begin, end = _read_ends(body, offsets + OFFSET_BYTES * (at // KEY_BYTES))
     base = values_at(count)
-    return body[base + begin : base + end]
+    return bytes(body[base + begin : base + end])
 
 
-def texts_of(keys: bytes) -> list[bytes]:
+def texts_of(keys: bytes | bytearray) -> list[bytes]:
     """The canonical texts of keys of 16 bytes each."""
     digits = hexlify(keys)
     return [

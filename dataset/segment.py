@@ -81,8 +81,11 @@ class Segment:
         with suppress(BufferError):
             self.map.close()
 
-    def read_now(self, offset: int, size: int) -> bytes | None:
-        """The bytes if all of them are in memory; None if a read would have to wait, or the file system cannot tell."""
+    def read_now(self, offset: int, size: int) -> bytearray | None:
+        """The bytes if all of them are in memory; None if a read would have to wait, or the file system cannot tell.
+
+        As they were read: `bytes` of them would be one copy more, a tenth of what a shard does for a key from the disk.
+        """
         if not self.nowait:
             return None
         buffer = bytearray(size)
@@ -94,7 +97,7 @@ class Segment:
             if error.errno in _UNSUPPORTED:
                 self.nowait = False
             return None
-        return bytes(buffer) if found == size else None
+        return buffer if found == size else None
 
     def read_ahead(self, offset: int, size: int) -> None:
         """Have the kernel begin to read the bytes, for `read_now` later on. An error is left to whoever reads them."""

@@ -135,7 +135,7 @@ class Blocks:
             found &= ~np.isin(blocks["block"], list(self.corrupt))
         return found
 
-    def read(self, block: int) -> tuple[Row, bytes]:
+    def read(self, block: int) -> tuple[Row, bytes | bytearray]:
         """The block's row and a copy of its body, checked if that has not been done before; b"" if it has no keys.
 
         Raises NotInMemory, CorruptBlock, PartitionNotLeased, BlockNotFetched.
@@ -145,7 +145,7 @@ class Blocks:
             raise NotInMemory(found)
         return found
 
-    def look(self, block: int) -> tuple[Row, bytes] | Read:
+    def look(self, block: int) -> tuple[Row, bytes | bytearray] | Read:
         """As `read`; but of a block that is not in memory its read is returned. NotInMemory may be raised too."""
         partition, at = divmod(block, self.width)
         rows = self.rows.get(partition)
@@ -173,9 +173,9 @@ class Blocks:
                 raise PartitionNotLeased(str(segment.changed(wrong)))
         elif isinstance(body, OSError) or not self.table.has(block):
             self._check(block, segment, row, body)
-        return row, cast("bytes", body)
+        return row, cast("bytes | bytearray", body)
 
-    def _check(self, block: int, segment: Segment, row: Row, body: bytes | OSError) -> None:
+    def _check(self, block: int, segment: Segment, row: Row, body: bytes | bytearray | OSError) -> None:
         """Note what the first read of a block has brought. Raises CorruptBlock, PartitionNotLeased, NotInMemory."""
         wrong = why_wrong(body, row)
         if segment.origin is not None:
@@ -184,7 +184,7 @@ class Blocks:
             if not wrong and block in self._held:
                 return  # it is not known to be in the mirror: there was no room, or there is a hole
         if not wrong:
-            self._put(block, row, cast("bytes", body))
+            self._put(block, row, cast("bytes | bytearray", body))
             return
         self.refuse(block, wrong)
         if block in self.corrupt:
@@ -195,7 +195,7 @@ class Blocks:
         """Whether a block that was read from the disk is leased and right, which is noted; if not, `read` says why."""
         partition = read.block // self.width
         trusted = partition in self.rows and self.dataset.segment_of(partition) not in self._doubted
-        if not trusted or read.segment.origin is not None or not isinstance(body, bytes):
+        if not trusted or read.segment.origin is not None or isinstance(body, Exception):
             return False
         if not self.table.has(read.block):
             if damage(body, read.row):
@@ -203,7 +203,7 @@ class Blocks:
             self._put(read.block, read.row, body)
         return True
 
-    def _put(self, block: int, row: Row, body: bytes) -> None:
+    def _put(self, block: int, row: Row, body: bytes | bytearray) -> None:
         """Note that a block was read and is right."""
         number = self.dataset.segment_of(block // self.width)
         if self.mapped and self.slots > 1:

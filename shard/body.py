@@ -6,7 +6,7 @@ from ringkv.cluster.errors import BlockNotFetched
 from ringkv.dataset.block import Row, damage
 from ringkv.dataset.segment import Segment
 
-Body = bytes | OSError | BlockNotFetched
+Body = bytes | bytearray | OSError | BlockNotFetched
 """The block's body, or the error that reading it has brought."""
 
 

@@ -58,7 +58,7 @@ class Cold(Reading):
         if client.store is not store or store is not client.version.store or not store.blocks.proves(read, body):
             self._look_up(read, body)
             return
-        self.reply = client.value(self._key, value_in(cast("bytes", body), read.row.keys, self._key))
+        self.reply = client.value(self._key, value_in(cast("bytes | bytearray", body), read.row.keys, self._key))
         client.deliver(self)
 
     def _look_up(self, read: Read, body: Body) -> None:

@@ -14,7 +14,7 @@ from ringkv.dataset.block import keys_of, rank_of, span_of
 from ringkv.dataset.format import KEY_BYTES, OFFSET_BYTES, offsets_at, values_at
 from ringkv.shard.store import Store
 
-Place = tuple[mmap | bytes, int, int]
+Place = tuple[mmap | bytes | bytearray, int, int]
 """The buffer that a value lies in, and where it begins and ends there."""
 
 
@@ -32,7 +32,7 @@ class BoundedStore(Store):
         source, begin, end = found
         if end - begin > LARGE_VALUE:
             raise LargeValue(end - begin)
-        return source[begin:end]
+        return bytes(source[begin:end])
 
     def each(self, keys: list[bytes]) -> Iterator[bytes | None]:
         """As `Store.each`, with the errors of `get`."""
@@ -44,7 +44,7 @@ class BoundedStore(Store):
         if found is None:
             return None
         source, begin, end = found
-        return source[min(begin + start, end) : min(begin + stop, end)]
+        return bytes(source[min(begin + start, end) : min(begin + stop, end)])
 
     def _find(self, key: bytes, block: int) -> Place | None:
         """Where the value of a canonical key lies: where it is mapped if that may be read, else in a copy."""

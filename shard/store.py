@@ -121,7 +121,7 @@ class Store:
         rank = rank_of(keys_of(body, row.keys), unhexlify(key.replace(b"-", b"")))
         begin, end = span_of(body, row.keys, rank)
         read = clock()
-        value = body[begin:end]
+        value = bytes(body[begin:end])
         ns["read"] = clock() - read
         ns["find"] = max(ns["find"] - ns["read"], 0)
         return Explanation(place, partition, block, checked, None, True, rank, row.offset + begin, len(value), ns)

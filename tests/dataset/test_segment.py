@@ -29,11 +29,11 @@ def segment(tmp_path: Path) -> Iterator[Segment]:
 def test_what_is_in_memory_is_read_at_once_and_what_is_not_is_not(segment: Segment) -> None:
     content = segment.path.read_bytes()
     assert segment.nowait
-    assert segment.read_now(1000, 5000) == content[1000:6000]
+    assert segment.read_now(1000, 5000) == bytearray(content[1000:6000])
     evict(segment.path)
     assert segment.read_now(1000, 5000) is None
     assert segment.read(1000, 5000) == content[1000:6000]
-    assert segment.read_now(1000, 5000) == content[1000:6000]
+    assert segment.read_now(1000, 5000) == bytearray(content[1000:6000])
     evict(segment.path)
     segment.read(0, 1)
     assert segment.read_now(0, SIZE) is None  # only a part of it is there

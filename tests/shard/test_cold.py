@@ -16,7 +16,9 @@ import pytest
 import ringkv.shard.blocks
 from ringkv.cluster.ring import build_ring
 from ringkv.dataset.segment import Segment
+from ringkv.shard.blocks import Blocks
 from ringkv.shard.looks import Looks
+from ringkv.shard.store import Store
 from tests.support.damage import flip
 from tests.support.data import random_keys
 from tests.support.memory import evict, resident
@@ -66,7 +68,7 @@ async def test_blocks_that_arrive_between_two_looks_are_answered(packed: Path, m
     read_now = Segment.read_now
     looked: set[tuple[Segment, int]] = set()
 
-    def now(segment: Segment, offset: int, size: int) -> bytes | None:
+    def now(segment: Segment, offset: int, size: int) -> bytearray | None:
         first = (segment, offset) not in looked
         looked.add((segment, offset))
         return None if first else read_now(segment, offset, size)
@@ -148,12 +150,41 @@ async def test_many_keys_have_their_blocks_read_side_by_side(packed: Path, disk:
         assert await client.read() == ([PAIRS[key] for key in keys] if name == "MGET" else len(keys))
 
 
-async def test_every_pair_is_read_from_a_cold_disk(packed: Path) -> None:
+@pytest.mark.parametrize("how", ["of the block alone", "by another lookup"])
+async def test_every_pair_is_read_from_a_cold_disk(packed: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    if how == "by another lookup":
+        monkeypatch.setattr(Blocks, "proves", lambda *_: False)
     evict(packed)
     async with serving(packed) as served:
         await all_right(await served.connect())
         assert served.version.reads.done > 0
         assert served.store.blocks.checked_bytes == served.store.blocks.bytes
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_one_cold_key_is_looked_up_once(packed: Path, monkeypatch: pytest.MonkeyPatch, *, together: bool) -> None:
+    """It is found in the block that has come; so are absent keys, and those that are not in lower case."""
+    looked: list[bytes] = []
+    get = Store.get
+
+    def counted(store: Store, key: bytes) -> bytes | None:
+        looked.append(key)
+        return get(store, key)
+
+    evict(packed)
+    monkeypatch.setattr(Looks, "are_worth_it", lambda _looks: False)
+    monkeypatch.setattr(Store, "get", counted)
+    async with serving(packed) as served:
+        client, blocks = await served.connect(), list(in_block(served.store, [*PAIRS, *ABSENT]).values())
+        keys = [keys[-1] for keys in blocks[100:140]]
+        asked = [key.upper() if number % 3 == 2 else key for number, key in enumerate(keys)]
+        if together:
+            client.send(*(("GET", key) for key in asked))
+            assert [await client.read() for _ in asked] == [PAIRS.get(key) for key in keys]
+        else:
+            assert [await client("GET", key) for key in asked] == [PAIRS.get(key) for key in keys]
+        assert any(key in ABSENT for key in looked)
+        assert (looked, served.version.reads.done) == (keys, len(keys))
 
 
 async def test_a_block_that_the_disk_cannot_read_is_refused_alone(packed: Path, disk: Disk) -> None:

@@ -40,7 +40,7 @@ class Threads:
                 assert self.gate.wait(30)
             return read(segment, offset, size)
 
-        def now(segment: Segment, offset: int, size: int) -> bytes | None:
+        def now(segment: Segment, offset: int, size: int) -> bytearray | None:
             self.looks += 1
             return None if offset in self.hanging else read_now(segment, offset, size)
 

@@ -136,7 +136,7 @@ class Disk:
             memory.add((segment, offset))
             return read(segment, offset, size)
 
-        def now(segment: Segment, offset: int, size: int) -> bytes | None:
+        def now(segment: Segment, offset: int, size: int) -> bytearray | None:
             return read_now(segment, offset, size) if (segment, offset) in memory else None
 
         replace(Segment, "read", slow)
