@@ -101,7 +101,7 @@ def entry(row: Row, segment: int, *, mapped: bool) -> bytes:
     return _pack(offset, (offset + offsets_at(keys)) // OFFSET_BYTES, offset + values_at(keys), keys, reach, segment)
 
 
-def slot_entries(row: Row, body: bytes, slots: int, segment: int) -> bytes:
+def slot_entries(row: Row, body: bytes | bytearray, slots: int, segment: int) -> bytes:
     """The entries of the slots of one block that is right, as `checked_blocks` makes them for many."""
     if slots > BISECTED:
         part = Part(placed_one_by_one([Wanted(0, row)]), row.offset, memoryview(body))
