@@ -269,12 +269,10 @@ class Connection(Session, asyncio.Protocol):
                 pending[0].turn()
             if not replies:
                 self._note()  # of those that wait for the first
-        if self._free and not self._finishing and not self._noted:
-            return
-        if self._free or self._requests.idle:
-            self._resume()
-        else:
+        if not (self._free or self._requests.idle):
             self.server.turns.take(self._resume)
+        elif not self._free or self._finishing or self._noted:
+            self._resume()
 
     def _resume(self) -> None:
         """Begin requests again, if that had stopped for a reason that is gone."""
