@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -65,7 +65,8 @@ def forking() -> Iterator[None]:
     Only a process that runs no threads of its own may do so. A server keeps no files of it but the standard ones. One
     that has to be started again later, as it was killed, is a process of its own, and imports by itself.
     """
-    with _in_place_of(util, "spawnv_passfds", _fork):
+    # Elsewhere a system's own libraries may have threads, and open files are not to be seen.
+    with _in_place_of(util, "spawnv_passfds", _fork) if sys.platform == "linux" else nullcontext():
         yield
 
 
