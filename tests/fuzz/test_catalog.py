@@ -2,6 +2,7 @@
 
 import json
 import random
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def changed(chooser: random.Random) -> bytes:
     said = json.loads(GOOD)
     for _ in range(chooser.randint(1, 2)):
         where = chooser.choice([said, *(one for one in said.get("history") or [] if isinstance(one, dict))])
-        where[chooser.choice([*where, "new"])] = chooser.choice(VALUES)
+        where[chooser.choice([*where, "new"])] = deepcopy(chooser.choice(VALUES))  # it may be changed next
         if not isinstance(said.get("history"), list):
             break
     return json.dumps(said).encode()
