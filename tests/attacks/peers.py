@@ -12,7 +12,8 @@ from bench.peers.redis import set_command
 from bench.processes import Processes, free_port
 from bench.usage import descendants
 from tests.attacks.beside import HUGE, KEYS, Attacked, value_of
-from tests.support.processes import Spawner
+from tests.support.processes import Spawner, wait_for
+from tests.support.resp import Client
 
 MEMORY: Final = "256M"
 """Of the router, and of the shard."""
@@ -43,6 +44,15 @@ http {{
 """As Debian has it, but for its folders and the log of accesses."""
 
 
+def wait_until_read(path: str) -> None:
+    """Wait until the shard has read all of its data once: checking a value of 64 MiB takes a while."""
+    with socket.socket(socket.AF_UNIX) as connected:
+        connected.connect(path)
+        client = Client(connected)
+        size = sum(len(value_of(key)) for key in KEYS)
+        wait_for(lambda: int(client.info()["checked_bytes"]) >= size, "the shard does not read its data")
+
+
 @contextmanager
 def ringkv(folder: Path) -> Iterator[Attacked]:
     spawn = Spawner(folder)
@@ -55,6 +65,7 @@ def ringkv(folder: Path) -> Iterator[Attacked]:
         http = int(router.wait_for_line(r"listens on 127\.0\.0\.1:(\d+)")[1])
         redis = int(router.wait_for_line(r"speaks Redis on 127\.0\.0\.1:(\d+)")[1])
         router.wait_for_line(r"topology \d+ in .* 1 shard")
+        wait_until_read(shard.socket)
         yield Attacked(http, redis, "http", {"router": [router.pid], "shard": [shard.spawned.pid]})
     finally:
         spawn.close()
