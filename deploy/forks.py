@@ -6,6 +6,9 @@ from typing import Final
 from ringkv.process.forking import CHILDREN, ForkServer, fork_server, forking
 from ringkv.router.workers import PRELOAD
 
+ALL: Final = "ringkv.process.words"
+"""What this process and both servers need."""
+
 OWN: Final = "ringkv.dataset.catalog", "ringkv.dataset.local_objects", "ringkv.shard.settings"
 """What this process and shards need, and what takes longest: the dataset, with NumPy and Arrow."""
 
@@ -19,6 +22,7 @@ def fork_servers() -> ForkServer:
     All is imported side by side: by the router's server, by this process, and in the end by the server of shards, which
     begins with what was imported here. Raises StartupError.
     """
+    import_module(ALL)
     with forking():
         routers = ForkServer(*PRELOAD)
         for module in OWN:

@@ -43,7 +43,7 @@ def test_what_a_disk_gives_is_measured_beside_fio_and_others(spawn: Spawner, tmp
     packed = prepare(tmp_path / "work", PAIRS).packed
     figures, said = measured(spawn, tmp_path, "disk", str(packed), "--seconds", "1")
     for quantity in ("cold", "hot", "batch", "memory"):
-        assert (figures.median(RINGKV, f"{quantity} rate", PAIRS) or 0) > 0
+        assert (figures.median(RINGKV, f"{quantity} rate", PAIRS) or 0) > 10
         p50, p99 = (figures.median(RINGKV, f"{quantity} {name}", PAIRS) or 0 for name in ("p50", "p99"))
         assert 0 < p50 <= p99 < 10
     assert "pages dropped by posix_fadvise" in said

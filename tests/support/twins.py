@@ -32,6 +32,7 @@ QUIET = 0.5
 """Seconds without a byte after which a connection is taken to be left open, with nothing more to come."""
 
 SLICE = 0.02
+"""Seconds that are waited for in one piece."""
 
 
 @dataclass
