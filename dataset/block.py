@@ -88,16 +88,11 @@ def span_of(body: bytes | bytearray, count: int, rank: int) -> tuple[int, int]:
 
 def value_in(body: bytes | bytearray, count: int, key: bytes) -> bytes | None:
     """The value of a canonical key in the body of a block of `count` keys; None if it is not there."""
-    wanted = unhexlify(key.replace(b"-", b""))
-    offsets = offsets_at(count)  # the keys end there
-    at = body.find(wanted, 0, offsets)
-    while at >= 0 and at % KEY_BYTES:
-        at = body.find(wanted, at + 1, offsets)
-    if at < 0:
+    rank = rank_of(keys_of(body, count), unhexlify(key.replace(b"-", b"")))
+    if rank < 0:
         return None
-    begin, end = _read_ends(body, offsets + OFFSET_BYTES * (at // KEY_BYTES))
-    base = values_at(count)
-    return bytes(body[base + begin : base + end])
+    begin, end = span_of(body, count, rank)
+    return bytes(body[begin:end])
 
 
 def texts_of(keys: bytes | bytearray) -> list[bytes]:

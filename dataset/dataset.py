@@ -8,7 +8,6 @@ Programs that need no server open a dataset here and ask it for keys. Shards hav
 
 import fcntl
 import os
-from binascii import unhexlify
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from ringkv.cluster.errors import CorruptBlock, InvalidDataset
 from ringkv.cluster.position import canonical, position, shift_to
 from ringkv.dataset.arrays import to_bytes, to_numpy
-from ringkv.dataset.block import Row, damage, keys_of, rank_of, read_row, span_of, texts_of
+from ringkv.dataset.block import Row, damage, keys_of, read_row, span_of, texts_of, value_in
 from ringkv.dataset.coalescing import MAX_REQUEST, Wanted, coalesce, one_by_one, placed_one_by_one
 from ringkv.dataset.folder import open_file
 from ringkv.dataset.format import BLOCK_ROW, BLOCKS, PARTITION_SCHEMA, PARTITIONS, dataset_id, partition_digests
@@ -166,11 +165,7 @@ class Dataset:
         if not row.keys:
             return None
         body = self.read(partition * self.manifest.blocks_per_partition + number, row)
-        rank = rank_of(keys_of(body, row.keys), unhexlify(text.replace(b"-", b"")))
-        if rank < 0:
-            return None
-        begin, end = span_of(body, row.keys, rank)
-        return body[begin:end]
+        return value_in(body, row.keys, text)
 
     def items(self, first: int = 0, last: int | None = None) -> Iterator[tuple[bytes, bytes]]:
         """All keys, as texts, and values of the partitions from `first` up to `last`, without it; None for the end.

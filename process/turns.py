@@ -15,6 +15,10 @@ TURN_SECONDS: Final = 0.001
 """Seconds of such work between two looks at what else has arrived: single requests of others wait little longer."""
 
 
+LONG: Final = 1 << 13
+"""Bytes that come together, a hundred requests: up to so many are always worked on at once."""
+
+
 class Turns:
     """The queue of one process."""
 
@@ -24,12 +28,14 @@ class Turns:
         self._used = False  # whether this turn is for what was released
         self._fresh_until: float | None = None  # when those who have just sent something have used up their time
 
-    def at_once(self) -> bool:
-        """Whether work may be done without a turn.
+    def at_once(self, size: int) -> bool:
+        """Whether `size` bytes that have come together may be worked on without a turn.
 
-        That is, nobody waits for one, and those who were told so since the loop last looked at its sockets, which may
-        have come all together, have not taken TURN_SECONDS.
+        More than LONG may if nobody waits for a turn, and those who were told so since the loop last looked at its
+        sockets, which may have come all together, have not taken TURN_SECONDS.
         """
+        if size <= LONG:
+            return True
         if self._line:
             return False
         now = time.monotonic()

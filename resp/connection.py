@@ -17,7 +17,7 @@ from typing import Any, cast
 from ringkv.process.budget import UNNOTED
 from ringkv.resp import codec
 from ringkv.resp.command import Command
-from ringkv.resp.limits import FIRST_WINDOW, FLUSH_BYTES, LEAST_BYTES, LONG, MAX_UNSENT, MAX_WINDOW
+from ringkv.resp.limits import FIRST_WINDOW, FLUSH_BYTES, LEAST_BYTES, MAX_UNSENT, MAX_WINDOW
 from ringkv.resp.pending import Awaited, Pending
 from ringkv.resp.reads import GET_BYTES, lone_gets
 from ringkv.resp.requests import MAX_REQUEST, RequestError, Requests
@@ -68,7 +68,7 @@ class Connection(Session, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self._finishing:
-            at_once = len(data) <= LONG or self.server.turns.at_once()
+            at_once = self.server.turns.at_once(len(data))
             # Nearly all that comes is GETs while nothing else is under way: these have a short way of their own.
             idle = self._requests.idle and self._free and not self._pending
             if idle and at_once and self._usual and (keys := lone_gets(data)):

@@ -7,9 +7,6 @@ LEAST_BYTES: Final = 512
 """Bytes of replies that are collected before they are written although more requests wait; each reply counts as
 LEAST_BYTES at least. Then the client waits for its next turn."""
 
-LONG: Final = 1 << 13
-"""Bytes that come together: whoever sends more waits behind those who wait already. It is a hundred GETs of a key."""
-
 FIRST_WINDOW: Final = 32
 MAX_WINDOW: Final = 256
 """Requests that may wait for their replies at once: FIRST_WINDOW until the replies show how large the values are, then

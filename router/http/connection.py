@@ -27,9 +27,6 @@ _END: Final = b"\r\n\r\n"
 _BLANK: Final = re.compile(rb"(?:\r\n)+")
 """Blank lines, which end no head where none has begun."""
 
-_LONG: Final = 1 << 13
-"""Bytes that come together: whoever sends more waits behind those who wait already. It is a hundred requests."""
-
 _PIECES: Final = 64
 """Pieces that are parsed in one turn of the event loop: in chunks every fifth byte of a body may end as a head does."""
 
@@ -59,7 +56,7 @@ class HttpConnection(GuardedConnection):
         if data:
             self._rest = self._rest[self._at :] + data if self._rest else data
             self._at = 0
-            if len(data) <= _LONG or self._turns.at_once():
+            if self._turns.at_once(len(data)):
                 self._parse()
             else:
                 self._parse_soon()

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from ringkv.process.turns import TURN_SECONDS, Turns
+from ringkv.process.turns import LONG, TURN_SECONDS, Turns
 
 
 def busy(seconds: float) -> None:
@@ -46,16 +46,17 @@ async def test_a_defect_in_one_turn_holds_nobody_up(caplog: pytest.LogCaptureFix
 
 async def test_those_who_come_together_use_up_a_turn() -> None:
     turns = Turns()
-    assert turns.at_once()
+    assert turns.at_once(LONG + 1)
     busy(2 * TURN_SECONDS)
-    assert not turns.at_once()
+    assert not turns.at_once(LONG + 1)
+    assert turns.at_once(LONG)
     await asyncio.sleep(0)
-    assert turns.at_once()
+    assert turns.at_once(LONG + 1)
 
 
 async def test_nobody_overtakes_those_who_wait() -> None:
     turns, done = Turns(), asyncio.Event()
     turns.take(done.set)
-    assert not turns.at_once()
+    assert not turns.at_once(LONG + 1)
     await done.wait()
-    assert turns.at_once()
+    assert turns.at_once(LONG + 1)
