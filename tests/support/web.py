@@ -112,8 +112,9 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body[: len(body) // 2])
             self.close_connection = True
             return
-        self.wfile.write(body)
+        # First: who has read the answer may look at once.
         self.web.asked.append(Asked(self.path.lstrip("/"), start, end))
+        self.wfile.write(body)
 
 
 @contextmanager
