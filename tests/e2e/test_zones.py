@@ -25,10 +25,14 @@ async def ring(port: int) -> dict[str, Any]:
     return found
 
 
-async def reads(port: int) -> tuple[int, int]:
-    """How many keys were read in the router's zone, and in others."""
+async def counted(port: int, *names: str) -> tuple[int, ...]:
     counters = (await fetch("127.0.0.1", port, "/stats")).json["counters"]
-    return counters["own_zone"], counters["other_zone"]
+    return tuple(counters[name] for name in names)
+
+
+async def reads(port: int) -> tuple[int, ...]:
+    """How many keys were read in the router's zone, and in others."""
+    return await counted(port, "own_zone", "other_zone")
 
 
 class Zones:
@@ -102,8 +106,9 @@ async def test_reads_stay_in_the_zone_and_a_zone_is_lost_under_load_without_a_fa
     try:
         await eventually(lambda: running.done() or min(load.answered, elsewhere.answered) > 500)
         for router in (port, other):
-            own, others = await reads(router)
-            assert own >= 0.99 * (own + others) > 0
+            own, others, hedged = await counted(router, "own_zone", "other_zone", "hedged")
+            # Each zone has one owner of a key: a hedge, which a shard that is late gets, goes to another zone.
+            assert own >= 0.99 * (own + others - hedged) > 0
         own, others = await reads(port)
         for name in ("a1", "a2"):
             os.kill(zones.shards[name].spawned.pid, signal.SIGKILL)
