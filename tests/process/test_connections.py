@@ -260,7 +260,7 @@ async def test_what_was_closed_is_told_once_a_second_at_most(tmp_path: Path, cap
 
 
 async def test_a_lease_may_be_silent(tmp_path: Path) -> None:
-    limits = ConnectionLimits(header=0.2, idle=0.2)
+    limits = ConnectionLimits(idle=0.2)
     async with (
         of_shard(limits, tmp_path) as port,
         port.client() as (reader, writer),
@@ -277,7 +277,7 @@ async def test_a_lease_may_be_silent(tmp_path: Path) -> None:
 
 
 async def test_who_waits_to_be_told_of_another_dataset_may_be_silent(tmp_path: Path) -> None:
-    limits = ConnectionLimits(header=0.2, idle=0.2)
+    limits = ConnectionLimits(idle=0.2)
     async with (
         of_redis(limits, tmp_path) as port,
         port.client() as tracking,
