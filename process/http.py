@@ -1,4 +1,4 @@
-"""An HTTP connection that is guarded (`ringkv.process.connections`), and the server of aiohttp that makes such ones.
+"""An HTTP connection that is guarded (`ringkv.process.connections`).
 
 It leans on the inside of aiohttp's RequestHandler, which is why pyproject.toml admits one minor version of aiohttp.
 """
@@ -6,29 +6,24 @@ It leans on the inside of aiohttp's RequestHandler, which is why pyproject.toml 
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any, Final
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
 from ringkv.process.budget import UNNOTED, Claim
+from ringkv.process.cancelling import forget
 from ringkv.process.closings import Reason
 from ringkv.process.connections import ConnectionGuard, Waiting
 from ringkv.process.gone import has_gone
-from ringkv.process.pipelined import Line
-
-Handler = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
 
 MAX_WAITING: Final = 8
 """Requests of one connection that are parsed before they are answered; what is behind them is not looked at."""
 
 BODY_BYTES: Final = 1 << 16
 """Of a body, twice as many are read before somebody asks for them."""
-
 
 COPIES: Final = 2
 """How often a large value is in memory: itself, and the part that is asked for or what aiohttp sends."""
@@ -77,8 +72,14 @@ class GuardedConnection(RequestHandler):
     def connection_lost(self, _exc: BaseException | None) -> None:
         self._guard.leave(self)
         self.give_back()
+        cancelled = self._task_handler if self._manager is not None and self._manager.handler_cancellation else None
         # Given a reason, aiohttp raises it where it sends: what was being sent would stay until the next collection.
         super().connection_lost(None)
+        # So would whatever refers to this connection, with all that has come on it.
+        self._body = self._keepalive_handle = None
+        if cancelled is not None:  # else aiohttp's task takes one more
+            self._messages.clear()
+            forget(cancelled)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -132,12 +133,14 @@ class GuardedConnection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         before, body = self._request_count, self._body
         super().data_received(data)
-        if self._messages and isinstance(self._messages[-1][0], _ErrInfo) and body is not None and _is_open(body):
-            # It is no request that is malformed, but this body, whose reader aiohttp would leave waiting.
-            self._messages.pop()
-            self._ended += 1
-            body.set_exception(web.RequestPayloadError("it is not framed as HTTP wants it"))
-            self.close()
+        if self._messages and isinstance(wrong := self._messages[-1][0], _ErrInfo):
+            wrong.exc.__traceback__ = None  # one of its frames refers to it: both would stay until the next collection
+            if body is not None and _is_open(body):
+                # It is no request that is malformed, but this body, whose reader aiohttp would leave waiting.
+                self._messages.pop()
+                self._ended += 1
+                body.set_exception(web.RequestPayloadError("it is not framed as HTTP wants it"))
+                self.close()
         self._partial = self._request_count == before and (self._partial or bool(data)) and not self._answering()
         self._begun = self._begun + len(data) if self._partial else 0
         self._note_body()
@@ -178,7 +181,10 @@ class GuardedConnection(RequestHandler):
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
         """Log a defect. A request's body that breaks off while nobody reads it is none."""
-        if not isinstance(kwargs.get("exc_info"), web.RequestPayloadError):
+        error = kwargs.get("exc_info")
+        if isinstance(error, web.RequestPayloadError):
+            error.__traceback__ = None  # its frames refer to the body, which refers to it
+        else:
             super().log_exception(*args, **kwargs)
 
     def waiting(self) -> Waiting:
@@ -245,48 +251,3 @@ def reset(transport: asyncio.Transport) -> None:
     if connected is not None:
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
-
-
-class HttpRunner(web.AppRunner):
-    """A port of this application, whose connections `connection` makes, given the server and aiohttp's settings.
-
-    A request's body is never decompressed: 2 MB of gzip may be 2 GB.
-    """
-
-    def __init__(self, app: web.Application, connection: Callable[..., asyncio.Protocol], **settings: Any) -> None:
-        super().__init__(app, access_log=None, auto_decompress=False, **settings)
-        self._connection = connection
-
-    async def _make_server(self) -> web.Server:
-        return _Server(await super()._make_server(), self._connection)
-
-
-class _Server(web.Server):
-    """Makes a protocol for each connection, otherwise as the server that aiohttp would have made."""
-
-    def __init__(self, general: web.Server, connection: Callable[..., asyncio.Protocol]) -> None:
-        super().__init__(
-            partial(_handle, general.request_handler, Line()),
-            request_factory=general.request_factory,
-            handler_cancellation=general.handler_cancellation,
-            loop=general._loop,  # noqa: SLF001 - aiohttp has no other way to bring one's own protocol
-            **general._kwargs,  # noqa: SLF001
-        )
-        self._make_connection = connection
-
-    def __call__(self) -> asyncio.Protocol:  # type: ignore[override]  # it may have something to read before HTTP
-        return self._make_connection(self, loop=self._loop, **self._kwargs)
-
-
-async def _handle(handler: Handler, line: Line, request: BaseRequest) -> web.StreamResponse:
-    """Have aiohttp handle a request, unless its `Expect` is not ASCII: aiohttp would fail to answer with that."""
-    expected = request.headers.get(hdrs.EXPECT, "")
-    if not expected.isascii():
-        raise NoText(f"no expectation: {expected[:60]!a}")
-    connection = request.protocol
-    if not isinstance(connection, GuardedConnection) or not connection.asks_on:
-        return await handler(request)
-    await line.turn()
-    response = await handler(request)
-    await line.turn()  # shards reply to many at once
-    return response

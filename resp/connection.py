@@ -60,7 +60,7 @@ class Connection(Session, asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         del self.server.clients[self.id]
         self.leave()
-        pending, self._pending = self._pending, deque()
+        pending, self._pending, self.last = self._pending, deque(), None
         for reply in pending:
             reply.abandon()
         self._discard(self._requests)

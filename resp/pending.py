@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from ringkv.process.cancelling import cancel
 from ringkv.resp import codec
 
 log = logging.getLogger("ringkv.resp")
@@ -54,7 +55,7 @@ class Awaited(Pending):
         self._task = asyncio.create_task(self._wait(reply))
 
     def abandon(self) -> None:
-        self._task.cancel()
+        cancel(self._task)
 
     async def _wait(self, reply: Coroutine[Any, Any, bytes]) -> None:
         try:

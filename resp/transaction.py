@@ -14,6 +14,7 @@ import asyncio
 import time
 from typing import Any, Final
 
+from ringkv.process.cancelling import cancel
 from ringkv.process.turns import TURN_SECONDS
 from ringkv.resp import codec
 from ringkv.resp.claiming import COPIES, ClaimingConnection
@@ -77,7 +78,7 @@ class Execution(Pending):
 
     def abandon(self) -> None:
         if self._claiming is not None:
-            self._claiming.cancel()
+            cancel(self._claiming)
         for part in self._parts:
             if isinstance(part, Pending):
                 part.abandon()

@@ -14,7 +14,8 @@ from ringkv.cluster.position import canonical
 from ringkv.process.access import OPEN, Access
 from ringkv.process.address import BACKLOG, Address, bind
 from ringkv.process.exposition import exposition
-from ringkv.process.http import COPIES, GuardedConnection, HttpRunner
+from ringkv.process.http import COPIES, GuardedConnection
+from ringkv.process.http_runner import HttpRunner
 from ringkv.process.lag import LoopLag
 from ringkv.shard.metrics import shard_families
 from ringkv.shard.refusal import no_memory

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from ringkv.process.access import OPEN, Access
 from ringkv.process.connections import ConnectionGuard
-from ringkv.process.http import HttpRunner
+from ringkv.process.http_runner import HttpRunner
 from ringkv.process.proxied import Proxied
 from ringkv.process.turns import Turns
 from ringkv.router.figures.reporter import Reporter

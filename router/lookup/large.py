@@ -22,6 +22,7 @@ from ringkv.cluster.errors import PeerError, ShardUnavailable, TooManyRequests
 from ringkv.cluster.limits import LARGE_VALUE
 from ringkv.cluster.position import slot
 from ringkv.process.budget import Claim
+from ringkv.process.cancelling import cancel
 from ringkv.router.lookup.link import Link
 from ringkv.router.policy import DEADLINE, LARGE_PIECES, PIECE_PATIENCE, TICK
 
@@ -106,7 +107,7 @@ class LargeLookup:
             self._task = asyncio.create_task(self._read())
 
     def abandon(self) -> None:
-        self._task.cancel()
+        cancel(self._task)
 
     async def _begin(self) -> None:
         try:

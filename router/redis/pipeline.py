@@ -252,7 +252,8 @@ class Pipeline(Pending):
         self._end_with(self._replies(self._found))
 
     def _end(self) -> None:
-        self._found, self._parts, self._started = [], [], []
+        """Let go of what refers to this reply, and of what it has read: both would stay until the next collection."""
+        self._found, self._parts, self._started, self._reading = [], [], [], None
 
 
 class _Part:

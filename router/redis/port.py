@@ -78,6 +78,10 @@ class RedisConnection(ClaimingConnection):
         self.patience = server.patience
         self._pipeline: Pipeline | None = None  # the latest pending one, if GETs can still join it
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._pipeline = None
+
     def gets(self, keys: list[bytes]) -> int:
         """As `Connection.gets`: as many as may be under way become one pipeline."""
         pipeline = Pipeline(self, keys[: self._window])

@@ -113,6 +113,7 @@ class FewKeys(Pending):
             self._reading.abandon()
         for lookup in self._started:
             lookup.abandon()
+        self._end()
 
     def _take(self, place: int, outcome: Found) -> None:
         if isinstance(outcome, ShardUnavailable):
@@ -129,9 +130,9 @@ class FewKeys(Pending):
         if len(datasets) == 1 and self._whole and Large in map(type, self._values):
             self._read_large()
         elif len(datasets) == 1:
-            self.answer(self._encode(self._values))
+            self._end_with(self._encode(self._values))
         elif self._attempts == ATTEMPTS:
-            self.answer(unavailable(ShardUnavailable("the dataset was replaced again and again; try again later")))
+            self._end_with(unavailable(ShardUnavailable("the dataset was replaced again and again; try again later")))
         else:
             reply = self.start(self._keys)
             if isinstance(reply, bytes):
@@ -148,11 +149,19 @@ class FewKeys(Pending):
 
     def _take_whole(self, found: dict[int, bytes] | bytes) -> None:
         if isinstance(found, bytes):
-            self.answer(found)
+            self._end_with(found)
             return
         for place, value in found.items():
             self._values[place] = value
-        self.answer(self._encode(self._values))
+        self._end_with(self._encode(self._values))
+
+    def _end_with(self, reply: bytes) -> None:
+        self._end()
+        self.answer(reply)
+
+    def _end(self) -> None:
+        """Let go of what refers to this reply, and of what it has read: both would stay until the next collection."""
+        self._values, self._started, self._reading = [], [], None
 
 
 async def many_keys(client: Client, keys: Sequence[bytes | None], encode: Encode) -> bytes:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from ringkv.cluster.errors import ShardUnavailable
 from ringkv.process.budget import Claim
+from ringkv.process.cancelling import cancel
 from ringkv.resp import codec
 from ringkv.resp.claiming import COPIES
 from ringkv.resp.pending import Pending
@@ -65,7 +66,7 @@ class Whole:
         self._task = asyncio.create_task(self._read())
 
     def abandon(self) -> None:
-        self._task.cancel()
+        cancel(self._task)
 
     async def _read(self) -> None:
         lookups = self._client.lookups
