@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, Self, TypeVar
 
 from ringkv.cluster.errors import InvalidAddress, StartupError
 
@@ -73,7 +73,7 @@ class Address:
             _, connected = await loop.create_connection(protocol, self.host, self.port, ssl=tls, server_hostname=named)
         return connected
 
-    async def listen(self, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
+    async def listen(self, protocol: Callable[[], asyncio.Protocol]) -> "Listening":
         """Listen with `protocol`. Raises StartupError."""
         return await listen(bind(self), protocol)
 
@@ -87,17 +87,55 @@ BACKLOG = 4096
 """Connections that may wait to be accepted: a load balancer that reconnects brings hundreds in one moment, an attacker
 thousands, and a client that finds no place tries again only after a second."""
 
-RECEIVED = 64 << 10
+RECEIVED = 32 << 10
 """Size in bytes of the receive buffer that is asked for; the kernel takes up to twice as many. A request has less. By
 default it takes megabytes from a client, all of which would be read in one turn of the event loop."""
 
 
-async def listen(bound: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
+ACCEPTED: Final = 16
+"""Connections that are accepted in one turn of the event loop: libuv takes one of each listening socket. Where hundreds
+of clients have come before, and make each turn long, a new one would wait for as many turns."""
+
+
+class Listening:
+    """What listens at one address."""
+
+    def __init__(self, servers: list[asyncio.Server]) -> None:
+        self._servers = servers
+
+    @property
+    def address(self) -> Address:
+        return Address.of(self._servers[0].sockets[0])
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        self.close()
+        await self.wait_closed()
+
+    def close(self) -> None:
+        """Accept no more connections."""
+        for server in self._servers:
+            server.close()
+
+    async def wait_closed(self) -> None:
+        for server in self._servers:
+            await server.wait_closed()
+
+
+def doors(bound: socket.socket) -> list[socket.socket]:
+    """A socket that `bind` has made, and further ones that listen in its place: of each one connection is accepted in a
+    turn of the event loop.
+    """
+    return [bound, *(bound.dup() for _ in range(ACCEPTED - 1))]
+
+
+async def listen(bound: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> Listening:
     """Listen with `protocol` on a socket that `bind` has made."""
     loop = asyncio.get_running_loop()
-    if bound.family == socket.AF_UNIX:
-        return await loop.create_unix_server(protocol, sock=bound, backlog=BACKLOG)
-    return await loop.create_server(protocol, sock=bound, backlog=BACKLOG)
+    create = loop.create_unix_server if bound.family == socket.AF_UNIX else loop.create_server
+    return Listening([await create(protocol, sock=door, backlog=BACKLOG) for door in doors(bound)])
 
 
 def bind(address: Address) -> socket.socket:

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from ringkv import __version__
 from ringkv.process.access import Access
-from ringkv.process.address import BACKLOG, Address, listen
+from ringkv.process.address import BACKLOG, Address, doors, listen
 from ringkv.process.budget import memory_of
 from ringkv.process.connections import ConnectionGuard
 from ringkv.process.proxied import Proxied
@@ -61,7 +61,9 @@ async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -
     try:
         async with reporter.telling(), asyncio.TaskGroup() as tasks:
             reconciling = tasks.create_task(controller.run())
-            sites = [web.SockSite(port, bound, backlog=BACKLOG) for bound, port in ports.items()]
+            sites = [
+                web.SockSite(port, door, backlog=BACKLOG) for bound, port in ports.items() for door in doors(bound)
+            ]
             for site in sites:
                 await site.start()
             log.info("router listens on %s", Address.of(worker.http))

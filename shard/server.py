@@ -10,7 +10,7 @@ from ringkv.dataset.catalog import Catalog
 from ringkv.dataset.fetches import Fetches
 from ringkv.dataset.mirror import MIRRORS, Mirror
 from ringkv.dataset.remembered import Remembered
-from ringkv.process.address import Address
+from ringkv.process.address import Listening
 from ringkv.process.connections import ConnectionGuard
 from ringkv.process.words import counted
 from ringkv.resp.server import Client
@@ -75,7 +75,7 @@ class Shard:
             self.state.be_node(settings.direct.announce, settings.direct.grace)
         self._pace = Pace(settings.warm_rate, lambda: self.state.asked)
         self._settings = settings
-        self._servers: list[asyncio.Server] = []
+        self._listening: list[Listening] = []
         self._http: web.AppRunner | None = None
         self._mirror: Mirror | None = None
         self._following: Following | None = None
@@ -115,12 +115,12 @@ class Shard:
             )
         addresses = [settings.listen, settings.direct.listen if settings.direct else None]
         connection = self._access.secured(self.connection, state.guard)
-        self._servers = [await address.listen(connection) for address in addresses if address]
+        self._listening = [await address.listen(connection) for address in addresses if address]
         newest = state.versions.newest
         log.info(
             "shard %s ready on %s: dataset %s, %d of %d keys leased",
             settings.name,
-            Address.of(self._servers[0].sockets[0]),
+            self._listening[0].address,
             newest.about.dataset_id,
             newest.store.blocks.keys,
             newest.dataset.manifest.keys,
@@ -182,9 +182,9 @@ class Shard:
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
-        for server in self._servers:
-            server.close()
-        if self._servers:
+        for listening in self._listening:
+            listening.close()
+        if self._listening:
             self._settings.listen.remove()
         for client in list(self.state.clients.values()):
             client.finish()

@@ -54,8 +54,7 @@ async def test_who_connects_reaches_who_listens() -> None:
         for address in (Address("127.0.0.1", 0), Address("::1", 0), Address(f"{folder}/s", None)):
             arrived = asyncio.Event()
             server = await address.listen(lambda arrived=arrived: _Once(arrived))  # type: ignore[misc]
-            port = None if address.port is None else server.sockets[0].getsockname()[1]
-            client = await Address(address.host, port).connect(lambda: _Once(asyncio.Event()))
+            client = await server.address.connect(lambda: _Once(asyncio.Event()))
             async with asyncio.timeout(10):
                 await arrived.wait()
             client.transport.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ringkv.process.access import Access
-from ringkv.process.address import Address, bind, listen
+from ringkv.process.address import Address, Listening, bind, listen
 from ringkv.process.connections import ConnectionGuard, ConnectionLimits
 from ringkv.process.tls import ServerFiles, ServerTls
 from tests.support.certificates import Authority
@@ -28,12 +28,12 @@ def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path / "ours")
 
 
-async def served(authority: Authority, limits: ConnectionLimits) -> tuple[asyncio.Server, ConnectionGuard, int]:
+async def served(authority: Authority, limits: ConnectionLimits) -> tuple[Listening, ConnectionGuard, int]:
     issued = authority.issue("server")
     guard = ConnectionGuard(limits)
     access = Access(tls=ServerTls(ServerFiles(issued.certificate, issued.key)))
     server = await listen(bind(Address("127.0.0.1", 0)), access.secured(Echo, guard))
-    return server, guard, int(server.sockets[0].getsockname()[1])
+    return server, guard, server.address.port or 0
 
 
 async def test_who_does_not_end_the_handshake_is_let_go(authority: Authority) -> None:
