@@ -2,14 +2,16 @@
 
 import asyncio
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ringkv.cluster.errors import InvalidAddress, StartupError
-from ringkv.process.address import Address, bind
+from ringkv.process.address import ACCEPTED, Address, bind, listen
 from tests.support.processes import short_directory
 
 HOSTS = st.one_of(
@@ -60,6 +62,32 @@ async def test_who_connects_reaches_who_listens() -> None:
             client.transport.close()
             server.close()
             await server.wait_closed()
+
+
+def test_who_connects_among_hundreds_waits_for_few_turns_of_the_loop() -> None:
+    clients = 10 * ACCEPTED
+
+    async def turns() -> int:
+        """How many turns pass until all are accepted who have connected before."""
+        accepted, turns = list[asyncio.BaseTransport](), 0
+
+        class Accepted(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                accepted.append(transport)
+
+        async with await listen(bind(Address("127.0.0.1", 0)), Accepted) as listening:
+            with ExitStack() as connected:
+                for _ in range(clients):
+                    connected.enter_context(socket.create_connection((listening.address.host, listening.address.port)))
+                while len(accepted) < clients:
+                    await asyncio.sleep(0)
+                    turns += 1
+            for transport in accepted:
+                transport.close()
+        return turns
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(turns()) < clients // 2
 
 
 class _Once(asyncio.Protocol):
