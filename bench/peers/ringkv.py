@@ -1,7 +1,9 @@
 """`ringkv up`, as anybody would start it; and its processes one by one, with TLS."""
 
+import json
 import re
 import sys
+import urllib.request
 from collections.abc import Mapping
 
 from bench.data import Data
@@ -38,7 +40,17 @@ class Ringkv:
         log = processes.folder / "ringkv.log"
         pattern = rf"ready on http://127\.0\.0\.1:(\d+){told}\n"
         ready = processes.wait_for(lambda: re.search(pattern, log.read_text()), "ringkv did not start")
-        return Endpoint(int(ready[1])), ready
+        endpoint = Endpoint(int(ready[1]))
+        # Others have their data in memory before they are measured.
+        processes.wait_for(lambda: _has_read_all(endpoint.port), "ringkv did not read its data")
+        return endpoint, ready
+
+
+def _has_read_all(port: int) -> bool:
+    """Whether all shards have read and checked what they have leased, which they do behind the first answers."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/stats", timeout=30) as response:
+        shards = json.load(response)["shards"]
+    return all(shard["state"] == "serving" and shard["bytes"] <= shard["checked"] for shard in shards)
 
 
 class SecuredRingkv:
