@@ -91,7 +91,6 @@ RECEIVED = 32 << 10
 """Size in bytes of the receive buffer that is asked for; the kernel takes up to twice as many. A request has less. By
 default it takes megabytes from a client, all of which would be read in one turn of the event loop."""
 
-
 ACCEPTED: Final = 16
 """Connections that are accepted in one turn of the event loop: libuv takes one of each listening socket. Where hundreds
 of clients have come before, and make each turn long, a new one would wait for as many turns."""
@@ -124,7 +123,7 @@ class Listening:
             await server.wait_closed()
 
 
-def doors(bound: socket.socket) -> list[socket.socket]:
+def listeners(bound: socket.socket) -> list[socket.socket]:
     """A socket that `bind` has made, and further ones that listen in its place: of each one connection is accepted in a
     turn of the event loop.
     """
@@ -135,7 +134,7 @@ async def listen(bound: socket.socket, protocol: Callable[[], asyncio.Protocol])
     """Listen with `protocol` on a socket that `bind` has made."""
     loop = asyncio.get_running_loop()
     create = loop.create_unix_server if bound.family == socket.AF_UNIX else loop.create_server
-    return Listening([await create(protocol, sock=door, backlog=BACKLOG) for door in doors(bound)])
+    return Listening([await create(protocol, sock=listener, backlog=BACKLOG) for listener in listeners(bound)])
 
 
 def bind(address: Address) -> socket.socket:

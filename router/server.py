@@ -15,7 +15,7 @@ from aiohttp import web
 
 from ringkv import __version__
 from ringkv.process.access import Access
-from ringkv.process.address import BACKLOG, Address, doors, listen
+from ringkv.process.address import BACKLOG, Address, listen, listeners
 from ringkv.process.budget import memory_of
 from ringkv.process.connections import ConnectionGuard
 from ringkv.process.proxied import Proxied
@@ -62,7 +62,9 @@ async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -
         async with reporter.telling(), asyncio.TaskGroup() as tasks:
             reconciling = tasks.create_task(controller.run())
             sites = [
-                web.SockSite(port, door, backlog=BACKLOG) for bound, port in ports.items() for door in doors(bound)
+                web.SockSite(port, listener, backlog=BACKLOG)
+                for bound, port in ports.items()
+                for listener in listeners(bound)
             ]
             for site in sites:
                 await site.start()

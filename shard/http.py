@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 from ringkv.cluster.errors import DatasetError, InvalidKey, LargeValue
 from ringkv.cluster.position import canonical
 from ringkv.process.access import OPEN, Access
-from ringkv.process.address import BACKLOG, Address, bind, doors
+from ringkv.process.address import BACKLOG, Address, bind, listeners
 from ringkv.process.exposition import exposition
 from ringkv.process.http import COPIES, GuardedConnection
 from ringkv.process.http_runner import HttpRunner
@@ -33,8 +33,8 @@ async def answer(address: Address, state: ShardState, access: Access) -> web.App
     port = runner(state, access)
     await port.setup()
     listening = bind(address)
-    for door in doors(listening):
-        await web.SockSite(port, door, backlog=BACKLOG).start()
+    for listener in listeners(listening):
+        await web.SockSite(port, listener, backlog=BACKLOG).start()
     log.info("shard %s answers HTTP on %s", state.name, Address.of(listening))
     return port
 

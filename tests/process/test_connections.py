@@ -260,7 +260,8 @@ async def test_what_was_closed_is_told_once_a_second_at_most(tmp_path: Path, cap
 
 
 async def test_a_lease_may_be_silent(tmp_path: Path) -> None:
-    limits = ConnectionLimits(idle=0.2)
+    limits = ConnectionLimits(header=0.2, idle=0.2)
+    ring_id = build_ring(["one"], 1, 256).ring_id  # before anybody is connected, as it takes a while
     async with (
         of_shard(limits, tmp_path) as port,
         port.client() as (reader, writer),
@@ -269,7 +270,7 @@ async def test_a_lease_may_be_silent(tmp_path: Path) -> None:
         asker.write(command("INFO"))
         info = (await watching.readuntil(b"db0:")) + await watching.readuntil(b"blocks:")
         dataset = info.partition(b"dataset_id:")[2].split(b"\r\n")[0]
-        writer.write(command("LEASE", dataset, build_ring(["one"], 1, 256).ring_id, 1, "one"))
+        writer.write(command("LEASE", dataset, ring_id, 1, "one"))
         assert (await reader.readuntil(b"\r\n")).startswith(b"+OK 1 ")
         await ended(watching)
         await port.ask(reader, writer)
@@ -277,7 +278,7 @@ async def test_a_lease_may_be_silent(tmp_path: Path) -> None:
 
 
 async def test_who_waits_to_be_told_of_another_dataset_may_be_silent(tmp_path: Path) -> None:
-    limits = ConnectionLimits(idle=0.2)
+    limits = ConnectionLimits(header=0.2, idle=0.2)
     async with (
         of_redis(limits, tmp_path) as port,
         port.client() as tracking,

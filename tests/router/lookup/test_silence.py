@@ -11,6 +11,7 @@ import pytest
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.members.controller import Controller
 from ringkv.router.members.events import EventLog
+from ringkv.router.policy import HEARTBEAT_TIMEOUT, TICK
 from ringkv.router.settings import Cluster, Discovery
 from tests.support.batches import lookups_of
 from tests.support.data import EXAMPLE, random_keys, read_pairs
@@ -114,26 +115,33 @@ async def test_a_stopped_process_holds_nobody_up_until_it_is_given_up(
 ) -> None:
     # Nothing but silence can help before this: there is no budget, and the link is not closed. No delay of a busy
     # machine is as long.
-    given_up = 10.0
-    monkeypatch.setattr("ringkv.router.members.member.HEARTBEAT_TIMEOUT", given_up)
+    monkeypatch.setattr("ringkv.router.members.member.HEARTBEAT_TIMEOUT", 10 * HEARTBEAT_TIMEOUT)
     shards = [spawn.shard(EXAMPLE, "--leased", "--name", f"shard-{number}") for number in (1, 2, 3)]
     pairs = dict(read_pairs(EXAMPLE))
-    clock = asyncio.get_running_loop().time
+    ticks = 0
+
+    async def count() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(TICK)
+            ticks += 1
 
     async def asked(lookups: Lookups) -> float:
-        """The longest wait of requests that are sent a few at once; every answer is right."""
-        longest = 0.0
+        """The longest wait of requests that are sent a few at once, in ticks, by which silence goes, as seconds."""
+        longest = 0
+        counting = asyncio.create_task(count())
         for key, wanted in pairs.items():
-            before = clock()
+            before = ticks
             found = await asyncio.gather(*[lookups.get(each) for each in (key, *list(pairs)[:8])])
-            longest = max(longest, clock() - before)
+            longest = max(longest, ticks - before)
             assert found[0] == wanted
-        return longest
+        counting.cancel()
+        return longest * TICK
 
     async with routed(shards) as lookups:
         os.kill(shards[1].spawned.pid, signal.SIGSTOP)
         try:
-            assert await asked(lookups) < given_up / 2
+            assert await asked(lookups) < HEARTBEAT_TIMEOUT / 2
         finally:
             os.kill(shards[1].spawned.pid, signal.SIGCONT)
         assert lookups.counters.hedged > 0
