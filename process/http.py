@@ -105,6 +105,16 @@ class GuardedConnection(RequestHandler):
         self._carried = size
         self.note()
 
+    async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's signature
+        """Let the request end that is being answered. Of one that is answered no more of the body is waited for.
+
+        aiohttp would wait for it for ten seconds, although it drops from now on whatever comes.
+        """
+        body = self._body
+        if body is not None and _is_open(body) and not self._answering():
+            body.set_exception(web.RequestPayloadError("the server is leaving"))
+        await super().shutdown(timeout)
+
     def note(self) -> None:
         """Tell the guard how much is held for the client, if that has changed, and is much."""
         transport = self.transport
