@@ -3,8 +3,10 @@
 import asyncio
 from collections import Counter
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from ringkv.cluster.errors import PartitionNotLeased
 from ringkv.cluster.lease import Leased
 from ringkv.shard.store import Store
 from ringkv.shard.threads import to_end
@@ -26,6 +28,7 @@ class Leases:
         self._held: Counter[int] = Counter()
         self._active: set[Lease] = set()
         self._granting = asyncio.Lock()
+        self._closed = False
         self._releasing: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -35,7 +38,7 @@ class Leases:
         """Let partitions be read from now on. Reads no block: that is left to the warm-up or the first request.
 
         `extra` are those of them that are further copies of hot ones: the keys and bytes that the lease tells do not
-        count them, since routers add these up.
+        count them, since routers add these up. Raises PartitionNotLeased once `close` was called.
         """
         lease = Lease(tuple(partitions), Leased(keys=0, bytes=0))
         self._held.update(lease.partitions)
@@ -43,6 +46,7 @@ class Leases:
         blocks = self._store.blocks
         try:
             async with self._granting:
+                self._still_serve()
                 new = [partition for partition in lease.partitions if not blocks.is_leased(partition)]
                 # In a thread: the tables may have to be read from disk.
                 found = await to_end(blocks.leasing, new)
@@ -68,16 +72,29 @@ class Leases:
         self._held += Counter()  # drops what nobody holds
         self._release([p for p in lease.partitions if p not in self._held])
 
-    async def close(self) -> None:
-        """Leave what is still to be let go of as it is."""
+    async def close(self, seconds: float) -> bool:
+        """Grant nothing more, and leave what is still to be let go of as it is.
+
+        Whether what is being granted has come to its end within so many seconds: until then it reads the dataset.
+        """
+        self._closed = True
         for releasing in self._releasing:
             releasing.cancel()
         await asyncio.gather(*self._releasing, return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._granting:
+                return True
+        return False
+
+    def _still_serve(self) -> None:
+        """Raises PartitionNotLeased behind `close`."""
+        if self._closed:
+            raise PartitionNotLeased("this version is not served any more")
 
     def _release(self, partitions: list[int]) -> None:
         """Forget partitions and give their pages back: those of the first segment at once, the rest behind."""
         groups = list(self._store.dataset.by_segment(partitions).values())
-        if not groups:
+        if not groups or self._closed:
             return
         self._store.blocks.release(groups[0])
         releasing = asyncio.create_task(self._release_behind(groups[1:]))

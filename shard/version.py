@@ -70,6 +70,6 @@ class Version:
             life.cancel()
         await asyncio.gather(*self._lives, return_exceptions=True)
         self._lives = []
-        await self.leases.close()
-        if await self.reads.finish(CLOSE_SECONDS):
+        ended = await asyncio.gather(self.leases.close(CLOSE_SECONDS), self.reads.finish(CLOSE_SECONDS))
+        if all(ended):
             await to_end(self.dataset.close)

@@ -3,12 +3,13 @@
 import asyncio
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import hiredis
 import pytest
 
+from ringkv.cluster.errors import CorruptBlock, PartitionNotLeased
 from ringkv.cluster.hot import Counts
 from ringkv.cluster.place import Places
 from ringkv.cluster.position import slot, slot_shift
@@ -16,7 +17,7 @@ from ringkv.cluster.ring import Ring, build_ring
 from tests.support.data import EXAMPLE, random_keys
 from tests.support.memory import resident
 from tests.support.packed import pack_pairs
-from tests.support.processes import SpawnedShard, Spawner, eventually, wait_for
+from tests.support.processes import PATIENCE, SpawnedShard, Spawner, eventually, wait_for
 from tests.support.resp import Client, command
 from tests.support.served import serving
 
@@ -273,6 +274,39 @@ async def test_a_lease_that_ends_lets_go_in_pieces_and_of_nothing_that_another_o
                 assert await client("GET", key) == key
         leases.end(second)
         await served.version.close()  # as when the last lease of an older version ends
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_a_version_is_closed_when_nobody_reads_its_tables_any_more_but_waits_for_no_disk_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, hangs: bool
+) -> None:
+    began, gate = threading.Event(), threading.Event()
+    key, other = random_keys(2, seed=93)
+    async with serving(pack_pairs(tmp_path, {key: b"v"}), leased=True) as served:
+        leases, blocks, close = served.version.leases, served.store.blocks, served.version.close
+        leasing = blocks.leasing
+
+        def late(partitions: Collection[int]) -> dict[int, bytes | CorruptBlock]:
+            began.set()
+            assert gate.wait(PATIENCE)
+            return leasing(partitions)
+
+        monkeypatch.setattr(blocks, "leasing", late)
+        granting = asyncio.create_task(leases.grant(range(PARTITIONS)))
+        await eventually(began.is_set)
+        behind = asyncio.create_task(leases.grant([served.store.block_of(other)]))
+        if hangs:
+            monkeypatch.setattr("ringkv.shard.version.CLOSE_SECONDS", 0.05)
+            await close()
+        else:
+            closing = asyncio.create_task(close())
+            await asyncio.wait([closing], timeout=0.05)
+            assert not closing.done()
+        gate.set()
+        assert (await granting).leased.keys == 1
+        with pytest.raises(PartitionNotLeased, match="not served any more"):
+            await behind
+        await (close() if hangs else closing)
 
 
 @pytest.mark.parametrize(
