@@ -5,9 +5,11 @@
                                                              └─ not answered for SILENT_TICKS more: the link is silent
 
 A silent link is asked for nothing more until it replies, as long as there are other owners. So what it owes is all that
-it can cost them, and is hedged whatever the budget says, which other shards that are late may have used up.
+it can cost them, and is hedged whatever the budget says, which other shards that are late may have used up. Where the
+other owners are silent as well, as all are while a machine stands still, it is hedged when one of them replies again.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ringkv.router.lookup.link import Link, Waiter
@@ -29,11 +31,11 @@ class Silence:
 
     def __init__(self) -> None:
         self._owing: dict[Link, _Owing] = {}
+        self._owed: list[Waiter] = []  # by silent links, as long as nobody else can be asked
 
-    def look(self, topology: Topology | None) -> list[Waiter]:
-        """See which links are responsive; what those owe that have become silent since the last look."""
+    def look(self, topology: Topology | None, ask_elsewhere: Callable[[Waiter], bool]) -> None:
+        """See which links are responsive. What silent ones owe is to be asked elsewhere, until that returns True."""
         before, self._owing = self._owing, {}
-        found: list[Waiter] = []
         for link in topology.links.values() if topology else ():
             oldest = link.oldest
             owing = before.get(link)
@@ -42,10 +44,10 @@ class Silence:
                 owing = None if oldest is None else _Owing(oldest)
             elif link.responsive and self._is_silent(link, owing):
                 link.responsive = False
-                found += link.owed
+                self._owed += link.owed
             if owing is not None:
                 self._owing[link] = owing
-        return found
+        self._owed = [waiter for waiter in self._owed if not ask_elsewhere(waiter)]
 
     def _is_silent(self, link: Link, owing: _Owing) -> bool:
         owing.looks += 1

@@ -60,9 +60,9 @@ async def _ask(lookups: Lookups, cursor: int, count: int) -> Page:
     """The next keys of one partition, from whichever owner tells them first. Raises ShardUnavailable."""
     clock = asyncio.get_running_loop().time
     until = clock() + DEADLINE
+    problem: RingkvError = ShardUnavailable(UNREACHABLE)  # until an owner tells one
     while True:
-        problem: RingkvError = ShardUnavailable(UNREACHABLE)
-        silent = False
+        silent = damaged = False
         topology = lookups.topology
         for link in topology.routes[slot_at(first_position(cursor)) >> topology.shift] if topology else ():
             try:
@@ -70,10 +70,11 @@ async def _ask(lookups: Lookups, cursor: int, count: int) -> Page:
                     return await keys_from(link, cursor, count)
             except PeerError as error:
                 problem = refusal(str(error))
+                damaged = isinstance(problem, CorruptBlock)
             except (TimeoutError, ConnectionError):
                 silent = True
         # No topology heals a damaged file.
-        if clock() > until or (isinstance(problem, CorruptBlock) and not silent):
+        if clock() > until or (damaged and not silent):
             raise ShardUnavailable(str(problem))
         await asyncio.sleep(TICK)
 

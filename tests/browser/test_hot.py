@@ -38,6 +38,6 @@ def test_partitions_with_extra_owners_are_named(visit: Visiting, spawn: Spawner)
 
     page.route("**/stats", hot)
     expect(named).to_have_text("Partition 1,017 is hot, and also owned by shard-2.")
-    page.unroute("**/stats")
+    page.unroute_all(behavior="wait")
     expect(named).to_be_empty()
     visiting.ends_well()

@@ -44,6 +44,23 @@ async def test_what_a_hung_shard_owes_is_asked_of_the_other_owner_once(start: St
 
 
 @pytest.mark.usefixtures("no_deadline")
+async def test_what_a_hung_shard_owes_is_asked_of_the_other_owner_once_that_answers_again(start: Start) -> None:
+    hung, late = await start(a=silence, b=silence)
+    hung.hangs = late.hangs = True
+    lookups = await lookups_of([hung, late], 2)
+    asking = [asyncio.create_task(lookups.get(key)) for key in KEYS]
+    links = lookups.topology.links.values() if lookups.topology else ()
+    await eventually(lambda: not any(link.responsive for link in links))
+    assert lookups.counters.hedged == 0
+    late.hangs = False
+    late.answer = value
+    late.write(b"".join(value(late, key) for key in late.asked))
+    async with asyncio.timeout(20):
+        assert await asyncio.gather(*asking) == [b"%b of b" % key for key in KEYS]
+    assert lookups.counters.hedged == len(hung.asked) > 0
+
+
+@pytest.mark.usefixtures("no_deadline")
 async def test_a_hung_shard_is_asked_for_nothing_more_until_it_answers(start: Start) -> None:
     shard, quick = await start(a=silence, b=value)
     shard.hangs = True

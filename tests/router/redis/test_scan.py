@@ -122,6 +122,21 @@ async def test_what_nobody_tells_is_an_error_and_never_the_end(start: Start, por
     assert port.lookups.in_flight == 0
 
 
+@pytest.mark.usefixtures("impatient")
+async def test_what_an_owner_told_before_it_fell_silent_is_the_reason(start: Start, port: ServedPort) -> None:
+    (shard,) = await start()
+    refused = error("NOTLEASED")
+
+    def answer(shard: FakeShard, cursor: int, count: int) -> bytes | None:
+        return refused(shard, cursor, count) if len(shard.scanned) < 3 else None
+
+    shard.answer_keys = answer
+    port.lookups.swap(await topology_of([shard], 1))
+    client = await port.connect()
+    assert told(await client("SCAN", 0)) == "CLUSTERDOWN as it was told"
+    assert len(shard.scanned) >= 3
+
+
 async def test_keys_before_a_damaged_partition_are_told_and_then_the_damage(start: Start, port: ServedPort) -> None:
     (shard,) = await start()
     whole = telling(KEYS)
