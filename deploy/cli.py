@@ -17,7 +17,7 @@ from ringkv.dataset.options import LOCATION, cache_dir, on_duplicate
 from ringkv.deploy.options import cache_size, fetch_rate, gate, no_follow, place, warm_rate
 from ringkv.process.access import AccessFiles
 from ringkv.process.access_options import access, read_token_file, secret
-from ringkv.process.address import Address, bind_shared, free_ports
+from ringkv.process.address import Address, bind_shared, reserved_ports
 from ringkv.process.command import OneLineCommand
 from ringkv.process.connections import ConnectionLimits
 from ringkv.process.logs import LogStyle
@@ -138,7 +138,9 @@ def up(
     readers.open()
     http = bind_shared(Address(host, port), workers)  # before what takes long: most starts fail for a port in use
     redis = bind_shared(Address(host, redis_port), workers) if redis_port is not None else workers * [None]
-    nodes = free_ports(cluster_port, shards) if cluster_port is not None else ()
+    nodes: tuple[Address, ...] = ()
+    if cluster_port is not None:
+        nodes = click.get_current_context().with_resource(reserved_ports(cluster_port, shards))
     from ringkv.deploy.forks import fork_servers
 
     router_server = fork_servers()

@@ -7,7 +7,7 @@ import ipaddress
 import socket
 import ssl
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self, TypeVar
@@ -155,19 +155,33 @@ def bind_shared(address: Address, count: int) -> list[socket.socket]:
     return [_bind(Address(address.host, port), shared=True) for _ in range(count)]
 
 
-def free_ports(first: int, count: int) -> tuple[Address, ...]:
+@contextlib.contextmanager
+def reserved_ports(first: int, count: int) -> Iterator[tuple[Address, ...]]:
     """So many addresses of 127.0.0.1, from port `first` on, or any where it is 0. Raises StartupError.
 
-    They are free now. Nothing reserves them: whoever is to listen there has to bind them.
+    Meanwhile nobody is given one of these ports who leaves the choice to the system: a socket is bound to each. It does
+    not listen, so that whoever names the port can.
     """
     if first + count > 1 << 16:
         raise StartupError(f"cannot listen on {count} ports from {first} on: they end at 65535")
     with contextlib.ExitStack() as stack:
         ports = range(first, first + count) if first else count * [0]
-        return tuple(Address.of(stack.enter_context(bind(Address("127.0.0.1", port)))) for port in ports)
+        bound = [stack.enter_context(_bound(Address("127.0.0.1", port), shared=False)) for port in ports]
+        yield tuple(map(Address.of, bound))
 
 
 def _bind(address: Address, *, shared: bool) -> socket.socket:
+    bound = _bound(address, shared=shared)
+    try:
+        bound.listen(BACKLOG)
+    except OSError as error:
+        bound.close()
+        raise StartupError(_cannot_listen(address, error)) from error
+    return bound
+
+
+def _bound(address: Address, *, shared: bool) -> socket.socket:
+    """A socket that does not listen yet."""
     family = socket.AF_INET
     target: str | tuple[str, int] = address.host
     if address.port is None:
@@ -185,7 +199,6 @@ def _bind(address: Address, *, shared: bool) -> socket.socket:
             _keep_alive(bound)
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED)  # connections inherit it
         bound.bind(target)
-        bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
         raise StartupError(_cannot_listen(address, error)) from error

@@ -12,7 +12,7 @@ from bench.peers.redis import set_command
 from bench.processes import Processes, run
 from ringkv.cluster.nodes import key_slot
 from ringkv.cluster.position import SLOTS
-from ringkv.process.address import free_ports
+from ringkv.process.address import reserved_ports
 
 MASTERS: Final = 3
 
@@ -25,23 +25,24 @@ class RedisCluster:
 
     def start(self, data: Data, processes: Processes) -> int:
         """The port of one of its nodes, once all of them serve all pairs. Raises BenchmarkFailed."""
-        ports = [address.port or 0 for address in free_ports(0, 2 * MASTERS)]
-        nodes, buses = ports[:MASTERS], ports[MASTERS:]
-        for port, bus in zip(nodes, buses, strict=True):
-            settings = {
-                "port": port,
-                "bind": "127.0.0.1",
-                "dir": processes.folder,
-                "save": "",
-                "appendonly": "no",
-                "cluster-enabled": "yes",
-                "cluster-port": bus,
-                "cluster-config-file": f"{port}.conf",
-            }
-            options = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
-            processes.start(f"redis-{port}", program("redis-server"), *options)
-        for port in nodes:
-            processes.wait_for_port(port)
+        with reserved_ports(0, 2 * MASTERS) as addresses:
+            ports = [address.port or 0 for address in addresses]
+            nodes, buses = ports[:MASTERS], ports[MASTERS:]
+            for port, bus in zip(nodes, buses, strict=True):
+                settings = {
+                    "port": port,
+                    "bind": "127.0.0.1",
+                    "dir": processes.folder,
+                    "save": "",
+                    "appendonly": "no",
+                    "cluster-enabled": "yes",
+                    "cluster-port": bus,
+                    "cluster-config-file": f"{port}.conf",
+                }
+                options = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+                processes.start(f"redis-{port}", program("redis-server"), *options)
+            for port in nodes:
+                processes.wait_for_port(port)
         clients: list[Any] = [Redis(port=port) for port in nodes]
         bounds = [SLOTS * number // MASTERS for number in range(MASTERS + 1)]
         for client, first, behind in zip(clients, bounds[:-1], bounds[1:], strict=True):

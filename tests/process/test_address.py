@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import struct
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,8 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringkv.cluster.errors import InvalidAddress, StartupError
-from ringkv.process.address import ACCEPTED, Address, bind, listen
+from ringkv.process.address import ACCEPTED, Address, bind, listen, reserved_ports
 from tests.support.processes import short_directory
+
+IP_LOCAL_PORT_RANGE = 51
+"""Linux's socket option, from version 6.3 on."""
 
 HOSTS = st.one_of(
     st.from_regex(r"\A[a-z0-9][a-z0-9.-]{0,30}\Z"), st.ip_addresses(v=4).map(str), st.ip_addresses(v=6).map(str)
@@ -97,6 +101,22 @@ class _Once(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
         self.arrived.set()
+
+
+def test_a_reserved_port_is_for_who_names_it_alone() -> None:
+    with reserved_ports(0, 2) as addresses:
+        for address in addresses:
+            with socket.socket() as other:
+                other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                # As if of all ports that the system gives away this were the last one.
+                other.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, struct.pack("=HH", *2 * [address.port]))
+                with pytest.raises(OSError, match="in use"):
+                    other.bind(("127.0.0.1", 0))
+            with bind(address) as named, socket.create_connection(named.getsockname()):
+                assert Address.of(named) == address
+    taken = addresses[0]
+    with bind(taken), pytest.raises(StartupError, match="is in use"), reserved_ports(taken.port or 0, 1):
+        pass
 
 
 def test_a_port_in_use_is_named() -> None:

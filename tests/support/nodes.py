@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ringkv.process.address import Address, free_ports
+from ringkv.process.address import Address
 from tests.support.processes import PATIENCE, Spawned, Spawner, wait_for
 from tests.support.resp import Client
 
@@ -19,7 +19,7 @@ class Nodes:
     def __init__(self, spawn: Spawner, data: Path, start: Iterable[str], *options: str) -> None:
         self._spawn = spawn
         self._data = data
-        self.addresses = dict(zip(NAMES, free_ports(0, len(NAMES)), strict=True))
+        self.addresses = dict(zip(NAMES, spawn.ports(len(NAMES)), strict=True))
         self.shards: dict[str, Spawned] = {}
         for name in start:
             self.start(name)

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from ringkv.process.address import Address
+from ringkv.process.address import Address, reserved_ports
 
 T = TypeVar("T")
 
@@ -147,6 +147,10 @@ class Spawner:
     def directory(self) -> Path:
         """A new short directory that ends with the test."""
         return self._stack.enter_context(short_directory())
+
+    def ports(self, count: int) -> tuple[Address, ...]:
+        """So many addresses of 127.0.0.1 that nobody else is given until the end."""
+        return self._stack.enter_context(reserved_ports(0, count))
 
     def shard(self, data: Path | str, *args: str, env: dict[str, str] | None = None) -> "SpawnedShard":
         """Start `ringkv shard DATA` on a Unix socket, and wait until it serves."""
