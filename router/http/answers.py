@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 
 from ringkv import __version__
 from ringkv.cluster.errors import InvalidKey, ShardUnavailable
-from ringkv.router.lookup.large import Reply
+from ringkv.router.lookup.lookup import Reply
 from ringkv.router.policy import CORS_MAX_AGE, RETRY_AFTER
 
 SERVER: Final = f"ringkv/{__version__}"

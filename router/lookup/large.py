@@ -44,13 +44,6 @@ class Large:
     size: int
 
 
-Reply = bytes | None | ShardUnavailable
-"""A value, None for a key that is not in the dataset, or the error that says why neither can be told."""
-
-Found = Reply | Large
-"""A Reply, or a large value that is still to be read."""
-
-
 async def claim(lookups: "Lookups", size: int) -> Claim:
     """Claim memory for so many bytes of the budget. Raises TooManyRequests if there is none before the deadline."""
     try:

@@ -27,13 +27,19 @@ from ringkv.cluster.position import SLOTS
 from ringkv.router.lookup.hedging import HedgeBudget, HedgeDelay
 from ringkv.router.lookup.hot import HotValues
 from ringkv.router.lookup.kept import Kept
-from ringkv.router.lookup.large import Found, Large
+from ringkv.router.lookup.large import Large
 from ringkv.router.lookup.ledger import Ledger, too_many
-from ringkv.router.lookup.link import Link, Waiter
+from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.sample import Sample
 from ringkv.router.lookup.silence import Silence
 from ringkv.router.lookup.topology import Topology
 from ringkv.router.policy import DEADLINE, MAX_IN_FLIGHT, TICK
+
+Reply = bytes | None | ShardUnavailable
+"""A value, None for a key that is not in the dataset, or the error that says why neither can be told."""
+
+Found = Reply | Large
+"""A Reply, or a large value that is still to be read."""
 
 _SLOT_MASK: Final = SLOTS - 1
 UNREACHABLE: Final = "no shard that owns this key could be reached"
@@ -260,7 +266,9 @@ class Lookups(Ledger):
         self._hedge_delay.look(now, self.shard_durations.values())
         if young:
             self.sample.take(young[-1].key)
-        self._silence.look(self.topology, self._ask_elsewhere)
+        for waiter in self._silence.look(self.topology):
+            if isinstance(waiter, Lookup) and waiter.on_reply and not any(link.responsive for link in waiter.asked):
+                self._hedge(waiter, free=True)
         hedge_before = now - self._hedge_delay.seconds
         while young and (young[0].on_reply is None or young[0].started <= hedge_before):
             lookup = young.popleft()
@@ -282,14 +290,6 @@ class Lookups(Ledger):
         if free or self._hedges.take(self.counters.requests - self.counters.hits):
             self.counters.hedged += 1
             self._send(lookup, link)
-
-    def _ask_elsewhere(self, waiter: Waiter) -> bool:
-        """Ask another owner for what a silent link owes. False if there is none that replies now."""
-        if not isinstance(waiter, Lookup) or waiter.on_reply is None:
-            return True
-        if not any(link.responsive for link in waiter.asked):
-            self._hedge(waiter, free=True)
-        return any(link.responsive for link in waiter.asked)
 
     def _give_up(self, lookup: Lookup) -> None:
         on_reply = lookup.on_reply

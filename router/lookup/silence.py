@@ -9,7 +9,6 @@ it can cost them, and is hedged whatever the budget says, which other shards tha
 other owners are silent as well, as all are while a machine stands still, it is hedged when one of them replies again.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from ringkv.router.lookup.link import Link, Waiter
@@ -31,23 +30,28 @@ class Silence:
 
     def __init__(self) -> None:
         self._owing: dict[Link, _Owing] = {}
-        self._owed: list[Waiter] = []  # by silent links, as long as nobody else can be asked
+        self._looked_at: Topology | None = None
 
-    def look(self, topology: Topology | None, ask_elsewhere: Callable[[Waiter], bool]) -> None:
-        """See which links are responsive. What silent ones owe is to be asked elsewhere, until that returns True."""
+    def look(self, topology: Topology | None) -> list[Waiter]:
+        """See which links are responsive; what the silent ones owe, if there is something new about who can be asked.
+
+        It is not returned at each look, as ten thousand requests may wait where no other owner replies.
+        """
         before, self._owing = self._owing, {}
-        for link in topology.links.values() if topology else ():
-            oldest = link.oldest
+        changed, self._looked_at = topology is not self._looked_at, topology
+        links = topology.links.values() if topology else ()
+        for link in links:
+            responsive, oldest = link.responsive, link.oldest
             owing = before.get(link)
             if oldest is None or owing is None or owing.oldest is not oldest:
                 link.responsive = link.open
                 owing = None if oldest is None else _Owing(oldest)
-            elif link.responsive and self._is_silent(link, owing):
+            elif responsive and self._is_silent(link, owing):
                 link.responsive = False
-                self._owed += link.owed
+            changed = changed or link.responsive is not responsive
             if owing is not None:
                 self._owing[link] = owing
-        self._owed = [waiter for waiter in self._owed if not ask_elsewhere(waiter)]
+        return [waiter for link in links if not link.responsive for waiter in link.owed] if changed else []
 
     def _is_silent(self, link: Link, owing: _Owing) -> bool:
         owing.looks += 1

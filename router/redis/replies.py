@@ -12,9 +12,9 @@ from ringkv.resp.claiming import COPIES
 from ringkv.resp.pending import Pending
 from ringkv.resp.session import ATTEMPTS
 from ringkv.router.lookup.batch import Values, fetch
-from ringkv.router.lookup.large import Found, Large, claim
+from ringkv.router.lookup.large import Large, claim
 from ringkv.router.lookup.ledger import too_many
-from ringkv.router.lookup.lookup import Lookup, Lookups
+from ringkv.router.lookup.lookup import Found, Lookup, Lookups
 from ringkv.router.policy import FEW_KEYS, MGET_REPLY, WINDOW_BYTES, WINDOW_KEYS
 from ringkv.router.redis.unavailable import unavailable
 from ringkv.router.redis.whole import Client, Whole, larges_of

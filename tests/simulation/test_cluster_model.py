@@ -26,8 +26,7 @@ from ringkv.dataset.catalog import Catalog, new_folder
 from ringkv.dataset.dataset import Dataset
 from ringkv.process.address import Address
 from ringkv.router.lookup.batch import fetch
-from ringkv.router.lookup.large import Reply
-from ringkv.router.lookup.lookup import Lookup, Lookups
+from ringkv.router.lookup.lookup import Lookup, Lookups, Reply
 from ringkv.router.members.controller import Controller
 from ringkv.router.members.events import EventLog
 from ringkv.router.settings import Cluster, Discovery

@@ -10,16 +10,28 @@ import pytest
 
 from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.lookup import Lookups
+from ringkv.router.lookup.silence import Silence
 from ringkv.router.members.controller import Controller
 from ringkv.router.members.events import EventLog
-from ringkv.router.policy import HEARTBEAT_TIMEOUT, TICK
+from ringkv.router.policy import HEARTBEAT_TIMEOUT, SILENT_TICKS, TICK
 from ringkv.router.settings import Cluster, Discovery
 from tests.support.batches import lookups_of
 from tests.support.data import EXAMPLE, random_keys, read_pairs
-from tests.support.fake_shard import FakeShard, Start, silence, value
+from tests.support.fake_shard import FakeShard, Start, silence, topology_of, value
 from tests.support.processes import SpawnedShard, Spawner, eventually
 
 KEYS = random_keys(60, seed=12)
+
+
+class Waiting:
+    """Counts what it is told."""
+
+    answers = 0
+
+    def answered(self, _reply: object, _link: Link) -> None:
+        self.answers += 1
+
+    def lost(self, _link: Link) -> None: ...
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +70,46 @@ async def test_what_a_hung_shard_owes_is_asked_of_the_other_owner_once_that_answ
     async with asyncio.timeout(20):
         assert await asyncio.gather(*asking) == [b"%b of b" % key for key in KEYS]
     assert lookups.counters.hedged == len(hung.asked) > 0
+
+
+async def test_what_silent_shards_owe_is_told_when_it_may_be_asked_elsewhere_and_not_at_each_tick(start: Start) -> None:
+    shards = await start(a=silence, b=silence, c=silence)
+    for shard in shards:
+        shard.hangs = True
+    topology = await topology_of(shards, 3)
+    waiting, looking = Waiting(), Silence()
+    for link in topology.links.values():
+        for key in KEYS:
+            link.get(key, waiting)
+    looks = [looking.look(topology) for _ in range(20 * SILENT_TICKS)]
+    assert [len(owed) for owed in looks if owed] == [3 * len(KEYS)]
+    # What is asked of silent shards for want of others is owed like what they were asked before.
+    topology.links["a"].get(KEYS[0], waiting)
+    await shards[2].arrived(len(KEYS))
+    shards[2].write(b"".join(value(shards[2], key) for key in KEYS))
+    await eventually(lambda: waiting.answers == len(KEYS))
+    looks = [looking.look(topology) for _ in range(20 * SILENT_TICKS)]
+    assert [len(owed) for owed in looks if owed] == [2 * len(KEYS) + 1]
+
+
+@pytest.mark.usefixtures("no_deadline")
+async def test_what_a_hung_shard_was_asked_for_want_of_others_is_asked_of_who_answers(
+    start: Start,
+) -> None:
+    hung, late = await start(a=silence, b=silence)
+    hung.hangs = late.hangs = True
+    lookups = await lookups_of([hung, late], 2)
+    before, behind = KEYS[:30], KEYS[30:]
+    asking = [asyncio.create_task(lookups.get(key)) for key in before]
+    links = lookups.topology.links.values() if lookups.topology else ()
+    await eventually(lambda: not any(link.responsive for link in links))
+    asking += [asyncio.create_task(lookups.get(key)) for key in behind]
+    await eventually(lambda: len(hung.asked) + len(late.asked) == len(KEYS))
+    late.hangs = False
+    late.answer = value
+    late.write(b"".join(value(late, key) for key in late.asked))
+    async with asyncio.timeout(20):
+        assert await asyncio.gather(*asking) == [b"%b of b" % key for key in KEYS]
 
 
 @pytest.mark.usefixtures("no_deadline")
