@@ -37,8 +37,10 @@ async def served(handler: Handler) -> AsyncIterator[tuple[HttpRunner, asyncio.St
     await web.SockSite(port, listening).start()
     async with asyncio.timeout(PATIENCE):
         reader, writer = await asyncio.open_connection(*listening.getsockname())
-        yield port, reader, writer
-        writer.transport.abort()
+        try:
+            yield port, reader, writer
+        finally:
+            writer.transport.abort()
 
 
 @pytest.mark.parametrize("rest", [b"", b"x" * 100_000], ids=["nothing more comes", "more comes"])

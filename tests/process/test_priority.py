@@ -64,6 +64,22 @@ def test_who_was_given_a_policy_keeps_it_and_an_unknown_machine_is_no_error(
     go_first()
 
 
+@pytest.mark.parametrize("refused", [0, -1], ids=["an older system tells no slice", "a sandbox refuses"])
+def test_where_the_usual_slice_is_not_told_none_is_asked_for(refused: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[int] = []
+
+    class Library:
+        def syscall(self, number: int, *_args: object) -> int:
+            called.append(number)
+            return refused
+
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("os.sched_getscheduler", lambda _pid: os.SCHED_OTHER)
+    monkeypatch.setattr("ctypes.CDLL", lambda _name: Library())
+    go_first()
+    assert called == [315]  # sched_getattr, and no sched_setattr
+
+
 def test_work_gives_way_once_a_stretch_however_often_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
     now, gone_first = 0.0, list[float]()
     monkeypatch.setattr("time.perf_counter", lambda: now)
