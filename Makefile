@@ -13,6 +13,7 @@ PORT ?= 8000
 HOST ?= 127.0.0.1
 ROUNDS ?= 5
 SECONDS ?= 4
+EACH ?= 10
 BENCH ?=
 PAIRS ?= 10M
 CASES ?= 100000
@@ -43,8 +44,9 @@ million: .venv/.dev compiled ## a million pairs, each byte for byte, and 100,000
 fuzz: .venv/.dev compiled ## HTTP and Redis requests, datasets and catalogs, generated and mutated: CASES=100000 of each kind from SEED=1; hours
 	CASES=$(CASES) SEED=$(SEED) $(bin)/python -m pytest tests/fuzz -n auto -o timeout=0 -o faulthandler_timeout=0
 
-attacks: .venv/.dev compiled ## attacks beside a polite client, SECONDS=4 each: its failures and p99, and memory; minutes
-	$(bin)/python -m tests.attacks $(SECONDS)
+# Ten seconds each: the first burst of connections is to be less than a hundredth of the polite client's requests.
+attacks: .venv/.dev compiled ## attacks beside a polite client, EACH=10 seconds: its failures and p99, and memory; minutes
+	$(bin)/python -m tests.attacks $(EACH)
 
 chaos: .venv/.dev compiled ## kill, hang and cut off shards under load; writes docs/chaos.md
 	rm -rf build/chaos/results

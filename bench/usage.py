@@ -75,10 +75,18 @@ def tree_seconds(root: int) -> float:
 
 def busy_seconds() -> float:
     """What all processors of the machine have worked so far, for any process."""
-    user, nice, system, _idle, _iowait, irq, softirq, steal = map(
-        int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
-    )
+    user, nice, system, _idle, _iowait, irq, softirq, steal = _processors()
     return (user + nice + system + irq + softirq + steal) / TICKS
+
+
+def stolen_seconds() -> float:
+    """What all processors of the machine could not work so far, as its host had something else for them to do."""
+    return _processors()[-1] / TICKS
+
+
+def _processors() -> list[int]:
+    """Ticks of all processors together: `man 5 proc_stat` names them."""
+    return [int(ticks) for ticks in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
 
 
 def memory(pids: Iterable[int]) -> Memory:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bench.usage import stolen_seconds
 from ringkv.cluster.limits import MAX_VALUE
 from tests.support.data import random_keys
 
@@ -36,13 +37,18 @@ class Attacked:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of the polite client's requests, milliseconds, and the most bytes that were taken, by process."""
+    """What became of the polite client's requests, milliseconds, and the most bytes that were taken, by process.
+
+    `stolen` are milliseconds of processors that the machine's host took for others meanwhile.
+    """
 
     requests: int
     failures: int
     first: list[str]
     p50: float
     p99: float
+    longest: float
+    stolen: float
     memory: dict[str, int]
 
 
@@ -70,10 +76,12 @@ def beside(attacked: Attacked, attacks: Sequence[str], seconds: float) -> Outcom
             _place(attacker.pid, 19)
         polite = _run(running, "tests.attacks.polite", attacked.polite, port, KEYS[0], SMALL, seconds)
         _place(polite.pid, -20)
+        before = stolen_seconds()
         while polite.poll() is None:
             most = {name: max(most[name], anonymous(pids)) for name, pids in attacked.processes.items()}
             time.sleep(0.03)
-        return Outcome(**json.loads(polite.communicate()[0]), memory=most)
+        stolen = 1000 * (stolen_seconds() - before)
+        return Outcome(**json.loads(polite.communicate()[0]), stolen=stolen, memory=most)
 
 
 def _place(pid: int, nice: int) -> None:
