@@ -187,10 +187,11 @@ def _sockets() -> Iterator[Path]:
 def _results(asked: Asked, *steps: str, anew: bool = False) -> Results:
     """Where these steps go. What is there stays, if it may, or is removed if all is measured anew."""
     results = Results(asked.work / "results", mixed=asked.mixed)
+    place = here(minute()).place
     if anew and not asked.mixed:
-        results.clear()
+        results.clear(place)
     if steps:
-        results.admit(steps, here(minute()).place)
+        results.admit(steps, place)
     return results
 
 

@@ -37,10 +37,11 @@ class Results:
         self._folder = folder
         self._mixed = mixed
 
-    def clear(self) -> None:
-        """Begin anew."""
-        for path in self._folder.glob("*.json"):
-            path.unlink()
+    def clear(self, place: str) -> None:
+        """Begin anew with STEPS. What DATASET_STEPS have measured at this place, which takes hours, stays."""
+        kept = [step for step in DATASET_STEPS if self._places().get(step) == place]
+        for step in {*STEPS, *DATASET_STEPS} - {*kept}:
+            (self._folder / f"{step}.json").unlink(missing_ok=True)
 
     def admit(self, steps: Collection[str], place: str) -> None:
         """Is all but these steps of this place, an Origin's? Raises BenchmarkFailed."""
@@ -72,6 +73,7 @@ class Results:
             for place in dict.fromkeys(places.values())
         )
         raise BenchmarkFailed(
-            f"figures of different origin in {self._folder} ({told}): `python -m bench` measures all again,"
+            f"figures of different origin in {self._folder} ({told}): `python -m bench` measures all again"
+            f" but what {', '.join(DATASET_STEPS)} have of this commit and machine,"
             " --mixed has each part of the report tell its own"
         )

@@ -66,9 +66,17 @@ def test_a_step_that_is_measured_again_is_of_no_other_commit(tmp_path: Path) -> 
     results.admit(["serve"], NEW.place)
     with pytest.raises(BenchmarkFailed, match="this run: commit"):
         results.admit(["tls"], NEW.place)
-    results.clear()
+    results.clear(NEW.place)
     results.admit(STEPS, NEW.place)
     assert not results.figures().samples
+
+
+def test_what_takes_long_stays_when_all_else_is_measured_anew_at_the_same_place(tmp_path: Path) -> None:
+    keep(tmp_path, "serve", OLD)
+    keep(tmp_path, "disk", OLD)
+    keep(tmp_path, "remote", NEW)
+    Results(tmp_path / "results", mixed=False).clear(NEW.place)
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {"remote.json"}
 
 
 def test_a_result_without_an_origin_is_refused_in_one_line(tmp_path: Path) -> None:
