@@ -13,7 +13,7 @@ PORT ?= 8000
 HOST ?= 127.0.0.1
 ROUNDS ?= 5
 SECONDS ?= 4
-EACH ?= 10
+ATTACK_SECONDS ?= 10
 BENCH ?=
 PAIRS ?= 10M
 CASES ?= 100000
@@ -45,8 +45,8 @@ fuzz: .venv/.dev compiled ## HTTP and Redis requests, datasets and catalogs, gen
 	CASES=$(CASES) SEED=$(SEED) $(bin)/python -m pytest tests/fuzz -n auto -o timeout=0 -o faulthandler_timeout=0
 
 # Ten seconds each: the first burst of connections is to be less than a hundredth of the polite client's requests.
-attacks: .venv/.dev compiled ## attacks beside a polite client, EACH=10 seconds: its failures and p99, and memory; minutes
-	$(bin)/python -m tests.attacks $(EACH)
+attacks: .venv/.dev compiled ## attacks beside a polite client, ATTACK_SECONDS=10 each: its failures and p99, and memory; minutes
+	$(bin)/python -m tests.attacks $(ATTACK_SECONDS)
 
 chaos: .venv/.dev compiled ## kill, hang and cut off shards under load; writes docs/chaos.md
 	rm -rf build/chaos/results

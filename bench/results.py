@@ -38,10 +38,11 @@ class Results:
         self._mixed = mixed
 
     def clear(self, place: str) -> None:
-        """Begin anew with STEPS. What DATASET_STEPS have measured at this place, which takes hours, stays."""
-        kept = [step for step in DATASET_STEPS if self._places().get(step) == place]
-        for step in {*STEPS, *DATASET_STEPS} - {*kept}:
-            (self._folder / f"{step}.json").unlink(missing_ok=True)
+        """Begin anew with STEPS. What DATASET_STEPS have measured at this place stays, as it takes long."""
+        places = self._places()
+        for step in (*STEPS, *DATASET_STEPS):
+            if step in STEPS or places.get(step) != place:
+                (self._folder / f"{step}.json").unlink(missing_ok=True)
 
     def admit(self, steps: Collection[str], place: str) -> None:
         """Is all but these steps of this place, an Origin's? Raises BenchmarkFailed."""
