@@ -11,13 +11,19 @@ const UNAUTHORIZED = 401;
 const UNAVAILABLE = 503;
 
 let asked = 0;
+let named = null; // fulfilled when the table has named the shards
 let drawn = null; // what /explain said of the key that is shown
 let unanswered = null; // the key that the cluster could not answer for
 
-/** Ask for a key as soon as it is given, by the field or by the part of the address behind #. */
-export function startLookups() {
+/**
+ * Take keys at once, by the field or by the part of the address behind #, and ask for them when `table` is fulfilled:
+ * shards get their colours in the order in which they are first named, which is to be the table's.
+ */
+export function startLookups(table) {
+  named = table;
   const field = document.getElementById("key");
-  document.getElementById("ask").addEventListener("submit", (event) => {
+  const form = document.getElementById("ask");
+  form.addEventListener("submit", (event) => {
     event.preventDefault();
     const hash = `#${encodeURIComponent(field.value.trim())}`;
     if (location.hash === hash) lookUp(field.value.trim());
@@ -28,6 +34,8 @@ export function startLookups() {
     lookUp(field.value);
   };
   addEventListener("hashchange", follow);
+  // A form that is sent before this script has come goes nowhere: the page's policy allows none to be sent.
+  form.querySelector("button").disabled = false;
   if (location.hash.length > 1) follow();
 }
 
@@ -59,6 +67,7 @@ async function lookUp(key) {
     return;
   }
   try {
+    await named;
     const explained = await explain(key);
     if (!explained.ok) {
       show(null, ...(await refused(explained, key)));

@@ -51,9 +51,9 @@ async function ask(path) {
 }
 
 async function follow() {
-  await look();
-  // After the table: shards get their colours in the order in which they are first named, which is to be the table's.
-  startLookups();
+  const first = look();
+  startLookups(first);
+  await first;
   for (;;) {
     if (document.hidden) await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
     const began = performance.now();

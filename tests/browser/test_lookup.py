@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.page import KEY, Cluster, Visiting, ask, look_up, serves, url_of, value
 from tests.support.data import EXAMPLE, random_keys, read_pairs, write_pairs
@@ -120,6 +120,46 @@ def test_what_is_no_key_of_the_dataset_is_said_in_the_routers_words(
     expect(page.locator("pre")).to_have_count(0)
     expect(page.locator("#marker circle")).to_have_count(1 if status == 404 else 0)
     visiting.ends_well(but=rf"status of {status} ")
+
+
+def hold(page: Page, path: str) -> list[Route]:
+    """Keep the first request of a path from the router: it is in the list that is returned, as soon as it is made."""
+    held: list[Route] = []
+    page.route(path, lambda route: held.append(route), times=1)  # noqa: PLW0108 - Playwright keeps a mark on it
+    return held
+
+
+def test_a_key_given_before_the_router_has_told_how_it_is_is_not_forgotten(visit: Visiting, url: str) -> None:
+    visiting = visit(url)
+    held = hold(visiting.page, "**/stats")
+    page = visiting.open()
+    look_up(page, KEY)
+    expect(page).to_have_url(f"{url}/#{KEY}")
+    wait_for(lambda: page.evaluate("1") == len(held), "the page does not ask how the router is")
+    held[0].continue_()
+    expect(value(page)).to_have_text("1234")
+    expect(page.get_by_label("Key, a UUID version 4")).to_have_value(KEY)
+    rows = page.locator("#shards tr").all()
+    assert [row.get_attribute("class") for row in rows] == [f"shard-{place}" for place in range(len(rows))]
+    visiting.ends_well()
+
+
+def test_a_key_cannot_be_given_before_the_page_can_take_it(visit: Visiting, url: str) -> None:
+    visiting = visit(url)
+    held = hold(visiting.page, "**/page/page.js")
+    visiting.page.goto(url, wait_until="commit")
+    page = visiting.page
+    button = page.get_by_role("button", name="Look up")
+    expect(button).to_be_disabled()
+    page.get_by_label("Key, a UUID version 4").fill(KEY)
+    page.keyboard.press("Enter")
+    wait_for(lambda: page.evaluate("1") == len(held), "the page does not ask for its script")
+    held[0].continue_()
+    expect(button).to_be_enabled()
+    assert page.url == f"{url}/"
+    button.click()
+    expect(value(page)).to_have_text("1234")
+    visiting.ends_well()
 
 
 def test_a_router_without_shards_says_so(visit: Visiting, spawn: Spawner) -> None:
