@@ -11,9 +11,10 @@ let refused; // the token, null for none, for which the router tells no keys: it
 
 /** Ask for them, for so many milliseconds, and show them. */
 export async function followHot(patience) {
-  if (current() === refused) return;
+  const token = current(); // another one may be told meanwhile
+  if (token === refused) return;
   const answer = await read("hot", {}, AbortSignal.timeout(patience));
-  if (answer.status === 401) refused = current();
+  if (answer.status === 401) refused = token;
   else if (answer.ok) show(await answer.json());
 }
 

@@ -6,7 +6,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from ringkv.process.address import Address
 from tests.support.browser import Visit
@@ -35,6 +35,13 @@ def look_up(page: Page, key: str) -> None:
 
 def value(page: Page) -> Locator:
     return page.get_by_label("Value", exact=True)
+
+
+def hold(page: Page, path: str) -> list[Route]:
+    """Keep the first request of a path from the router: it is in the list that is returned, as soon as it is made."""
+    held: list[Route] = []
+    page.route(path, lambda route: held.append(route), times=1)  # noqa: PLW0108 - Playwright keeps a mark on it
+    return held
 
 
 class Cluster:

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import expect
 
-from tests.browser.page import KEY, Cluster, Visiting, ask, look_up, serves, url_of, value
+from tests.browser.page import KEY, Cluster, Visiting, ask, hold, look_up, serves, url_of, value
 from tests.support.data import EXAMPLE, random_keys, read_pairs, write_pairs
 from tests.support.processes import Spawner, wait_for
 
@@ -120,13 +120,6 @@ def test_what_is_no_key_of_the_dataset_is_said_in_the_routers_words(
     expect(page.locator("pre")).to_have_count(0)
     expect(page.locator("#marker circle")).to_have_count(1 if status == 404 else 0)
     visiting.ends_well(but=rf"status of {status} ")
-
-
-def hold(page: Page, path: str) -> list[Route]:
-    """Keep the first request of a path from the router: it is in the list that is returned, as soon as it is made."""
-    held: list[Route] = []
-    page.route(path, lambda route: held.append(route), times=1)  # noqa: PLW0108 - Playwright keeps a mark on it
-    return held
 
 
 def test_a_key_given_before_the_router_has_told_how_it_is_is_not_forgotten(visit: Visiting, url: str) -> None:

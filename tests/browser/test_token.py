@@ -1,13 +1,14 @@
 """The page and a router that wants a token: it is asked for, kept for the tab alone, and said in a header."""
 
+import urllib.request
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.page import KEY, Visiting, url_of, value
+from tests.browser.page import KEY, Visiting, hold, url_of, value
 from tests.support.data import EXAMPLE
-from tests.support.processes import Spawner
+from tests.support.processes import Spawner, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +21,18 @@ def url(module_spawn: Spawner, tmp_path_factory: pytest.TempPathFactory) -> str:
 def tell(page: Page, token: str) -> None:
     page.get_by_label("Token").fill(token)
     page.get_by_role("button", name="Use this token").click()
+
+
+def make_hot(url: str) -> None:
+    """Ask for the key until it is among those that are asked for most."""
+
+    def read(path: str) -> bytes:
+        request = urllib.request.Request(f"{url}/{path}", headers={"Authorization": "Bearer the-token=="})
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return bytes(response.read())
+
+    while KEY.encode() not in read("hot"):
+        assert read(KEY) == b"1234"
 
 
 def test_a_token_is_asked_for_and_kept_for_the_tab(visit: Visiting, url: str) -> None:
@@ -48,4 +61,20 @@ def test_another_tab_does_not_know_it(visit: Visiting, url: str) -> None:
     other = visiting.context.new_page()
     other.goto(f"{url}/#{KEY}")
     expect(other.locator(".refusal")).to_contain_text("401 a token is needed")
+    visiting.ends_well(but="status of 401 ")
+
+
+def test_a_token_that_is_told_while_the_one_before_is_refused_shows_the_hot_keys(visit: Visiting, url: str) -> None:
+    make_hot(url)
+    visiting = visit(url)
+    page = visiting.open(f"#{KEY}")
+    expect(page.locator(".refusal")).to_contain_text("401 a token is needed")
+    held = hold(page, "**/hot")
+    tell(page, "another")
+    expect(page.locator(".refusal")).to_contain_text("401 not a token that counts here")
+    wait_for(lambda: page.evaluate("1") == len(held), "the page does not ask for the hot keys")
+    tell(page, "the-token==")
+    held[0].continue_()
+    expect(value(page)).to_have_text("1234")
+    expect(page.get_by_role("table", name="Hot keys").get_by_role("row", name=KEY)).to_be_visible()
     visiting.ends_well(but="status of 401 ")
