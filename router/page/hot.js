@@ -14,8 +14,10 @@ export async function followHot(patience) {
   const token = current(); // another one may be told meanwhile
   if (token === refused) return;
   const answer = await read("hot", {}, AbortSignal.timeout(patience));
-  if (answer.status === 401) refused = token;
-  else if (answer.ok) show(await answer.json());
+  if (answer.status === 401) {
+    refused = token;
+    show({ seconds: 0, keys: [] }); // it may have counted until now
+  } else if (answer.ok) show(await answer.json());
 }
 
 function show({ seconds, keys }) {

@@ -78,3 +78,15 @@ def test_a_token_that_is_told_while_the_one_before_is_refused_shows_the_hot_keys
     expect(value(page)).to_have_text("1234")
     expect(page.get_by_role("table", name="Hot keys").get_by_role("row", name=KEY)).to_be_visible()
     visiting.ends_well(but="status of 401 ")
+
+
+def test_a_token_that_does_not_count_any_more_leaves_no_hot_keys_behind(visit: Visiting, url: str) -> None:
+    make_hot(url)
+    visiting = visit(url)
+    page = visiting.open(f"#{KEY}")
+    tell(page, "the-token==")
+    table = page.get_by_role("table", name="Hot keys")
+    expect(table.get_by_role("row", name=KEY)).to_be_visible()
+    page.route("**/hot", lambda route: route.fulfill(status=401, body="not a token that counts here\n"))
+    expect(table).to_be_hidden()
+    visiting.ends_well(but="status of 401 ")
