@@ -14,6 +14,7 @@ let asked = 0;
 let named = null; // fulfilled when the table has named the shards
 let drawn = null; // what /explain said of the key that is shown
 let unanswered = null; // the key that the cluster could not answer for
+let changes = 0; // of the ring, since the page was opened
 
 /**
  * Take keys at once, by the field or by the part of the address behind #, and ask for them when `table` is fulfilled:
@@ -50,6 +51,7 @@ function written(hash) {
 async function lookUp(key) {
   asked += 1;
   const turn = asked;
+  const before = changes;
   drawn = null;
   unanswered = null;
   const show = (way, ...parts) => {
@@ -78,6 +80,8 @@ async function lookUp(key) {
     const answer = await read(encodeURIComponent(key));
     show(way, steps(way), ...(answer.ok ? [await value(answer)] : await refused(answer, key)));
     if (answer.status === UNAVAILABLE) later();
+    // While the value was on its way, which it is for longest when its shard is lost, there was no way to draw again.
+    if (changes !== before) drawAgain();
   } catch {
     show(null, html("p", { class: "refusal" }, "The router cannot be reached; asking again in a moment."));
     later();
@@ -92,8 +96,14 @@ export function askAgain() {
 const explain = (key) => read(`explain/${encodeURIComponent(key)}`, { Accept: "application/json" });
 
 /** The ring has changed: draw the key's way again, and say meanwhile that it is of the ring before. */
-export async function followTopology() {
+export function followTopology() {
+  changes += 1;
+  drawAgain();
+}
+
+async function drawAgain() {
   const way = drawn;
+  const change = changes;
   if (way === null) return;
   const list = document.querySelector("#result .way");
   list.classList.add("old");
@@ -102,8 +112,11 @@ export async function followTopology() {
   say("ring-way", `${placed(way)} at epoch ${way.epoch}`);
   try {
     const explained = await explain(way.key);
-    if (!explained.ok || drawn !== way) return;
-    drawn = await explained.json();
+    if (!explained.ok) return;
+    const told = await explained.json();
+    // Of two changes the later one counts, whichever answer comes first.
+    if (drawn !== way || changes !== change) return;
+    drawn = told;
     mark(drawn);
     document.querySelector("#result .way").replaceWith(steps(drawn));
   } catch {

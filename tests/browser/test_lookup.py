@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import APIResponse, Route, expect
 
 from tests.browser.page import KEY, Cluster, Visiting, ask, hold, look_up, serves, url_of, value
 from tests.support.data import EXAMPLE, random_keys, read_pairs, write_pairs
@@ -204,6 +204,51 @@ def test_the_way_of_a_key_follows_the_ring(visit: Visiting, spawn: Spawner, repl
     expect(page.locator("#ring-way")).to_have_text(re.compile(f"^partition [0-9]+, {other}$"))
     expect(page.locator("#ring .old, .way.old")).to_have_count(0)
     expect(value(page)).to_have_text("1234")
+    visiting.ends_well()
+
+
+def test_the_way_of_a_key_whose_value_comes_after_the_ring_has_changed_is_that_of_the_new_ring(
+    visit: Visiting, spawn: Spawner
+) -> None:
+    cluster = Cluster(spawn)
+    visiting = visit(cluster.url)
+    page = visiting.open()
+    serves(page, "ada", "bob")
+    held = hold(page, f"{cluster.url}/{KEY}")
+    look_up(page, KEY)
+    wait_for(lambda: page.evaluate("1") == len(held), "the page does not ask for the value")
+    first = ask(cluster.url, f"explain/{KEY}")["shard"]
+    cluster.shards[first].process.kill()
+    other = "bob" if first == "ada" else "ada"
+    serves(page, other)
+    held[0].continue_()
+    expect(value(page)).to_have_text("1234")
+    expect(page.locator(".way li").nth(3).locator("b")).to_have_text(other)
+    expect(page.locator("#ring-way")).to_have_text(re.compile(f"^partition [0-9]+, {other}$"))
+    expect(page.locator("#ring .old, .way.old")).to_have_count(0)
+    visiting.ends_well()
+
+
+def test_of_two_changes_of_the_ring_the_way_shows_the_later_one(visit: Visiting, spawn: Spawner) -> None:
+    cluster = Cluster(spawn)
+    visiting = visit(cluster.url)
+    page = visiting.open(f"#{KEY}")
+    serves(page, "ada", "bob")
+    expect(page.locator(".way li")).to_have_count(4)
+    held: list[tuple[Route, APIResponse]] = []
+    page.route("**/explain/*", lambda route: held.append((route, route.fetch())))
+    cluster.start("cleo")
+    serves(page, "ada", "bob", "cleo")
+    wait_for(lambda: page.evaluate("1") == len(held), "the page does not ask for the way again")
+    owner = ask(cluster.url, f"explain/{KEY}")["shard"]
+    cluster.shards[owner].process.kill()
+    serves(page, *sorted({"ada", "bob", "cleo"} - {owner}))
+    wait_for(lambda: page.evaluate("2") == len(held), "the page does not ask for the way once more")
+    for route, answered in held:
+        route.fulfill(response=answered)
+    last = ask(cluster.url, f"explain/{KEY}")["shard"]
+    expect(page.locator(".way li").nth(3).locator("b")).to_have_text(last)
+    expect(page.locator("#ring .old, .way.old")).to_have_count(0)
     visiting.ends_well()
 
 
