@@ -55,7 +55,10 @@ async function follow() {
   startLookups(first);
   await first;
   for (;;) {
-    if (document.hidden) await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+    if (document.hidden) {
+      await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+      answers.length = 0; // the mean of hours is no rate of the moment
+    }
     const began = performance.now();
     await look();
     await new Promise((resolve) => setTimeout(resolve, Math.max(0, INTERVAL - (performance.now() - began))));

@@ -4,7 +4,7 @@ import re
 import urllib.request
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from ringkv.router.lookup.durations import BOUNDS, Durations
 from tests.browser.page import KEY, Visiting, ask, look_up, url_of, value
@@ -182,6 +182,31 @@ def test_a_hidden_page_asks_for_nothing(visit: Visiting, url: str) -> None:
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     page.clock.run_for(100)
     wait_for(lambda: page.locator("#connection").inner_text() == "Live" and visiting.asked_for("/stats") > asked)
+    visiting.ends_well()
+
+
+def test_a_page_that_was_hidden_shows_no_mean_of_the_time_meanwhile(visit: Visiting, url: str) -> None:
+    visiting = visit(url)
+    visiting.page.clock.install()
+    later = 0
+
+    def stats(route: Route) -> None:
+        response = route.fetch()
+        told = response.json()
+        counters = told["counters"] | {"requests": told["counters"]["requests"] + 77 * later}
+        route.fulfill(response=response, json=told | {"uptime": told["uptime"] + later, "counters": counters})
+
+    visiting.page.route("**/stats", stats)
+    page = visiting.open()
+    expect(page.locator("#connection")).to_have_text("Live")
+    hide = "hidden => Object.defineProperty(document, 'hidden', { value: hidden, configurable: true })"
+    page.evaluate(hide, arg=True)
+    page.clock.run_for(2000)
+    later = 3600
+    page.evaluate(hide, arg=False)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("#about")).to_contain_text("up 1 h")
+    assert page.locator("#rate").inner_text() in {"\N{EN DASH}", "0"}
     visiting.ends_well()
 
 
