@@ -109,8 +109,9 @@ export class Chart {
   }
 
   step(event) {
-    const last = this.samples.length - 1;
-    const found = this.samples.findIndex((sample) => sample.at === this.pointed);
+    const moments = [...new Set(this.samples.map((sample) => sample.at))]; // an interruption has that of the sample before
+    const last = moments.length - 1;
+    const found = moments.indexOf(this.pointed);
     const from = found < 0 ? last + 1 : found;
     const to = { ArrowLeft: from - 1, ArrowRight: from + 1, Home: 0, End: last }[event.key];
     if (event.key === "Escape" && this.pointed !== null) {
@@ -119,7 +120,7 @@ export class Chart {
     }
     if (to === undefined || last < 0) return;
     event.preventDefault();
-    this.point(this.samples[Math.min(Math.max(to, 0), last)].at);
+    this.point(moments[Math.min(Math.max(to, 0), last)]);
   }
 
   /** Runs of samples without a gap. */

@@ -123,6 +123,30 @@ def test_a_moment_can_be_pointed_at_by_mouse_and_by_keyboard(visit: Visiting, ur
     visiting.ends_well()
 
 
+def test_the_arrow_keys_go_on_over_a_restart_of_the_router(visit: Visiting, url: str) -> None:
+    visiting = visit(url)
+    uptime = 1000.0
+
+    def stats(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, json=response.json() | {"uptime": uptime})
+
+    visiting.page.route("**/stats", stats)
+    samples = [sample(NOW - 5 * ago, float(ago)) for ago in range(20, 10, -1)]
+    page = opened(visiting, samples)
+    uptime = 1.0
+    samples += [sample(NOW - 5 * ago, float(ago)) for ago in range(10, -1, -1)]
+    chart, said = page.locator("#rate-chart svg"), page.locator("#rate-chart output")
+    expect(chart).to_have_attribute("aria-label", re.compile("lookups/s 0 now"))
+    expect(page.locator("#rate-chart .line.area")).to_have_count(2)
+    chart.focus()
+    page.keyboard.press("Home")
+    for value in range(19, -1, -1):
+        page.keyboard.press("ArrowRight")
+        expect(said).to_have_text(re.compile(f"  lookups/s {value}, errors/s 0$"))
+    visiting.ends_well()
+
+
 def test_many_events_are_shown_when_they_are_asked_for(visit: Visiting, url: str) -> None:
     events = [
         {
