@@ -43,7 +43,7 @@ export class Chart {
 
   paint() {
     const { width, height } = this.drawing.getBoundingClientRect();
-    if (!width) return;
+    if (!width || !this.span) return;
     const values = this.samples.flatMap((sample) => this.series.map(({ key }) => sample[key] ?? 0));
     const top = ceiling(Math.max(...values, this.least));
     const bottom = height - MARGIN.bottom;

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.page import Cluster, Visiting, ask, serves, url_of
+from tests.browser.page import Cluster, Visiting, ask, hold, serves, url_of
 from tests.support.data import EXAMPLE
-from tests.support.processes import Spawner
+from tests.support.processes import Spawner, wait_for
 
 NOW = int(time.time())
 
@@ -144,6 +144,20 @@ def test_the_arrow_keys_go_on_over_a_restart_of_the_router(visit: Visiting, url:
     for value in range(19, -1, -1):
         page.keyboard.press("ArrowRight")
         expect(said).to_have_text(re.compile(f"  lookups/s {value}, errors/s 0$"))
+    visiting.ends_well()
+
+
+def test_a_window_that_changes_before_there_are_samples_has_no_wrong_figures(visit: Visiting, url: str) -> None:
+    visiting = visit(url)
+    held = hold(visiting.page, "**/history?*")
+    page = visiting.open()
+    wait_for(lambda: page.evaluate("1") == len(held), "the page does not ask for samples")
+    page.set_viewport_size({"width": 700, "height": 800})
+    page.evaluate("() => new Promise(requestAnimationFrame)")
+    drawn = page.locator("#rate-chart").inner_text()
+    held[0].continue_()
+    expect(page.locator("#rate-chart .line").first).to_be_attached()
+    assert "NaN" not in drawn
     visiting.ends_well()
 
 
