@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ringkv.router.figures.sheet import Sheet
 from ringkv.router.figures.versions import written_out
 from ringkv.router.members.events import Event, EventLog, Kind
 from ringkv.router.policy import EVENTS_KEPT
@@ -19,7 +20,7 @@ class Chronicle:
 
     def __init__(self, log: EventLog, file: Path | None = None, others: tuple[Path, ...] = ()) -> None:
         self._log = log
-        self._file = file
+        self._sheet = Sheet(file) if file is not None else None
         self._others = others
         self._past = _read(file) if file is not None else []
         self._written = 0
@@ -33,12 +34,11 @@ class Chronicle:
 
     def write(self) -> None:
         """Write this worker's events for the others, if there are new ones."""
-        if self._file is not None and self._written != self._log.count:
-            self._written = self._log.count
-            # Replaced in one step: a reader sees the old file or the new one, never a part.
-            new = self._file.with_suffix(".new-events")
-            new.write_text(json.dumps([asdict(event) for event in self._own()]))
-            new.replace(self._file)
+        count = self._log.count
+        if self._sheet is None or self._written == count:
+            return
+        if self._sheet.write([asdict(event) for event in self._own()]):
+            self._written = count
 
     def _own(self) -> list[Event]:
         """The events of this process, and of the workers that died and whose place it has taken."""

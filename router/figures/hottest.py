@@ -7,6 +7,7 @@ from heapq import nlargest
 from pathlib import Path
 from typing import Any
 
+from ringkv.router.figures.sheet import Sheet
 from ringkv.router.lookup.hot import HotValues
 from ringkv.router.policy import HOT_TOLD
 
@@ -33,7 +34,7 @@ class HotKeys:
 
     def __init__(self, hot: HotValues, file: Path | None = None, others: tuple[Path, ...] = ()) -> None:
         self._hot = hot
-        self._file = file
+        self._sheet = Sheet(file) if file is not None else None
         self._others = others
 
     def all(self) -> Hottest:
@@ -42,11 +43,8 @@ class HotKeys:
 
     def write(self) -> None:
         """Write this worker's hottest keys for the others."""
-        if self._file is not None:
-            # Replaced in one step: a reader sees the old file or the new one, never a part.
-            new = self._file.with_suffix(".new-hot")
-            new.write_text(json.dumps(asdict(self._own())))
-            new.replace(self._file)
+        if self._sheet is not None:
+            self._sheet.write(asdict(self._own()))
 
     def _own(self) -> Hottest:
         hot = self._hot

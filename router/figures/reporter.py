@@ -22,6 +22,7 @@ from ringkv.router.figures.chronicle import Chronicle
 from ringkv.router.figures.history import History
 from ringkv.router.figures.hottest import HotKeys
 from ringkv.router.figures.own import own_figures
+from ringkv.router.figures.sheet import Sheet
 from ringkv.router.figures.values import Figures, add, past
 from ringkv.router.figures.versions import VersionsSeen, versions_seen
 from ringkv.router.lookup.lookup import Lookups
@@ -49,7 +50,8 @@ class Reporter:
         self._controller = controller
         self._guard = guard
         self._tokens = tokens
-        self._file = file = files[0] if files else None
+        file = files[0] if files else None
+        self._sheet = Sheet(file) if file is not None else None
         self._others = files[1:]
         self._lag = LoopLag()
         self._started = time.monotonic()
@@ -93,7 +95,7 @@ class Reporter:
     async def telling(self) -> AsyncIterator[None]:
         """Measure how late the loop is, take samples for the history, and keep the files up to date."""
         tasks = [asyncio.create_task(self._lag.watch()), asyncio.create_task(self.history.keep())]
-        if self._file is not None:
+        if self._sheet is not None:
             tasks.append(asyncio.create_task(self._keep_writing()))
         try:
             yield
@@ -114,11 +116,8 @@ class Reporter:
 
     def _write(self) -> Figures:
         figures = self.own()
-        if self._file is not None:
-            # Replaced in one step: a reader sees the old file or the new one, never a part.
-            new = self._file.with_suffix(".new")
-            new.write_text(json.dumps(asdict(figures)))
-            new.replace(self._file)
+        if self._sheet is not None:
+            self._sheet.write(asdict(figures))
         return figures
 
 

@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import resource
 import signal
+import time
 import urllib.request
 from contextlib import suppress
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 import redis
 
 from tests.support.data import EXAMPLE, read_pairs
-from tests.support.processes import Spawner, one_line, wait_for
+from tests.support.processes import SpawnedCluster, Spawner, one_line, wait_for
 from tests.support.workers import listeners, worker_pids
 
 KEY = "f8a24bb8-eff8-41dc-929b-10b4c3e49e05"
@@ -106,6 +108,30 @@ def test_a_router_by_itself_has_workers_too_and_stops_as_a_whole(spawn: Spawner)
     wait_for(lambda: not router.living())
     assert len(re.findall("router stopped", router.err)) == 2
     assert not list(router.runtime.iterdir())
+
+
+def let_write(cluster: SpawnedCluster, size: int) -> None:
+    """Let each worker write no file of more bytes: so it goes on a disk that is full."""
+    for pid in worker_pids(cluster):
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def test_workers_go_on_where_figures_cannot_be_written_and_tell_them_again_later(spawn: Spawner) -> None:
+    cluster = spawn.up(EXAMPLE, "--workers", "2")
+    wait_for_workers(cluster.port, 2)
+    let_write(cluster, 1000)  # there is room for a line of log
+    wait_for(lambda: cluster.spawned.err.count("cannot be written: file too large") == 2)
+    for _ in range(8):
+        assert stats(cluster.port)["workers"] == 2
+        assert b"ringkv_workers 2.0" in get(cluster.port, "metrics")
+    let_write(cluster, resource.RLIM_INFINITY)
+    before = stats(cluster.port)["counters"]["requests"]
+    for _ in range(50):
+        get(cluster.port, KEY)
+    wait_for(lambda: agreed(cluster.port, before + 50))
+    again = int(time.time())
+    wait_for(lambda: all(json.loads(get(cluster.port, f"history?since={again}"))["samples"] for _ in range(8)))
+    assert cluster.spawned.err.count("cannot be written") == 2
 
 
 def test_a_port_in_use_is_refused_also_by_several_workers(spawn: Spawner) -> None:
