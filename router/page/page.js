@@ -24,6 +24,7 @@ let unsettled = false;
 let looked = -Infinity; // when the past was last asked for
 let uptime = 0;
 let span = 3600;
+let named = null; // tells those who wait for it that the table and the ring have named the shards
 
 const rateChart = new Chart(document.getElementById("rate-chart"), {
   label: "Lookups per second",
@@ -70,9 +71,7 @@ async function ask(path) {
 }
 
 async function follow() {
-  const first = look();
-  startLookups(first);
-  await first;
+  await look();
   for (;;) {
     if (document.hidden) {
       await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
@@ -91,11 +90,13 @@ async function look() {
     show(stats, at);
     await followVersions(ask);
     await followRing(stats);
+    named();
     if (stats.dataset) askAgain();
     await followPast(stats, at);
     connected(stats);
   } catch {
     disconnected();
+    named();
   }
 }
 
@@ -215,4 +216,9 @@ addEventListener("resize", () => {
 startRing();
 startShard();
 startEvents();
+startLookups(
+  new Promise((resolve) => {
+    named = resolve;
+  }),
+);
 follow();

@@ -9,9 +9,9 @@ from threading import Thread
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.page import Visiting, url_of
+from tests.browser.page import KEY, Visiting, hold, look_up, url_of, value
 from tests.support.data import EXAMPLE
-from tests.support.processes import Spawner
+from tests.support.processes import Spawner, wait_for
 
 SLOW = "/history"
 PIECES = 9
@@ -64,4 +64,17 @@ def test_an_answer_that_takes_long_to_come_is_waited_for(visit: Visiting, slow: 
     expect(page.locator("#connection")).not_to_have_text("Asking the router …")
     assert page.locator("#connection").inner_text() == "Live"
     expect(page.locator("#rate-chart .line")).to_have_count(1)
+    visiting.ends_well()
+
+
+def test_a_key_does_not_wait_for_the_past(visit: Visiting, url: str) -> None:
+    visiting = visit(url)
+    held = hold(visiting.page, "**/history?*")
+    page = visiting.open()
+    wait_for(lambda: page.evaluate("1") == len(held), "the page does not ask for samples")
+    look_up(page, KEY)
+    expect(value(page)).to_have_text("1234")
+    assert page.locator("#connection").inner_text() == "Asking the router …"
+    held[0].continue_()
+    expect(page.locator("#connection")).to_have_text("Live")
     visiting.ends_well()
