@@ -7,11 +7,14 @@ import { html, say } from "./svg.js";
 import { read, tokenForm } from "./token.js";
 
 const SHOWN = 32 * 1024; // bytes of a value
+const PATIENCE = 10_000; // milliseconds: the router gives up earlier, so that whoever is silent for longer is not there
+const SOON = 300; // within which an answer is usually there
 const UNAUTHORIZED = 401;
 const UNAVAILABLE = 503;
 
 let asked = 0;
 let named = null; // fulfilled when the table has named the shards
+let about = null; // the key of which something is shown
 let drawn = null; // what /explain said of the key that is shown
 let unanswered = null; // the key that the cluster could not answer for
 let changes = 0; // of the ring, since the page was opened
@@ -57,10 +60,14 @@ async function lookUp(key) {
   const show = (way, ...parts) => {
     // An answer that comes after the next question is not wanted any more.
     if (turn !== asked) return;
+    clearTimeout(waiting);
+    about = key;
     drawn = way;
     mark(way);
     document.getElementById("result").replaceChildren(...parts);
   };
+  // What is shown of another key must not be taken for the answer about this one.
+  const waiting = setTimeout(() => about !== key && show(null, html("p", { class: "hint" }, "Asking the router …")), SOON);
   const later = () => {
     if (turn === asked) unanswered = key;
   };
@@ -77,7 +84,7 @@ async function lookUp(key) {
       return;
     }
     const way = await explained.json();
-    const answer = await read(encodeURIComponent(key));
+    const answer = await read(encodeURIComponent(key), {}, AbortSignal.timeout(PATIENCE));
     show(way, steps(way), ...(answer.ok ? [await value(answer)] : await refused(answer, key)));
     if (answer.status === UNAVAILABLE) later();
     // While the value was on its way, which it is for longest when its shard is lost, there was no way to draw again.
@@ -93,7 +100,7 @@ export function askAgain() {
   if (unanswered !== null) lookUp(unanswered);
 }
 
-const explain = (key) => read(`explain/${encodeURIComponent(key)}`, { Accept: "application/json" });
+const explain = (key) => read(`explain/${encodeURIComponent(key)}`, { Accept: "application/json" }, AbortSignal.timeout(PATIENCE));
 
 /** The ring has changed: draw the key's way again, and say meanwhile that it is of the ring before. */
 export function followTopology() {

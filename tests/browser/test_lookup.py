@@ -155,6 +155,29 @@ def test_a_key_cannot_be_given_before_the_page_can_take_it(visit: Visiting, url:
     visiting.ends_well()
 
 
+def test_what_is_known_of_one_key_is_not_shown_as_the_answer_about_another(visit: Visiting, url: str) -> None:
+    visiting = visit(url)
+    page = visiting.open(f"#{KEY}")
+    expect(value(page)).to_have_text("1234")
+    held = hold(page, f"**/explain/{ABSENT}")
+    look_up(page, ABSENT)
+    expect(page.locator("#result")).to_have_text("Asking the router …")
+    expect(page.locator("#marker circle")).to_have_count(0)
+    held[0].continue_()
+    expect(page.locator(".refusal")).to_contain_text("404 no such key in the dataset")
+    visiting.ends_well(but="status of 404 ")
+
+
+def test_a_key_whose_answer_never_comes_is_asked_for_again(visit: Visiting, url: str) -> None:
+    visiting = visit(url)
+    page = visiting.open()
+    hold(page, f"{url}/{KEY}")
+    look_up(page, KEY)
+    expect(value(page)).to_have_text("1234")
+    assert visiting.asked_for(f"/{KEY}") == 2
+    visiting.ends_well()
+
+
 def test_a_router_without_shards_says_so(visit: Visiting, spawn: Spawner) -> None:
     router = spawn("router", "--shards", "unix:/nowhere/at/all", "--listen", "127.0.0.1:0")
     port = router.wait_for_line(r"router listens on 127\.0\.0\.1:(\d+)")[1]
