@@ -1,7 +1,7 @@
 // The router's event log as lists: of everything, and of one shard.
 
 import { clock, number } from "./figures.js";
-import { html } from "./svg.js";
+import { arrange, html } from "./svg.js";
 
 const SHOWN = 8;
 
@@ -43,10 +43,7 @@ function fill(list, shown) {
     return items.get(id) ?? item(id, event, workers);
   });
   if (!wanted.length) wanted.push(html("li", { class: "hint" }, "None yet."));
-  wanted.reverse().forEach((element, at) => {
-    if (list.children[at] !== element) list.insertBefore(element, list.children[at] ?? null);
-  });
-  while (list.children.length > wanted.length) list.lastElementChild.remove();
+  arrange(list, wanted.reverse());
 }
 
 function item(id, { at, kind, text, worker }, workers) {

@@ -7,7 +7,7 @@
 import { colour } from "./colours.js";
 import { number, percent, plural } from "./figures.js";
 import { choice, choose, onChoice } from "./selection.js";
-import { html, say, svg } from "./svg.js";
+import { arrange, html, say, svg } from "./svg.js";
 
 const MOVED = [282, 290];
 const BANDS = [230, 276];
@@ -141,18 +141,21 @@ function moved(layout) {
 
 function legend(layout) {
   const list = document.getElementById("legend");
-  const focused = document.activeElement?.closest("#legend button")?.dataset.shard;
-  const items = layout.shards.map((name) => {
-    const held = holding(name).reduce((sum, one) => sum + one, 0);
-    const part = html("span", {}, percent(held / layout.partitions));
-    const button = html("button", { type: "button", class: colour(name), "data-shard": name, "aria-haspopup": "dialog" }, name, " ", part);
-    button.addEventListener("click", () => choose(choice() === name ? null : name));
-    button.addEventListener("pointerenter", () => highlight(name));
-    button.addEventListener("pointerleave", () => highlight(choice()));
-    return html("li", {}, button);
+  const known = new Map([...list.children].map((item) => [item.firstElementChild.dataset.shard, item]));
+  const items = layout.shards.map((name) => known.get(name) ?? entry(name));
+  items.forEach((item, at) => {
+    const held = holding(layout.shards[at]).reduce((sum, one) => sum + one, 0);
+    item.querySelector("span").textContent = percent(held / layout.partitions);
   });
-  list.replaceChildren(...items);
-  if (focused) list.querySelector(`[data-shard="${CSS.escape(focused)}"]`)?.focus();
+  arrange(list, items);
+}
+
+function entry(name) {
+  const button = html("button", { type: "button", class: colour(name), "data-shard": name, "aria-haspopup": "dialog" }, name, " ", html("span"));
+  button.addEventListener("click", () => choose(choice() === name ? null : name));
+  button.addEventListener("pointerenter", () => highlight(name));
+  button.addEventListener("pointerleave", () => highlight(choice()));
+  return html("li", {}, button);
 }
 
 /** Show one shard's part of the ring, or all. */

@@ -6,7 +6,7 @@ import { between, duration, held, number, quantile, rate, total } from "./figure
 import { recentRates } from "./history.js";
 import { choose } from "./selection.js";
 import { showShard } from "./shard.js";
-import { html, svg } from "./svg.js";
+import { arrange, html, svg } from "./svg.js";
 
 const COLUMNS = ["Shard", "State", "Requests/s", "p50", "p99", "Keys", "Bytes", "Partitions", "Address"];
 const SPARK = [88, 20];
@@ -27,9 +27,11 @@ export function showShards(first, stats, passed) {
     };
   });
   const body = document.getElementById("shards");
-  // The rows stay the same elements, so that a selection, the focus and a screen reader's place in them stay too.
-  while (body.rows.length > rows.length) body.lastElementChild.remove();
-  rows.forEach((row, at) => fill(body.rows[at] ?? body.appendChild(emptyRow()), row));
+  // A shard's row stays the same element, so that a selection, the focus and a screen reader's place in it stay too.
+  const known = new Map([...body.rows].map((row) => [row.dataset.place, row]));
+  const places = rows.map(({ shard }) => known.get(placeOf(shard)) ?? emptyRow());
+  arrange(body, places);
+  rows.forEach((row, at) => fill(places[at], row));
   const kept = Object.entries(stats.kept_out).map(([address, reason]) => html("li", {}, html("code", {}, address), ` is kept out: ${reason}`));
   document.getElementById("kept-out").replaceChildren(...kept);
   // One that has come back elsewhere is also lost where it was.
@@ -43,6 +45,8 @@ export function showRecentRates() {
     row.querySelector(".spark path").setAttribute("d", path);
   }
 }
+
+const placeOf = (shard) => `${shard.name} ${shard.address}`;
 
 function emptyRow() {
   const cells = COLUMNS.map((label, at) => html(at ? "td" : "th", { role: at ? "cell" : "rowheader", "data-label": label }, html("span")));
@@ -59,6 +63,7 @@ function emptyRow() {
 function fill(row, { shard, rate: perSecond, p50, p99 }) {
   row.dataset.state = shard.state;
   row.dataset.shard = shard.name;
+  row.dataset.place = placeOf(shard);
   row.className = shard.name ? colour(shard.name) : "";
   row.title = shard.zone || shard.weight !== 1 ? `zone ${shard.zone || "none"}, weight ${shard.weight}` : "";
   const texts = [

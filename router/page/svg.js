@@ -18,6 +18,17 @@ function filled(element, attributes, children) {
   return element;
 }
 
+/** Let these be the children, in this order. Those that stay are not moved, so that they keep the focus. */
+export function arrange(parent, wanted) {
+  const staying = new Set(wanted);
+  for (const child of [...parent.children]) {
+    if (!staying.has(child)) child.remove();
+  }
+  wanted.forEach((child, at) => {
+    if (parent.children[at] !== child) parent.insertBefore(child, parent.children[at] ?? null);
+  });
+}
+
 /** Set the text of an element of the page, only where it is another one: a screen reader hears of changes. */
 export function say(id, text) {
   const element = document.getElementById(id);

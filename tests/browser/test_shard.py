@@ -5,7 +5,7 @@ import re
 import urllib.request
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.page import Cluster, Visiting, ask, serves
 from tests.support.data import EXAMPLE, read_pairs
@@ -133,4 +133,50 @@ def test_a_shard_that_is_lost_has_no_rate_and_its_view_says_so(visit: Visiting, 
     expect(shard.get_by_role("list")).to_contain_text("ada is lost")
     expect(page.locator("#arcs [data-shard=bob]")).to_have_count(1)
     expect(page.locator("#ring .dimmed")).to_have_count(0)
+    visiting.ends_well()
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_the_focus_returns_also_where_the_legend_has_changed_meanwhile(
+    visit: Visiting, cluster: Cluster, *, stays: bool
+) -> None:
+    visiting = visit(cluster.url)
+    page = visiting.open()
+    serves(page, "ada", "bob")
+    in_ring = page.get_by_role("list", name="Shards on the ring").get_by_role("button", name="bob")
+    in_ring.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog", name="bob")).to_be_visible()
+    if stays:
+        cluster.start("cleo")
+        serves(page, "ada", "bob", "cleo")
+    else:
+        cluster.shards["bob"].process.kill()
+        serves(page, "ada")
+    page.keyboard.press("Escape")
+    expect(in_ring if stays else page.get_by_role("table").get_by_role("button", name="bob")).to_be_focused()
+    visiting.ends_well()
+
+
+def test_the_focus_in_the_table_stays_at_its_shard_when_others_come_and_go(visit: Visiting, cluster: Cluster) -> None:
+    visiting = visit(cluster.url)
+    told: dict[str, int] = {"first": 0}
+
+    def stats(route: Route) -> None:
+        response = route.fetch()
+        shards = response.json()["shards"]
+        shards = [shards[-1] | {"name": "aaron", "address": "aaron:1"}] * told["first"] + shards
+        route.fulfill(response=response, json=response.json() | {"shards": shards})
+
+    visiting.page.route("**/stats", stats)
+    page = visiting.open()
+    serves(page, "ada", "bob")
+    button = page.get_by_role("table").get_by_role("button", name="bob")
+    button.focus()
+    for first in (1, 0):
+        told["first"] = first
+        expect(page.get_by_role("row", name="aaron")).to_have_count(first)
+        expect(button).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog", name="bob")).to_be_visible()
     visiting.ends_well()
