@@ -84,7 +84,7 @@ async function lookUp(key) {
       return;
     }
     const way = await explained.json();
-    const answer = await read(encodeURIComponent(key), {}, AbortSignal.timeout(PATIENCE));
+    const answer = await read(said(key), {}, AbortSignal.timeout(PATIENCE));
     show(way, steps(way), ...(answer.ok ? [await value(answer)] : await refused(answer, key)));
     if (answer.status === UNAVAILABLE) later();
     // While the value was on its way, which it is for longest when its shard is lost, there was no way to draw again.
@@ -95,12 +95,15 @@ async function lookUp(key) {
   }
 }
 
+/** A key as a part of a path. Dots alone lead elsewhere, percent-encoded too: they get to the router with a space behind them. */
+const said = (key) => (/^\.+$/.test(key) ? `${key}%20` : encodeURIComponent(key));
+
 /** Ask again for a key that could not be answered, because the cluster was not there yet. */
 export function askAgain() {
   if (unanswered !== null) lookUp(unanswered);
 }
 
-const explain = (key) => read(`explain/${encodeURIComponent(key)}`, { Accept: "application/json" }, AbortSignal.timeout(PATIENCE));
+const explain = (key) => read(`explain/${said(key)}`, { Accept: "application/json" }, AbortSignal.timeout(PATIENCE));
 
 /** The ring has changed: draw the key's way again, and say meanwhile that it is of the ring before. */
 export function followTopology() {

@@ -108,6 +108,8 @@ def test_a_link_leads_to_a_key_and_back(visit: Visiting, url: str) -> None:
         ("ring", 400, "400 not a UUID version 4: 'ring' (want xxxxxxxx-xxxx-4xxx-[89ab]xxx-xxxxxxxxxxxx)"),
         ("<b>/?#%", 400, "400 not a UUID version 4: '<b>/?#%' (want xxxxxxxx-xxxx-4xxx-[89ab]xxx-xxxxxxxxxxxx)"),
         (KEY[:-1], 400, "400 not a UUID version 4"),
+        (".", 400, "400 not a UUID version 4: '."),
+        ("..", 400, "400 not a UUID version 4: '.."),
     ],
 )
 def test_what_is_no_key_of_the_dataset_is_said_in_the_routers_words(
