@@ -1,7 +1,7 @@
 // The table of shards.
 
 import { sparkline } from "./chart.js";
-import { colour } from "./colours.js";
+import { colour, present } from "./colours.js";
 import { between, duration, held, number, quantile, rate, total } from "./figures.js";
 import { recentRates } from "./history.js";
 import { choose } from "./selection.js";
@@ -14,6 +14,7 @@ const RECENT = 900; // seconds in the little lines
 
 /** Show what the shards have done between two answers of /stats, `passed` seconds apart. */
 export function showShards(first, stats, passed) {
+  present(stats.shards.map((shard) => shard.name));
   const earlier = new Map(first.shards.map((shard) => [shard.name, shard.durations]));
   const rows = stats.shards.map((shard) => {
     // A shard that has just come has served nothing before, and one that is lost serves nothing now.

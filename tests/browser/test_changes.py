@@ -4,7 +4,7 @@ import re
 import signal
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.page import KEY, Cluster, Visiting, ask, drawn, serves
 from tests.support.processes import Spawner, wait_for
@@ -58,6 +58,28 @@ def test_a_shards_colour_stays_while_others_come_and_go(visit: Visiting, cluster
     serves(page, "bob")
     assert page.locator("#arcs [data-shard=bob]").get_attribute("class") == colour
     expect(page.get_by_role("row", name="bob")).to_have_class(str(colour))
+    visiting.ends_well()
+
+
+def test_a_shard_that_comes_gets_a_colour_that_nobody_has_any_more(visit: Visiting, cluster: Cluster) -> None:
+    visiting = visit(cluster.url)
+    told = ["pod-1", "pod-2", "pod-3", "pod-4", "pod-5", "pod-6"]
+
+    def stats(route: Route) -> None:
+        response = route.fetch()
+        shards = response.json()["shards"]
+        shards += [shards[-1] | {"name": name, "address": f"{name}:1"} for name in told]
+        route.fulfill(response=response, json=response.json() | {"shards": shards})
+
+    visiting.page.route("**/stats", stats)
+    page = visiting.open()
+    expect(page.locator("#shards tr[data-shard]:not([data-shard=''])")).to_have_count(8)
+    colours = {row.get_attribute("class") for row in page.locator("#shards [data-shard]:not([data-shard=''])").all()}
+    assert len(colours) == 8
+    told = ["pod-7"]
+    expect(page.get_by_role("row", name="pod-7")).to_have_count(1)
+    colours = {row.get_attribute("class") for row in page.locator("#shards [data-shard]:not([data-shard=''])").all()}
+    assert len(colours) == 3
     visiting.ends_well()
 
 
