@@ -105,7 +105,7 @@ class Table:
     def _readable(self) -> Iterator[None]:
         try:
             yield
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if isinstance(error, OSError) and error.errno:
                 raise unreadable(self.name, error) from error
             (reason, *_) = str(error).splitlines()
@@ -130,9 +130,14 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 
 def _plain(column: Any) -> pa.Array:
-    """The column as byte strings."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+    """The column as byte strings. Raises ArrowException where it leads out of its own bytes, which Arrow just reads."""
+    column.validate()
     if isinstance(column.type, pa.BaseExtensionType):
-        column = column.storage
-    return column.cast(pa.large_binary())
+        return _plain(column.storage)
+    if pa.types.is_dictionary(column.type):
+        return _plain(column.dictionary).take(column.indices)
+    if column.type.equals(pa.string_view()) or column.type.equals(pa.binary_view()):
+        column.validate(full=True)  # unlike offsets, views are followed by the cast
+    plain = column.cast(pa.large_binary())
+    plain.validate(full=True)
+    return plain

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -16,7 +17,7 @@ from ringkv.dataset.packing.local import pack
 from ringkv.dataset.packing.memory import Budget
 from ringkv.dataset.source.find import find
 from tests.dataset.source import kinds
-from tests.dataset.source.kinds import COMPRESSIONS, fed_pipe, table, text
+from tests.dataset.source.kinds import COMPRESSIONS, KEYS, fed_pipe, table, text
 
 Key = Callable[[int], bytes]
 
@@ -165,6 +166,34 @@ def test_a_table_that_was_cut_off_is_refused(
         assert refusal(tmp_path, tmp_path / "table").startswith(
             f"{tmp_path}/table: its {name} data are damaged or cut off: "
         )
+
+
+def int32(*numbers: int) -> bytes:
+    return np.array(numbers, "<i4").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("values", "right", "wrong"),
+    [
+        (pa.array([b"one", b"four"]), int32(0, 3, 7), int32(0, 9, 7)),
+        (pa.array([b"one", b"four"]), int32(0, 3, 7), int32(0, 3, 1 << 30)),
+        (pa.array([b"one", b"four"]).dictionary_encode(), int32(0, 1), int32(0, 1 << 30)),
+        (pa.array([b"one", b"four"]).dictionary_encode(), int32(0, 3, 7), int32(0, 1 << 30, 7)),
+        (pa.array([b"much too long"], pa.binary_view()), b"much" + int32(0, 0), b"much" + int32(0, 1 << 30)),
+        (pa.array([b""]), b"other", b"\xff\xfe\xfd\xfc\xfb"),
+    ],
+    ids=["offsets that fall", "an end", "an index", "an end in a dictionary", "a view", "a name"],
+)
+def test_a_table_that_leads_out_of_its_own_bytes_is_refused(
+    tmp_path: Path, key: Key, values: pa.Array, right: bytes, wrong: bytes
+) -> None:
+    keys = KEYS["fixed"]([key(number) for number in range(len(values))])
+    kinds.write_arrow(tmp_path / "table", pa.table({"key": keys, "value": values, "other": values}))
+    content = (tmp_path / "table").read_bytes()
+    assert right in content
+    (tmp_path / "table").write_bytes(content.replace(right, wrong))
+    said = refusal(tmp_path, tmp_path / "table")
+    assert said.startswith(f"{tmp_path}/table: its Arrow data are damaged or cut off: ")
 
 
 @pytest.mark.parametrize(("write", "name"), [(kinds.write_arrow, "Arrow"), (kinds.write_parquet, "Parquet")])
