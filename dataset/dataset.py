@@ -68,6 +68,7 @@ class Dataset:
                 self.segments.append(Segment(path, descriptor, entry, origin))
                 undo.callback(self.segments[-1].close)
             self._close = undo.pop_all()
+        self._closed = False
 
     @classmethod
     def open(cls, location: Path | str, mirror: "Mirror | None" = None) -> "Dataset":
@@ -93,6 +94,7 @@ class Dataset:
 
     def close(self) -> None:
         """Give all mappings back; as long as views of one are held, it stays until the last of them is gone."""
+        self._closed = True
         self._close.close()
 
     def closing(self, call: Callable[[], object]) -> None:
@@ -158,7 +160,11 @@ class Dataset:
         self._blocks.expect(partitions[0] * width, (partitions[-1] + 1 - partitions[0]) * width)
 
     def get(self, key: bytes | str) -> bytes | None:
-        """The value of a key, None if there is none. Reads one block. Raises InvalidKey, CorruptBlock, StoreError."""
+        """The value of a key, None if there is none. Reads one block.
+
+        Raises InvalidKey, CorruptBlock, StoreError, and InvalidDataset once the dataset is closed.
+        """
+        self._check_open()
         text = canonical(key.encode() if isinstance(key, str) else key)
         partition, number = divmod(position(text) >> shift_to(self.manifest.blocks), self.manifest.blocks_per_partition)
         row = read_row(self.blocks_of(partition).tobytes(), number)
@@ -170,8 +176,10 @@ class Dataset:
     def items(self, first: int = 0, last: int | None = None) -> Iterator[tuple[bytes, bytes]]:
         """All keys, as texts, and values of the partitions from `first` up to `last`, without it; None for the end.
 
-        They come in the order of the ring, block by block. Raises CorruptBlock, StoreError.
+        They come in the order of the ring, block by block. Raises CorruptBlock, StoreError, and InvalidDataset once the
+        dataset is closed.
         """
+        self._check_open()
         for number, group in self._groups(range(self.manifest.partitions)[first:last]):
             fetched = self._fetched(number, group)
             for block, row in group:
@@ -179,6 +187,7 @@ class Dataset:
                 for rank, key in enumerate(texts_of(keys_of(body, row.keys))):
                     begin, end = span_of(body, row.keys, rank)
                     yield key, body[begin:end]
+                self._check_open()  # whoever takes the items may have closed it meanwhile
 
     def extents_of(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
         """The first bytes of a segment's partitions, and the first ones behind them; None if the table is damaged."""
@@ -215,6 +224,10 @@ class Dataset:
         """The error that says that a block cannot be served, and why."""
         where = self.origin.location if self.origin else self.path
         return CorruptBlock(f"{where}: block {block} is corrupt: {reason}; pack the source of the dataset again")
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InvalidDataset(f"{self.path}: is closed; open it again")
 
     def _groups(self, partitions: range) -> Iterator[tuple[int, list[Wanted]]]:
         """The blocks of partitions in groups of what one request may have, each with the number of its segment."""

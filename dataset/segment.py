@@ -76,7 +76,9 @@ class Segment:
 
     def close(self) -> None:
         """Give the mapping back; as long as views of it are held, it stays until the last of them is gone."""
-        os.close(self.descriptor)
+        # The number may be that of another file soon, which whoever still reads or fills this one must not touch.
+        descriptor, self.descriptor = self.descriptor, -1
+        os.close(descriptor)
         self.int32.release()
         with suppress(BufferError):
             self.map.close()

@@ -59,7 +59,8 @@ class BlockTable:
             raise
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
 
     def expect(self, first: int, count: int) -> None:
         """These rows are about to be read: let the disk bring them meanwhile."""

@@ -1,6 +1,7 @@
 """A dataset is read without any server: here or in a store, by its own address or by its catalog's."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,27 @@ def _is_read(get: object, key: bytes) -> bool:
         return bool(get(key))
     except CorruptBlock:
         return False
+
+
+def test_what_was_closed_is_not_read_and_writes_to_no_file_that_was_opened_since(
+    tmp_path: Path, remote: Web, pairs: dict[bytes, bytes]
+) -> None:
+    mirror = Mirror(tmp_path / "cache")
+    with Dataset.open(f"{remote.url}/packed", mirror) as filled:
+        assert dict(filled.items()) == pairs
+    dataset = Dataset.open(f"{remote.url}/packed", mirror)
+    items = dataset.items()
+    next(items)
+    dataset.close()
+    remote.asked.clear()
+    with ExitStack() as stack:
+        # They get the numbers of the descriptors that were closed.
+        others = [stack.enter_context((tmp_path / f"other-{number}").open("wb")) for number in range(16)]
+        closed = f"{dataset.path}: is closed; open it again"
+        for ask in (lambda: list(items), lambda: dataset.get(next(iter(pairs))), lambda: list(dataset.items())):
+            with pytest.raises(InvalidDataset) as raised:
+                ask()
+            assert str(raised.value) == closed
+    assert [Path(other.name).stat().st_size for other in others] == [0] * 16
+    assert remote.asked == []
+    mirror.close()
