@@ -222,7 +222,10 @@ class Dataset:
 
     def corrupt(self, block: int, reason: str) -> CorruptBlock:
         """The error that says that a block cannot be served, and why."""
-        where = self.origin.location if self.origin else self.path
+        where: Path | str = self.path
+        if self.origin is not None:
+            where = self.origin.location
+            self.origin.doubt()
         return CorruptBlock(f"{where}: block {block} is corrupt: {reason}; pack the source of the dataset again")
 
     def _check_open(self) -> None:

@@ -18,7 +18,7 @@ from typing import Final
 
 from xxhash import xxh3_128_hexdigest
 
-from ringkv.cluster.errors import CacheError
+from ringkv.cluster.errors import CacheError, InvalidDataset
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.durable import replace_file
 from ringkv.dataset.fetches import Fetches
@@ -64,20 +64,28 @@ class Mirror:
     def open(self, objects: Objects, folder: str, name: str) -> Dataset:
         """The dataset in a folder of `objects`, mirrored as `name`. Raises StoreError, InvalidDataset, CacheError."""
         path = self.path / name
+        origin = Origin(objects, folder, self.fetches, self.room, path / TABLES)
+        try:
+            dataset = Dataset(path, self._filled(path, origin), origin)
+        except InvalidDataset:
+            origin.doubt()  # what came may be damaged, and the store whole
+            raise
+        self.room.add(dataset)
+        return dataset
+
+    def _filled(self, path: Path, origin: Origin) -> int:
+        """The folder, opened, with all files of the origin. Raises StoreError, InvalidDataset, CacheError."""
         with ExitStack() as undo:
             try:
                 path.mkdir(exist_ok=True, mode=0o700)
                 path.touch()  # those that were opened longest ago go first
                 descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 undo.callback(os.close, descriptor)
-                origin = Origin(objects, folder, self.fetches, self.room)
                 _make_segments(path, _tables(path, origin))
             except OSError as error:
                 raise self._unusable(error) from error
             undo.pop_all()
-        dataset = Dataset(path, descriptor, origin)
-        self.room.add(dataset)
-        return dataset
+        return descriptor
 
     def _unusable(self, error: OSError) -> CacheError:
         return CacheError(

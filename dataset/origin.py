@@ -6,9 +6,12 @@ A partition that is claimed may be read where it is mapped. Others may be made h
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Final, Protocol
 
+from ringkv.cluster.errors import NoSuchObject
 from ringkv.dataset.fetches import Fetches
 from ringkv.dataset.objects import Objects, Range
 
@@ -31,8 +34,11 @@ class Room(Protocol):
 class Origin:
     """`location` is the dataset's address in the store. All methods may be called from any thread but `fetch`."""
 
-    def __init__(self, objects: Objects, folder: str, fetches: Fetches, room: Room) -> None:
-        """`folder` is the name of the dataset's folder among `objects`; "" if they are the folder."""
+    def __init__(self, objects: Objects, folder: str, fetches: Fetches, room: Room, proof: Path) -> None:
+        """`folder` is the name of the dataset's folder among `objects`; "" if they are the folder.
+
+        By the file `proof` the mirror knows that its tables are those that came from here.
+        """
         self.location = objects.place(folder)
         self.fetches = fetches
         self.room = room
@@ -40,6 +46,7 @@ class Origin:
         self.claimed: set[int] = set()
         self._objects = objects
         self._prefix = f"{folder}/" if folder else ""
+        self._proof = proof
         self._full = False
         self._told = float("-inf")
 
@@ -52,12 +59,13 @@ class Origin:
 
     def read_range(self, name: str, start: int, end: int) -> bytes:
         """Bytes of a file. Raises StoreError."""
-        with self.fetches.counting(end - start):
+        with self.fetches.counting(end - start), self._doubting():
             return self._objects.read_range(self._prefix + name, start, end)
 
     async def fetch(self, name: str, ranges: Sequence[Range]) -> list[memoryview]:
         """Ranges of bytes of a file, with a request for each; a cancellation ends them. Raises StoreError."""
-        with self.fetches.counting(sum(end - start for start, end in ranges), len(ranges)):
+        size = sum(end - start for start, end in ranges)
+        with self.fetches.counting(size, len(ranges)), self._doubting():
             return await self._objects.fetch_ranges(self._prefix + name, ranges)
 
     def claim(self, partitions: Iterable[int]) -> None:
@@ -68,6 +76,11 @@ class Origin:
     def unclaim(self, partitions: Iterable[int]) -> None:
         """Let these partitions become holes when room is needed. Does not wait while others are made holes."""
         self.claimed.difference_update(partitions)
+
+    def doubt(self) -> None:
+        """Have the tables fetched again when the mirror is opened next: something does not fit what they say."""
+        with suppress(OSError):
+            self._proof.unlink()
 
     def kept(self, reason: str) -> None:
         """Note that something was written to the mirror ("" as the `reason`), or why it could not be."""
@@ -83,3 +96,12 @@ class Origin:
         if time.monotonic() - self._told >= TELL_SECONDS:
             self._told = time.monotonic()
             log.warning("%s; blocks that had to be fetched again so far: %d", what, healed)
+
+    @contextmanager
+    def _doubting(self) -> Iterator[None]:
+        """Doubt the tables where they name a segment that the store does not have."""
+        try:
+            yield
+        except NoSuchObject:
+            self.doubt()
+            raise

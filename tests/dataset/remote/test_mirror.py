@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ringkv.cluster.errors import CacheError, CorruptBlock, StoreError
+from ringkv.cluster.errors import CacheError, CorruptBlock, InvalidDataset, StoreError
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.mirror import Mirror
 from ringkv.dataset.objects import Objects
@@ -95,6 +95,17 @@ def test_a_damaged_table_is_fetched_again(
         name != "tables.json"
     )
     assert not remote.ranges()
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "partitions.arrow", "blocks.arrow"])
+def test_a_table_that_came_damaged_is_fetched_once_more(
+    remote: Web, mirror: Mirror, pairs: dict[bytes, bytes], name: str
+) -> None:
+    remote.fault, remote.fails, remote.failing = "flip", 1, name
+    with suppress(InvalidDataset, CorruptBlock, StoreError), mirrored(mirror, remote) as dataset:
+        all_of(dataset)
+    with mirrored(mirror, remote) as dataset:
+        assert all_of(dataset) == pairs
 
 
 def test_a_segment_of_another_size_gets_its_size_back(remote: Web, mirror: Mirror, pairs: dict[bytes, bytes]) -> None:
