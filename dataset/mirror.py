@@ -65,12 +65,13 @@ class Mirror:
         """The dataset in a folder of `objects`, mirrored as `name`. Raises StoreError, InvalidDataset, CacheError."""
         path = self.path / name
         origin = Origin(objects, folder, self.fetches, self.room, path / TABLES)
-        try:
-            dataset = Dataset(path, self._filled(path, origin), origin)
-        except InvalidDataset:
-            origin.doubt()  # what came may be damaged, and the store whole
-            raise
-        self.room.add(dataset)
+        with self.room.opening(path):
+            try:
+                dataset = Dataset(path, self._filled(path, origin), origin)
+            except InvalidDataset:
+                origin.doubt()  # what came may be damaged, and the store whole
+                raise
+            self.room.add(dataset)
         return dataset
 
     def _filled(self, path: Path, origin: Origin) -> int:

@@ -8,6 +8,8 @@ import logging
 import mmap
 import shutil
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -35,11 +37,23 @@ class Room:
     def __init__(self, cache: Path, limit: int | None) -> None:
         self.limit = limit
         self._opened: list[Dataset] = []  # the oldest first
+        self._opening: list[Path] = []
         self._cache = cache
         self._lock = threading.Lock()
         self._taken = 0  # bytes of the disk; never less than the mirrors really take
         self._measured = False
         self._told = False
+
+    @contextmanager
+    def opening(self, folder: Path) -> Iterator[None]:
+        """Keep this folder for the time of the context, in which its dataset is opened, and then added."""
+        with self._lock:
+            self._opening.append(folder)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._opening.remove(folder)
 
     def add(self, dataset: Dataset) -> None:
         """Keep the dataset until it is closed, but of its partitions only those that are claimed."""
@@ -107,8 +121,8 @@ class Room:
         return freed
 
     def _unopened(self) -> list[Path]:
-        opened = {dataset.path for dataset in self._opened}
-        found = [path for path in self._cache.iterdir() if path.is_dir() and path not in opened]
+        kept = {*self._opening, *(dataset.path for dataset in self._opened)}
+        found = [path for path in self._cache.iterdir() if path.is_dir() and path not in kept]
         return sorted(found, key=lambda path: path.stat().st_mtime)
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ringkv.dataset.mirror import Mirror
 from ringkv.dataset.objects import Objects
 from ringkv.dataset.segment import Segment
 from tests.support.damage import flip, place_of
+from tests.support.processes import wait_for
 from tests.support.web import Web
 
 
@@ -176,6 +178,23 @@ def test_datasets_that_are_not_open_go_first_the_oldest_before_the_others(
             dataset.close()
     assert sorted(path.name for path in mirror.path.iterdir() if path.is_dir()) == ["older", "open"]
     dataset.close()
+
+
+def test_what_is_being_opened_stays_however_little_room_there_is(
+    remote: Web, tmp_path: Path, pairs: dict[bytes, bytes]
+) -> None:
+    mirror = Mirror(tmp_path / "cache", 100_000)
+    with mirrored(mirror, remote, "open") as dataset, ThreadPoolExecutor(1) as pool:
+        assert all_of(dataset) == pairs
+        remote.fault, remote.failing = "hang", "blocks.arrow"
+        opening = pool.submit(mirrored, mirror, remote, "next")
+        wait_for((mirror.path / "next" / "partitions.arrow").exists)
+        assert all_of(dataset) == pairs
+        remote.fault = ""
+        remote.gate.set()
+        with opening.result() as other:
+            assert all_of(other) == pairs
+            assert (other.path / "manifest.json").exists()
 
 
 def test_what_is_claimed_stays_and_the_rest_becomes_holes(
