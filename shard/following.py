@@ -127,17 +127,13 @@ class Following:
                     try:
                         opened[version.dataset] = await to_end(self._open, version)
                     except (DatasetError, OSError) as error:
-                        if version is not current.version:
-                            missing.add(version)
-                            if version not in self._missing:
-                                log.warning("the older version %d cannot be offered: %s", version.serial, error)
-                        elif self._versions.offered:
+                        if version is current.version:
                             problem = str(error)
-                            break  # what is offered stays
-                        else:
-                            problem = str(error)
-            else:
-                await self._offer(wanted, opened)
+                            continue
+                        missing.add(version)
+                        if version not in self._missing:
+                            log.warning("the older version %d cannot be offered: %s", version.serial, error)
+            await self._offer(wanted, opened, self._versions.offered if problem else ())
         finally:
             for dataset in opened.values():
                 dataset.close()
@@ -156,8 +152,10 @@ class Following:
             raise InvalidDataset(f"{dataset.path}: {wrong}; publish it again")
         return dataset
 
-    async def _offer(self, wanted: list[catalogs.Version], opened: dict[str, Dataset]) -> None:
-        """Offer those of the versions that are held or opened."""
+    async def _offer(
+        self, wanted: list[catalogs.Version], opened: dict[str, Dataset], stay: Collection[Version]
+    ) -> None:
+        """Offer those of the versions that are held or opened, and those that are to stay."""
         ready: list[Version] = []
         for version in wanted:
             held = self._versions.held(version.dataset)
@@ -175,6 +173,8 @@ class Following:
             held = held or Version(dataset, about, self._pace)
             held.about = about
             ready.append(held)
+        ready += [version for version in stay if version not in ready]
+        ready.sort(key=lambda version: -version.about.serial)
         if ready:
             await self._versions.offer(*ready)
             if not self.begun.done():

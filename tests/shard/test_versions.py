@@ -10,6 +10,7 @@ import pytest
 
 from ringkv.cluster.lease import Offered, offered_in
 from ringkv.cluster.ring import build_ring
+from ringkv.dataset.format import segment_name
 from tests.support.damage import flip_value_byte
 from tests.support.processes import SpawnedShard, Spawner, wait_for
 from tests.support.published import KEYS, Published, pairs_of, value_of
@@ -231,3 +232,19 @@ def test_a_version_that_is_overwritten_is_left_and_the_other_goes_on(
     assert connect(shard).lease(published.datasets[3], RING).startswith(b"OK 2000 ")
     assert old("GET", KEYS[1]) == value_of(1, KEYS[1])
     assert shard.spawned.process.poll() is None
+
+
+def test_what_routers_serve_is_offered_also_where_the_newest_cannot_be(
+    spawn: Spawner, published: Published, connect: Connect
+) -> None:
+    """As when a shard starts anew while their gates keep out the version before, and the newest is damaged."""
+    published.publish(2)
+    published.publish(3, lambda dataset: (dataset / segment_name(0)).unlink())
+    shard = spawn.shard(published.path, "--leased", "--name", "one")
+    client = connect(shard)
+    assert [version.serial for version in versions(client)] == [2]
+    client("HEARTBEAT", published.datasets[1])
+    wait_for(lambda: [version.serial for version in versions(client)] == [2, 1])
+    assert shard.spawned.err.count("the catalog cannot be followed") == 1
+    published.publish(4)
+    wait_for(lambda: [version.serial for version in versions(client)] == [4, 1])
