@@ -17,6 +17,7 @@ from ringkv.dataset.format import BLOCKS, MANIFEST, PARTITIONS
 from ringkv.dataset.local_objects import LocalObjects
 from ringkv.dataset.objects import Objects
 from ringkv.dataset.packing.inflight import in_order
+from ringkv.dataset.packing.rights import limit
 from ringkv.dataset.packing.workspace import workspace
 from ringkv.dataset.progress import Progress
 from ringkv.process.words import counted
@@ -68,6 +69,7 @@ def upload(source: Content, path: Path, catalog: Catalog, tell: Tell, progress: 
     if catalog.objects.path is not None:
         with building_place(catalog) as place:
             _copy(source, path, LocalObjects(place), "", progress)
+            _limit(place, path)
             _compare(source, path, LocalObjects(place), "", progress)
             folder = _place(place, catalog, dataset)
         tell(f"verified: each byte in {catalog.objects.place(folder)}")
@@ -84,6 +86,14 @@ def upload(source: Content, path: Path, catalog: Catalog, tell: Tell, progress: 
             catalog.objects.delete([listed.name for listed in catalog.objects.list(folder)])
         raise
     return folder
+
+
+def _limit(copied: Path, path: Path) -> None:
+    """Let nobody read the copy who may not read the dataset at `path`. Raises StoreError."""
+    try:
+        limit(copied, [path, *path.iterdir()])
+    except OSError as error:
+        raise StoreError(f"{error.filename or copied}: {error.strerror}") from error
 
 
 @contextmanager

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from ringkv.dataset.cache import dataset_path
+from ringkv.dataset.catalog import Catalog
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.format import MANIFEST
 from ringkv.dataset.generate import lines
 from ringkv.dataset.packing.local import pack
+from ringkv.dataset.publish import Order, publish
 from ringkv.dataset.source.find import find
 from tests.support.inline import Inline
 
@@ -63,6 +65,20 @@ def test_one_secret_source_of_several_is_enough(source: Path, tmp_path: Path) ->
     other.chmod(0o600)
     pack(find([source, other]), tmp_path / "packed", executor=Inline(), on_duplicate="first")
     assert modes(tmp_path / "packed") == (0o700, {0o600})
+
+
+@pytest.mark.parametrize("secret", ["its files", "its folder"])
+def test_a_dataset_that_is_published_as_it_is_gives_no_more_than_it_gave(
+    source: Path, tmp_path: Path, secret: str
+) -> None:
+    packed = tmp_path / "packed"
+    with umask(0o022):
+        pack(source, packed, executor=Inline())
+        for path in packed.iterdir() if secret == "its files" else [packed]:
+            path.chmod(path.stat().st_mode & 0o700)
+        catalog = Catalog.at(tmp_path / "catalog")
+        published = publish([packed], catalog, Order("a test"), lambda _: None, lambda _done, _all: None)
+    assert modes(tmp_path / "catalog" / published.version.folder) == (0o700, {0o600})
 
 
 def test_a_cache_that_is_made_is_its_users_own(source: Path, tmp_path: Path) -> None:
