@@ -77,14 +77,16 @@ def _made(catalog: Catalog, folder: str) -> list[datetime]:
 
 
 def _in_use(current: Current | None, since: datetime) -> set[str]:
-    """The folders that are served, or were before, or were since then."""
+    """The folders that are served, or were before, also with another dataset, or were since then."""
     if current is None:
         return set()
-    found = {current.version.folder}
+    found, datasets = {current.version.folder}, {current.version.dataset}
     newer = current.version
     for version in current.history:
-        if len(found) == 1 or datetime.fromisoformat(newer.at) >= since:
+        # A dataset that was damaged and published again is in two folders, and none to go back to.
+        if len(datasets) == 1 or datetime.fromisoformat(newer.at) >= since:
             found.add(version.folder)
+            datasets.add(version.dataset)
         newer = version
     return found
 

@@ -13,6 +13,7 @@ from ringkv.dataset.objects import Objects
 from ringkv.dataset.prune import prune
 from ringkv.dataset.versions import listed, rollback
 from tests.dataset.catalog.conftest import Publish
+from tests.support.damage import flip_value_byte
 
 Data = Callable[..., Path]
 
@@ -48,6 +49,19 @@ def test_what_is_served_and_what_was_before_stay_however_old(catalog: Catalog, f
     rollback(catalog, folders[0], "me")
     pruned(catalog, 0)
     assert there(catalog) == {folders[0], folders[4]}
+
+
+@pytest.mark.parametrize("location", ["folder"], indirect=True)
+def test_the_dataset_before_stays_also_where_what_is_served_had_to_be_published_again(
+    catalog: Catalog, folders: list[str], publish: Publish, data: Data
+) -> None:
+    """Else there would be nothing to go back to but the damaged copy."""
+    assert catalog.objects.path
+    flip_value_byte(catalog.objects.path / folders[4], 7)
+    again = publish(data(range(504))).version.folder
+    assert again not in folders
+    pruned(catalog, 2)
+    assert rollback(catalog, None, "me")[0].folder == folders[3]
 
 
 def test_what_is_young_stays(catalog: Catalog, folders: list[str]) -> None:
