@@ -44,7 +44,7 @@ def prune(catalog: Catalog, keep: int, min_age: float, *, dry_run: bool) -> list
     Raises CatalogError, StoreError.
     """
     current = catalog.current()
-    since = datetime.fromtimestamp(time.time() - min_age, UTC)
+    since = datetime.fromtimestamp(max(0.0, time.time() - min_age), UTC)
     folders = []
     for name in filter(is_folder_name, catalog.objects.folders()):
         objects = tuple(catalog.objects.list(name))

@@ -146,3 +146,10 @@ def test_what_killed_publishers_left_in_a_folder_goes(tmp_path: Path) -> None:
     young.write_bytes(b"")
     pruned(catalog, 3, 3600)
     assert list(tmp_path.iterdir()) == [young]
+
+
+def test_an_age_from_before_all_calendars_lets_everything_stay(tmp_path: Path) -> None:
+    catalog = Catalog.at(tmp_path)
+    catalog.objects.create(f"{new_folder('ab' * 16)}/segment-00000.arrow", b"1234")
+    for min_age in (1e11, 1e18):
+        assert pruned(catalog, 2, min_age) == []
