@@ -11,7 +11,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -185,7 +185,11 @@ def is_folder_name(name: str) -> bool:
 
 def is_catalog(location: str | Path) -> bool:
     """Whether the location is that of a catalog: any store, or a folder in which something was published."""
-    return is_url(location) or Path(location, CURRENT).is_file()
+    if is_url(location):
+        return True
+    with suppress(OSError):  # whoever opens what is there, or is not, tells why
+        return Path(location, CURRENT).is_file()
+    return False
 
 
 def parse_current(place: str, text: bytes) -> Current:

@@ -60,10 +60,18 @@ def test_a_directory(refusal: Callable[..., str], tmp_path: Path, command: str) 
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_unreadable_file(refusal: Callable[..., str], tmp_path: Path, command: str) -> None:
-    path = tmp_path / "secret"
+def test_a_name_that_is_too_long(refusal: Callable[..., str], tmp_path: Path, command: str) -> None:
+    path = tmp_path / ("long" * 100)
+    assert refusal(command, path) == f"Error: {path}: cannot be read: File name too long"
+
+
+@pytest.mark.parametrize("closed", ["file", "folder"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_unreadable_file(refusal: Callable[..., str], tmp_path: Path, command: str, closed: str) -> None:
+    path = tmp_path / "folder" / "secret"
+    path.parent.mkdir()
     path.write_bytes(GOOD)
-    path.chmod(0)
+    (path if closed == "file" else path.parent).chmod(0)
     prefix: tuple[str, ...] = ()
     if os.geteuid() == 0:
         # Root reads everything, by a capability that can be given up.
