@@ -32,10 +32,16 @@ class Entry(NamedTuple):
 
 def entries(folder: Path) -> Iterator[Entry]:
     """All datasets of the cache, the youngest first. Raises OSError if the folder cannot be read."""
-    found = [(path.stat().st_mtime, path) for path in _datasets(folder)]
+    found = []
+    for path in _datasets(folder):
+        with suppress(FileNotFoundError):  # removed by another process, here and below
+            found.append((path.stat().st_mtime, path))
     for made, path in sorted(found, reverse=True):
         sources = _sources(path)
-        size = sum(file.stat().st_size for file in path.iterdir())
+        try:
+            size = sum(file.stat().st_size for file in path.iterdir())
+        except FileNotFoundError:
+            continue
         yield Entry(path, size, made, sources, _is_current(path, sources), is_used(path))
 
 

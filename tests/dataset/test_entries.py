@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -85,3 +86,13 @@ def test_the_commands_tell_and_prune(spawn: Spawner, tmp_path: Path, cache: Path
     assert one_line(spawn("cache", "--cache", tmp_path / "file")) == (
         f"Error: {tmp_path}/file: the cache cannot be read: Not a directory"
     )
+
+
+def test_what_goes_while_it_is_told_of_is_left_out(tmp_path: Path, cache: Path) -> None:
+    """As where two prune at once: the others are told of, and removed, all the same."""
+    packed = {make(tmp_path, name, 10) for name in ("one", "two", "three")}
+    told = entries(cache)
+    first = next(told).path
+    gone = next(iter(packed - {first}))
+    shutil.rmtree(gone)
+    assert {first, *(entry.path for entry in told)} == packed - {gone}
