@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from ringkv.cluster.errors import SourceError
+from ringkv.cluster.errors import InvalidDataset, SourceError
 from ringkv.dataset.cache import entry_state
 from ringkv.dataset.mirror import MIRRORS
 from ringkv.dataset.packing.workspace import is_used, remove_stale, remove_unused
@@ -73,7 +73,7 @@ def _sources(path: Path) -> list[str]:
 def _is_current(path: Path, sources: list[str]) -> bool:
     try:
         files = [source.file for source in find([Path(source) for source in sources]) if source.file]
-    except SourceError:
+    except (SourceError, InvalidDataset):
         return False
     return bool(sources) and path.name.endswith(f"-{entry_state(files)}")
 

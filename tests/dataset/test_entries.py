@@ -96,3 +96,12 @@ def test_what_goes_while_it_is_told_of_is_left_out(tmp_path: Path, cache: Path) 
     gone = next(iter(packed - {first}))
     shutil.rmtree(gone)
     assert {first, *(entry.path for entry in told)} == packed - {gone}
+
+
+def test_a_source_that_has_become_a_damaged_dataset_is_not_current(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "part").write_bytes(b"".join(lines(10, 1)))
+    packed = dataset_path(tmp_path / "data", cache_dir=cache)
+    (tmp_path / "data" / "manifest.json").write_text("{}")
+    assert [entry.current for entry in entries(cache)] == [False]
+    assert [entry.path for entry in prune(cache, everything=False)] == [packed]
