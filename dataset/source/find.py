@@ -79,8 +79,11 @@ def _inside(folder: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise unreadable(error.filename, error) from error
 
-    for where, folders, files in os.walk(folder, onerror=refuse):
+    for where, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        for path in (Path(where, name) for name in folders):
+            if path.is_symlink() and path.resolve() in map(Path.resolve, path.absolute().parents):
+                raise SourceError(f"{path}: leads back to a folder that it is in; remove the link")
         yield from (Path(where, name) for name in files if not name.startswith((".", "_")))
 
 

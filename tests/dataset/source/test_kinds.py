@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from xxhash import xxh3_128_hexdigest
 
+from ringkv.cluster.errors import SourceError
 from ringkv.dataset.manifest import Manifest, SourceEntry
 from ringkv.dataset.packing import seal
 from ringkv.dataset.packing.local import pack
@@ -179,3 +180,22 @@ def test_a_dataset_is_a_source_like_any_other(tmp_path: Path, read: Read, key: C
     assert read(tmp_path / "packed") == pairs
     more = packed(tmp_path, *(tmp_path / "first" / entry.name for entry in first.segments[:2]))
     assert 0 < more.keys < 1000
+
+
+def test_what_links_lead_to_belongs_to_a_folder_and_what_leads_back_is_refused(
+    tmp_path: Path, key: Callable[[int], bytes]
+) -> None:
+    folder, elsewhere = tmp_path / "folder", tmp_path / "elsewhere"
+    for number, path in enumerate([folder, elsewhere / "deep"]):
+        path.mkdir(parents=True)
+        (path / "data").write_bytes(key(number) + b" value\n")
+    (folder / "linked").symlink_to("../elsewhere")
+    assert [source.name for source in find([folder])] == [f"{folder}/data", f"{folder}/linked/deep/data"]
+    assert pack(folder, tmp_path / "packed").keys == 2
+    for target in (folder, tmp_path, elsewhere):
+        back = elsewhere / "deep" / "back"
+        back.symlink_to(target)
+        with pytest.raises(SourceError) as raised:
+            find([folder])
+        assert str(raised.value) == f"{folder}/linked/deep/back: leads back to a folder that it is in; remove the link"
+        back.unlink()
