@@ -90,6 +90,14 @@ class Catalog:
         """What is served; None as long as nothing was published. Raises CatalogError, StoreError."""
         return self._current()[0]
 
+    async def look(self) -> Current | None:
+        """As `current`, but a cancellation does not wait for the store."""
+        try:
+            text = await self.objects.fetch(CURRENT)
+        except NoSuchObject:
+            return None
+        return parse_current(self.objects.place(CURRENT), text)
+
     def swap(self, expected: Current | None, dataset: str, folder: str, by: str, forced: bool) -> Current:  # noqa: FBT001  # a field
         """Let the dataset in `folder` be served in place of `expected`, which must still be current.
 

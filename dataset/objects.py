@@ -90,6 +90,10 @@ class Objects(ABC):
     def read(self, name: str) -> bytes:
         """The whole object. Raises NoSuchObject."""
 
+    async def fetch(self, name: str) -> bytes:
+        """As `read`; where the store allows it, no thread waits for it, and a cancellation ends it at once."""
+        return await asyncio.to_thread(self.read, name)
+
     @abstractmethod
     def read_range(self, name: str, start: int, end: int) -> bytes:
         """The bytes from `start` up to `end`, without it: all of them, or StoreError. Raises NoSuchObject."""

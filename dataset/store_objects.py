@@ -55,6 +55,11 @@ class StoreObjects(Objects):
         with self._telling(name):
             return bytes(obstore.get(self._store, name).bytes())
 
+    async def fetch(self, name: str) -> bytes:
+        with self._telling(name):
+            found = await obstore.get_async(self._store, name)
+            return bytes(await found.bytes_async())
+
     def read_range(self, name: str, start: int, end: int) -> bytes:
         with self._telling(name):
             found = bytes(obstore.get_range(self._store, name, start=start, end=end))

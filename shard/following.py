@@ -81,7 +81,7 @@ class Following:
 
     async def _look(self) -> None:
         try:
-            current = await to_end(self._current)
+            current = await self._current()
         except (CatalogError, StoreError) as error:
             self._tell(str(error))
             return
@@ -99,10 +99,10 @@ class Following:
             return True
         return self._retry_at == inf and self._versions.find(current.version.dataset) is None
 
-    def _current(self) -> Current | None:
+    async def _current(self) -> Current | None:
         """What the catalog says; at the start, if it cannot be reached, what it said last."""
         try:
-            return self._catalog.current()
+            return await self._catalog.look()
         except StoreError:
             if self._remembered is None or self._versions.offered or (known := self._remembered.read()) is None:
                 raise
