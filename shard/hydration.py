@@ -33,6 +33,7 @@ from ringkv.dataset.coalescing import (
     runs,
     take,
 )
+from ringkv.dataset.fetches import AT_ONCE as GROUPS
 from ringkv.dataset.segment import Segment
 from ringkv.shard.blocks import Blocks
 from ringkv.shard.entries import Checked, Part, checked_blocks
@@ -82,6 +83,7 @@ class Hydration:
         self._restraint = restraint
         self._full = False
         self._fetching: set[asyncio.Task[None]] = set()
+        self._begun = asyncio.Semaphore(GROUPS)
 
     def window(self, rate: int) -> int:
         """Bytes of blocks that are looked at together, at a rate in bytes a second."""
@@ -103,7 +105,7 @@ class Hydration:
             while left and not self._full:
                 # Several together would be in the way of requests for longer than one by one.
                 most = 1 if await self._restraint.wait() else TOGETHER
-                await self._fetches.slots.acquire()
+                await self._begun.acquire()
                 fetching = asyncio.create_task(self._fetch(batch, take(left, most, self._largest())))
                 self._fetching.add(fetching)
                 fetching.add_done_callback(self._ended)
@@ -118,7 +120,7 @@ class Hydration:
 
     def _ended(self, fetching: asyncio.Task[None]) -> None:
         self._fetching.discard(fetching)
-        self._fetches.slots.release()
+        self._begun.release()
         if not fetching.cancelled() and (error := fetching.exception()) is not None:
             # Its blocks are fetched when somebody asks for them.
             log.error("what is leased could not be fetched", exc_info=error)
@@ -153,15 +155,20 @@ class Hydration:
             retry=retry_if_exception_type(StoreError), wait=wait_random_exponential(multiplier=0.5, max=MAX_PAUSE)
         ):
             with attempt:
-                left = deque(self._still(batch, requests))
                 most = TOGETHER if attempt.retry_state.attempt_number == 1 else 1
-                while left:
-                    some = take(left, most)
-                    await self._fetches.pace(sum(each.end - each.start for each in some))
-                    if not self._full:
-                        ranges = [(each.start, each.end) for each in some]
-                        data = await self._origin.fetch(batch.segment.entry.name, ranges)
-                        await self._take(batch, some, data)
+                # Not for the pauses: what the store has lost of one dataset must not keep the next one waiting.
+                async with self._fetches.slots:
+                    await self._attempt(batch, deque(self._still(batch, requests)), most)
+
+    async def _attempt(self, batch: _Batch, left: deque[Request], most: int) -> None:
+        """Fetch these requests, `most` of them together. Raises StoreError."""
+        while left:
+            some = take(left, most)
+            await self._fetches.pace(sum(each.end - each.start for each in some))
+            if not self._full:
+                ranges = [(each.start, each.end) for each in some]
+                data = await self._origin.fetch(batch.segment.entry.name, ranges)
+                await self._take(batch, some, data)
 
     def _still(self, batch: _Batch, requests: list[Request]) -> list[Request]:
         """What is left of requests: others may have fetched blocks of them, and partitions may be gone."""

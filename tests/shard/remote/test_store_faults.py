@@ -97,6 +97,23 @@ async def test_the_warm_up_outlives_whatever_the_store_does(
         await all_right(await served.connect())
 
 
+async def test_a_version_that_the_store_has_lost_does_not_keep_the_next_one_from_being_fetched(
+    source: Followed, published: Published, remote: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ringkv.shard.hydration, "MAX_REQUEST", 2_000)
+    monkeypatch.setattr(ringkv.shard.hydration, "TOGETHER", 1)
+    remote.fault, remote.failing = "404", f"{published.folder(1).name}/segment"
+    async with serving(source, ALL, leased=True) as served:
+        await served.version.leases.grant(range(256))
+        await eventually(lambda: served.state.fetches.errors >= 20)
+        published.publish(2)
+        await eventually(lambda: served.state.versions.newest.about.serial == 2)
+        newest = served.state.versions.newest
+        await newest.leases.grant(range(256))
+        await eventually(lambda: newest.store.blocks.checked_bytes == newest.store.blocks.bytes)
+        assert served.store.blocks.checked_bytes == 0
+
+
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("fault", ["refuse", "hang", "404"])
 async def test_while_the_store_is_down_what_is_here_is_served_and_the_rest_refused_in_time(
