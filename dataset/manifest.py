@@ -101,7 +101,7 @@ def _checked(said: dict[str, Any]) -> Manifest:
     manifest = Manifest(segments=segments, sources=sources, **said)
     numbers = [manifest.keys, manifest.bytes, manifest.partitions, manifest.blocks]
     numbers += [number for entry in segments for number in (entry.size, entry.first, entry.last)]
-    if not all(type(number) is int and 0 <= number < 1 << 64 for number in numbers):
+    if not all(type(number) is int and 0 <= number < 1 << 63 for number in numbers):
         raise ValueError("not a number")
     powers = manifest.partitions.bit_count() == 1 and manifest.blocks.bit_count() == 1
     if not (powers and manifest.partitions <= SLOTS and manifest.partitions <= manifest.blocks <= MAX_BLOCKS):

@@ -24,7 +24,7 @@ from tests.support.packed import lease, stored
 from tests.support.processes import Spawner, one_line
 
 TABLES = {PARTITIONS: PARTITION_SCHEMA, BLOCKS: BLOCK_SCHEMA}
-NO_NUMBERS: tuple[Any, ...] = ("abc", "", "256", -1, 1.5, True, [], 1 << 64, None)
+NO_NUMBERS: tuple[Any, ...] = ("abc", "", "256", -1, 1.5, True, [], 1 << 63, None)
 NO_ENTRIES: tuple[Any, ...] = (7, "x", [7], [{}], [{"name": "x"}], None)
 DAMAGED: list[tuple[str, Any]] = [
     *((name, value) for name in ("keys", "bytes", "partitions", "blocks") for value in NO_NUMBERS),

@@ -1,6 +1,7 @@
 """A mirror: what is in it is not fetched again, what is damaged is, and what nobody claims goes when room is needed."""
 
 import errno
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -8,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from ringkv.cluster.errors import CacheError, CorruptBlock, InvalidDataset, StoreError
+from ringkv.cluster.errors import CacheError, CorruptBlock, DatasetError, InvalidDataset, StoreError
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.mirror import Mirror
 from ringkv.dataset.objects import Objects
 from ringkv.dataset.segment import Segment
 from tests.support.damage import flip, place_of
+from tests.support.handmade import alter_manifest
 from tests.support.processes import wait_for
 from tests.support.web import Web
 
@@ -108,6 +110,17 @@ def test_a_table_that_came_damaged_is_fetched_once_more(
         all_of(dataset)
     with mirrored(mirror, remote) as dataset:
         assert all_of(dataset) == pairs
+
+
+@pytest.mark.parametrize("size", [1 << 62, 1 << 63])
+def test_a_manifest_that_asks_for_files_as_large_as_none_is_refused(
+    packed: Path, remote: Web, mirror: Mirror, size: int
+) -> None:
+    manifest = json.loads((packed / "manifest.json").read_text())
+    segments = [{**segment, "size": size} for segment in manifest["segments"]]
+    alter_manifest(packed, segments=segments)
+    with pytest.raises(DatasetError):
+        mirrored(mirror, remote)
 
 
 def test_a_segment_of_another_size_gets_its_size_back(remote: Web, mirror: Mirror, pairs: dict[bytes, bytes]) -> None:
