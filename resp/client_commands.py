@@ -35,8 +35,11 @@ def _list(client: Connection, args: Args) -> bytes | Pending:
     """`LIST [TYPE normal] [ID id …]`"""
     clients = client.server.clients
     kind = args[0].upper() if args else b""
-    if kind == b"ID" and len(args) > 1 and all(arg.isdigit() for arg in args[1:]):
-        chosen = [clients[int(arg)] for arg in args[1:] if int(arg) in clients]
+    if kind == b"ID" and len(args) > 1:
+        try:
+            chosen = [clients[number] for number in map(codec.parse_integer, args[1:]) if number in clients]
+        except ValueError:
+            return codec.error("ERR", "Invalid client ID")
     elif kind == b"TYPE" and len(args) == 2:
         # Nobody is anything else here: no replica, no subscriber.
         chosen = list(clients.values()) if args[1].lower() == b"normal" else []

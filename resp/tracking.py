@@ -24,19 +24,11 @@ _SYNTAX: Final = codec.error("ERR", "syntax error")
 
 def tracking(client: Connection, args: Args) -> bytes:
     """`TRACKING ON|OFF [REDIRECT id] [BCAST] [PREFIX prefix …] [OPTIN] [OPTOUT] [NOLOOP]`"""
-    wanted, options, redirect = args[0].upper() if args else b"", set[bytes](), 0
-    rest = iter(args[1:])
-    for arg in rest:
-        option = arg.upper()
-        if option in {b"PREFIX", b"REDIRECT"}:
-            value = next(rest, b"")
-            if not value or (option == b"REDIRECT" and not value.isdigit()):
-                return _SYNTAX
-            redirect = int(value) if option == b"REDIRECT" else redirect
-        elif option in _OPTIONS:
-            options.add(option)
-        else:
-            return _SYNTAX
+    wanted = args[0].upper() if args else b""
+    try:
+        options, redirect = _wanted(args[1:])
+    except ValueError:
+        return _SYNTAX
     if wanted == b"OFF":
         client.tracking = None
     elif wanted != b"ON":
@@ -50,6 +42,24 @@ def tracking(client: Connection, args: Args) -> bytes:
         if redirect and isinstance(told := client.server.clients[redirect], Connection):
             told.listens = True
     return codec.simple("OK")
+
+
+def _wanted(args: Args) -> tuple[set[bytes], int]:
+    """The options, and the id of the connection that is to be told, 0 for the client's own. Raises ValueError."""
+    options, redirect = set[bytes](), 0
+    rest = iter(args)
+    for arg in rest:
+        option = arg.upper()
+        if option in {b"PREFIX", b"REDIRECT"}:
+            value = next(rest, b"")
+            if not value:
+                raise ValueError
+            redirect = codec.parse_integer(value) if option == b"REDIRECT" else redirect
+        elif option in _OPTIONS:
+            options.add(option)
+        else:
+            raise ValueError
+    return options, redirect
 
 
 def trackinginfo(client: Connection, args: Args) -> bytes:

@@ -48,6 +48,8 @@ def test_client_list_shows_who_is_connected(example_shard: SpawnedShard, connect
     assert fields(one("CLIENT", "INFO"))["id"] == str(number)
     assert other("CLIENT", "LIST", "ID", number, 999_999).count(b"\n") == 1
     assert other("CLIENT", "LIST", "TYPE", "replica") == b""
+    for wrong in ("x", "", 5000 * "1"):
+        assert told(other("CLIENT", "LIST", "ID", number, wrong)) == "ERR Invalid client ID"
     assert told(one("CLIENT", "SETNAME", "a b")).startswith("ERR Client names cannot contain spaces")
     assert told(one("CLIENT", "KILL", "ID", number)).startswith("ERR no client is closed by another")
     assert told(one("CLIENT", "NONSENSE")).startswith("ERR unknown subcommand")

@@ -91,7 +91,8 @@ async def test_what_cannot_be_told_is_refused(start: Start, serve: Serve) -> Non
     assert await client("CLIENT", "GETREDIR") == -1
     await client("HELLO", 3)
     assert "does not exist" in told(await client("CLIENT", "TRACKING", "ON", "REDIRECT", 99))
-    for wrong in ((), ("MAYBE",), ("ON", "NOSUCH"), ("ON", "PREFIX"), ("ON", "REDIRECT", "x")):
+    of_redirect = [("ON", "REDIRECT", number) for number in ("x", "-1x", 5000 * "1")]
+    for wrong in ((), ("MAYBE",), ("ON", "NOSUCH"), ("ON", "PREFIX"), *of_redirect):
         assert told(await client("CLIENT", "TRACKING", *wrong)) == "ERR syntax error"
     assert "OPTIN or OPTOUT" in told(await client("CLIENT", "CACHING", "YES"))
     assert await client("CLIENT", "TRACKING", "ON", "OPTIN") == b"OK"
