@@ -91,7 +91,7 @@ def _reply(client: Connection, args: Args) -> bytes:
         return codec.error("ERR", "syntax error: CLIENT REPLY ON | OFF | SKIP")
     if client.executing:
         return codec.error("ERR", "CLIENT REPLY inside MULTI is not allowed: every reply has its place there")
-    if silence is not Silence.NEXT or client.silence is Silence.NONE:
+    if silence is not Silence.NEXT or client.silence is not Silence.ALL:
         client.hush(silence)
     return codec.simple("OK") if silence is Silence.NONE else b""
 

@@ -30,10 +30,11 @@ NOAUTH: Final = codec.error("NOAUTH", "Authentication required.")
 
 
 class Silence(enum.Enum):
-    """Which replies are left out: what CLIENT REPLY sets."""
+    """Which replies are left out: what CLIENT REPLY sets. THIS is NEXT while that request is executed."""
 
     NONE = enum.auto()
     NEXT = enum.auto()
+    THIS = enum.auto()
     ALL = enum.auto()
 
 
@@ -61,6 +62,7 @@ class Session:
         self.addresses: tuple[object, object] = None, None
         self.executing = False
         self.listens = False
+        self.silence = Silence.NONE
         self._since = time.monotonic()
         self._requests = Requests()
         self.reset()
@@ -72,7 +74,8 @@ class Session:
         self._token: bytes | None = None  # the digest of the one that the client has said
         self.name = ""
         self.library: dict[str, str] = {}
-        self.silence = Silence.NONE
+        if self.silence is not Silence.THIS:  # as in Redis, a reply that is to be skipped is, also that to RESET
+            self.silence = Silence.NONE
         self.tracking: Tracking | None = None
         self.queue: Queue | None = None
         self.watched: Unchanged | None = None
@@ -164,12 +167,15 @@ class Session:
             return NOAUTH
         silence = self.silence
         if silence is Silence.NEXT:
-            self.hush(Silence.NONE)
+            self.hush(Silence.THIS)
         if self.queue is not None and args[0].upper() not in AT_ONCE:
             reply: bytes | Pending | None = self.queue.add(self.commands, args)
         else:
             reply = execute(self.commands, self, args, immutable)
-        if silence is Silence.NONE or (silence is Silence.ALL and self.silence is Silence.NONE):
+        heard = Silence.NONE in {silence, self.silence}  # CLIENT REPLY ON is answered, whatever was to be left out
+        if self.silence is Silence.THIS:
+            self.hush(Silence.NONE)
+        if heard:
             return reply
         return Unheard(reply) if isinstance(reply, Pending) else b""
 

@@ -77,6 +77,13 @@ def test_replies_that_are_not_wanted_are_left_out(example_shard: SpawnedShard, c
     client.send(command("CLIENT", "REPLY", "SKIP") + command("PING") + command("CLIENT", "REPLY", "ON"))
     assert client.read() == b"OK"
     assert client("GET", KEY) == b"1234"
+    for silence in ("SKIP", "OFF"):
+        client.send(command("CLIENT", "REPLY", silence))
+        assert client("CLIENT", "REPLY", "ON") == b"OK"
+    client.send(2 * command("CLIENT", "REPLY", "SKIP") + command("PING") + command("ECHO", "heard"))
+    assert client.read() == b"heard"
+    client.send(command("CLIENT", "REPLY", "SKIP") + command("RESET") + command("ECHO", "after the reset"))
+    assert client.read() == b"after the reset"
     client.send(command("CLIENT", "REPLY", "OFF") + command("QUIT"))
     with pytest.raises(ConnectionError):
         client.read()
