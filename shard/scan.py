@@ -38,7 +38,10 @@ def keys_from(client: ShardConnection, args: Args) -> bytes | Pending:
 
 
 async def page(client: ShardConnection, cursor: int, count: int) -> Page:
-    """The next keys that are leased here, about `count`. Raises CorruptBlock."""
+    """The next keys that are leased here, about `count`.
+
+    Raises CorruptBlock, and PartitionNotLeased where a block that is leased cannot be read now.
+    """
     keys: list[bytes] = []
     for _ in range(PAGE_BLOCKS):
         version = client.version
@@ -49,6 +52,10 @@ async def page(client: ShardConnection, cursor: int, count: int) -> Page:
         except PartitionNotLeased:
             if version is not client.version:
                 continue  # the version was replaced meanwhile; cursors are places in the next one too
+            if version.store.has_leased(cursor):
+                if keys:
+                    break  # the next page says so
+                raise
             cursor = version.store.next_partition(cursor)
         except CorruptBlock:
             if keys:

@@ -60,8 +60,8 @@ async def _reply(
             keys += [key for key in found if slot(key) == wanted]
             cursor = cursor or CURSORS
             await asyncio.sleep(0)  # others come between two pages
-    except PartitionNotLeased:
-        pass  # as in Redis: there is none here
     except DatasetError as error:
-        return refusal(error)
+        # As in Redis there is none here of a slot that is another node's.
+        if not isinstance(error, PartitionNotLeased) or version.store.has_leased(cursor):
+            return refusal(error)
     return encode(keys if most is None else keys[:most])

@@ -145,6 +145,10 @@ class Store:
         after = behind(place(last - 1)) if last < size else self._behind(cursor, self._position_shift)
         return after, texts_of(keys[first * KEY_BYTES : last * KEY_BYTES])
 
+    def has_leased(self, cursor: int) -> bool:
+        """Whether the partition of `cursor` is leased: if it is, nobody else is to tell its keys instead."""
+        return self.blocks.is_leased(first_position(cursor) >> shift_to(self.dataset.manifest.partitions))
+
     def next_partition(self, cursor: int) -> int:
         """The cursor of the partition behind that of `cursor`: 0 behind the last one."""
         return self._behind(cursor, shift_to(self.dataset.manifest.partitions))

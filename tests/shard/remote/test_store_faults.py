@@ -8,8 +8,10 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 import ringkv.shard.hydration
+from ringkv.cluster.position import slot
+from ringkv.process.address import Address
 from ringkv.shard.http import build_app
-from ringkv.shard.settings import Followed
+from ringkv.shard.settings import Direct, Followed
 from tests.shard.remote.conftest import impatient
 from tests.support.damage import flip_value_byte
 from tests.support.fetched import ALL, all_right, answers, is_warm
@@ -147,6 +149,21 @@ async def test_while_the_store_is_down_what_is_here_is_served_and_the_rest_refus
         assert not fetches.failing
         warnings = [record for record in caplog.records if "is tried again and again" in record.getMessage()]
         assert len(warnings) <= 2  # of the dataset, and of the look at the catalog
+
+
+async def test_keys_that_cannot_be_fetched_are_not_left_out_silently(source: Followed, remote: Web) -> None:
+    direct = Direct(Address("127.0.0.1", 7000), grace=60.0)
+    async with serving(source, direct=direct) as served:
+        client = await served.connect()
+        cursor, here = await client("SCAN", 0, "COUNT", 1000)
+        away = slot(next(key for key in KEYS if key not in here))
+        remote.fault = "refuse"
+        with impatient():
+            assert await client("SCAN", 0, "COUNT", 1000) == [cursor, here]
+            for request in (("SCAN", cursor), ("KEYS", "*"), ("CLUSTER", "COUNTKEYSINSLOT", away)):
+                assert told(await client(*request)).startswith(f"NOTLEASED {remote.url}/"), request
+        remote.fault = ""
+        assert sorted(await client("KEYS", "*")) == sorted(KEYS)
 
 
 async def test_a_shard_that_closes_does_not_wait_for_the_store(source: Followed, remote: Web) -> None:
