@@ -22,17 +22,23 @@ class Lease:
 
 
 class Leases:
+    """How many there are does not count those of `keep`; but there are some as long as one of these is there."""
+
     def __init__(self, store: Store, warmup: Warmup) -> None:
         self._store = store
         self._warmup = warmup
         self._held: Counter[int] = Counter()
         self._active: set[Lease] = set()
+        self._kept: set[Lease] = set()
         self._granting = asyncio.Lock()
         self._closed = False
         self._releasing: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return len(self._active)
+
+    def __bool__(self) -> bool:
+        return bool(self._active or self._kept)
 
     async def grant(self, partitions: Iterable[int], extra: Collection[int] = ()) -> Lease:
         """Let partitions be read from now on. Reads no block: that is left to the warm-up or the first request.
@@ -63,14 +69,24 @@ class Leases:
         lease.leased = self._store.totals(p for p in lease.partitions if p not in extra)
         return lease
 
+    def keep(self, partition: int) -> Lease:
+        """Let a partition that can be read now stay so for a reply that is under way."""
+        lease = Lease((partition,), Leased(keys=0, bytes=0))
+        self._held[partition] += 1
+        self._kept.add(lease)
+        return lease
+
     def end(self, lease: Lease) -> None:
         """Let go of what only this lease needed."""
-        if lease not in self._active:
+        leases = self._kept if lease in self._kept else self._active
+        if lease not in leases:
             return
-        self._active.remove(lease)
+        leases.remove(lease)
         self._held.subtract(lease.partitions)
-        self._held += Counter()  # drops what nobody holds
-        self._release([p for p in lease.partitions if p not in self._held])
+        free = [p for p in lease.partitions if not self._held[p]]
+        for partition in free:
+            del self._held[partition]
+        self._release(free)
 
     async def close(self, seconds: float) -> bool:
         """Grant nothing more, and leave what is still to be let go of as it is.

@@ -33,9 +33,12 @@ class Wanted:
 
 
 class LargeReply(Pending):
-    """The reply with what is wanted of the large value of a canonical key."""
+    """The reply with what is wanted of the large value of a canonical key.
 
-    __slots__ = ("_client", "_key", "_reading", "_span", "_version", "_wanted")
+    It may wait for long until it is sent. So its partition stays leased, and its version open, until then.
+    """
+
+    __slots__ = ("_client", "_kept", "_key", "_reading", "_span", "_version", "_wanted")
 
     def __init__(self, client: ShardConnection, version: Version, key: bytes, wanted: Wanted, size: int) -> None:
         super().__init__(client.notify)
@@ -44,6 +47,7 @@ class LargeReply(Pending):
         self._key = key
         self._wanted = wanted
         self._span = wanted.span(size)
+        self._kept = version.leases.keep(version.store.block_of(key) // version.store.blocks.width)
         self._reading: asyncio.Task[None] | None = None
 
     def start(self) -> Pending:
@@ -61,6 +65,11 @@ class LargeReply(Pending):
     def abandon(self) -> None:
         if self._reading is not None:
             self._reading.cancel()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._version.leases.end(self._kept)
+        self._client.state.versions.tidy()
 
     async def _read(self) -> None:
         client, version, wanted = self._client, self._version, self._wanted
@@ -86,3 +95,5 @@ class LargeReply(Pending):
             client.send(b"%b$%d\r\n" % (wanted.head, size))
             client.send(value)
             self.answer(b"\r\n" + wanted.tail)
+        finally:
+            self._let_go()

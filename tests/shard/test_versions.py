@@ -8,14 +8,19 @@ from pathlib import Path
 import hiredis
 import pytest
 
+import tests.support.published
 from ringkv.cluster.lease import Offered, offered_in
+from ringkv.cluster.limits import LARGE_VALUE
 from ringkv.cluster.ring import build_ring
 from ringkv.dataset.format import segment_name
+from ringkv.shard.connection import ShardConnection
+from ringkv.shard.settings import Followed
 from tests.support.damage import flip_value_byte
-from tests.support.processes import SpawnedShard, Spawner, wait_for
+from tests.support.processes import SpawnedShard, Spawner, eventually, wait_for
 from tests.support.published import KEYS, Published, pairs_of, value_of
 from tests.support.redis_port import told
 from tests.support.resp import Client, command
+from tests.support.served import Asker, serving
 
 Connect = Callable[[SpawnedShard], Client]
 RING = build_ring(("one",), 1, 256)
@@ -175,6 +180,43 @@ def test_a_shard_alone_goes_over_without_a_failed_or_mixed_reply(
     assert asker.info()["leases"] == "1"
     assert all(max(found) >= SWAPS - 2 for found in seen.values()), seen
     assert asker.info()["leased_keys"] == "2000"
+
+
+async def test_large_values_that_wait_for_their_client_are_of_the_version_that_it_asked(
+    published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = KEYS[:12]
+
+    def large(version: int) -> dict[bytes, bytes]:
+        return {key: value_of(version, key) * (1 + LARGE_VALUE // 38) for key in keys}
+
+    monkeypatch.setattr(tests.support.published, "pairs_of", lambda version, _keys: large(version))
+    published.publish(2)
+    async with serving(Followed(published.path)) as served:
+        held = served.state.versions
+
+        async def behind_two_versions() -> Asker:
+            """A client that has asked for all keys, and reads nothing while two versions come."""
+            client = await served.connect()
+            assert await client("PING") == b"PONG"
+            client.send(*(("GET", key) for key in keys))
+            *_, connection = served.state.clients.values()
+            assert isinstance(connection, ShardConnection)
+            await eventually(lambda: connection.waiting()[0] == "send")
+            for version in range(held.newest.about.serial + 1, held.newest.about.serial + 3):
+                published.publish(version)
+                served.shard.look_now()
+                await eventually(lambda version=version: held.newest.about.serial == version)  # type: ignore[misc]
+            return client
+
+        client = await behind_two_versions()
+        assert len(held) == 3
+        assert [await client.read() for _ in keys] == list(large(2).values())
+        assert await client("GET", keys[0]) == large(4)[keys[0]]
+        await eventually(lambda: len(held) == 2)
+        (await behind_two_versions()).close()
+        await eventually(lambda: len(held) == 2)
+        assert held.newest.about.serial == 6
 
 
 def test_a_page_by_page_look_at_all_keys_goes_on_in_the_next_version(
