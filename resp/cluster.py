@@ -12,7 +12,20 @@ from ringkv.resp.connection import Connection
 DISABLED: Final = codec.error("ERR", "This instance has cluster support disabled")
 """Redis's words: by them a client of Redis Cluster knows that it talks to a server of the ordinary kind."""
 
-DOWN: Final = codec.error("CLUSTERDOWN", "no router has told this shard yet, or lately, who owns which slots")
+
+class Elsewhere(bytes):
+    """What a node says of a key that others have: MOVED, ASK or CLUSTERDOWN.
+
+    It says so of a whole transaction: only then clients send that to another node, as inside an array an error is a
+    result like any other.
+    """
+
+    __slots__ = ()
+
+
+DOWN: Final = Elsewhere(
+    codec.error("CLUSTERDOWN", "no router has told this shard yet, or lately, who owns which slots")
+)
 
 
 def _keyslot(_client: Connection, args: Args) -> bytes:

@@ -18,6 +18,7 @@ from ringkv.process.cancelling import cancel
 from ringkv.process.turns import TURN_SECONDS
 from ringkv.resp import codec
 from ringkv.resp.claiming import COPIES, ClaimingConnection
+from ringkv.resp.cluster import Elsewhere
 from ringkv.resp.command import Args, Command
 from ringkv.resp.connection import Connection
 from ringkv.resp.limits import FIRST_WINDOW, MAX_UNSENT, MAX_WINDOW
@@ -42,6 +43,7 @@ class Execution(Pending):
         "_begun",
         "_claiming",
         "_client",
+        "_elsewhere",
         "_parts",
         "_replies",
         "_requests",
@@ -89,6 +91,7 @@ class Execution(Pending):
         self._attempts += 1
         self._unchanged = self._client.reading()
         self._replies: list[bytes] = []
+        self._elsewhere: Elsewhere | None = None
         self._size = 0
         self._begun = 0
         self._unknown = 0
@@ -120,6 +123,8 @@ class Execution(Pending):
         if self._watched is not None and not self._watched():
             return null_array(self._client)
         if self._unchanged():
+            if self._elsewhere is not None:
+                return self._elsewhere
             return b"".join([b"*%d\r\n" % len(self._requests), *self._replies])
         if self._attempts == ATTEMPTS:
             return REPLACED
@@ -182,6 +187,8 @@ class Execution(Pending):
             reply, count = (part, 1) if isinstance(part, bytes) else (part.reply or b"", part.count)
             self._replies.append(reply)
             self._size += len(reply)
+            if self._elsewhere is None and isinstance(reply, Elsewhere):
+                self._elsewhere = reply
             largest = max(largest, len(reply) // count)
         self._parts = []
         self._window = max(1, min(MAX_UNSENT // largest, 2 * self._window, MAX_WINDOW))

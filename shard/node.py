@@ -16,7 +16,7 @@ from ringkv.cluster.nodes import STALE, NodeTable, hear, key_slot
 from ringkv.cluster.position import canonical, slot
 from ringkv.process.address import Address
 from ringkv.resp import codec
-from ringkv.resp.cluster import DOWN
+from ringkv.resp.cluster import DOWN, Elsewhere
 from ringkv.resp.view import ClusterView
 from ringkv.shard.leases import Lease
 from ringkv.shard.refusal import refusal
@@ -86,11 +86,11 @@ class ClusterNode:
         if self.view is None:
             return DOWN
         if isinstance(error, BlockNotFetched):
-            return codec.error("CLUSTERDOWN", str(error))
+            return Elsewhere(codec.error("CLUSTERDOWN", str(error)))
         try:
             wanted = canonical(key)
         except InvalidKey:
-            return codec.error("CLUSTERDOWN", str(error))
+            return Elsewhere(codec.error("CLUSTERDOWN", str(error)))
         hashed, word = key_slot(key), "MOVED"
         owners = self.view.slot_map.owners(slot(wanted))
         if wanted != key and (asked := self.view.slot_map.owners(hashed)):
@@ -101,9 +101,9 @@ class ClusterNode:
             else:
                 owners = asked
         if not owners or owners[0].name == self.name:
-            return codec.error("CLUSTERDOWN", str(error))
+            return Elsewhere(codec.error("CLUSTERDOWN", str(error)))
         self.redirects += 1
-        return codec.error(word, f"{hashed} {owners[0].host}:{owners[0].port}")
+        return Elsewhere(codec.error(word, f"{hashed} {owners[0].host}:{owners[0].port}"))
 
     async def settled(self) -> None:
         """Wait until what was heard is in force."""

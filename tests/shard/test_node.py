@@ -94,6 +94,23 @@ async def test_a_node_answers_what_it_owns_and_sends_clients_to_the_owner_of_the
         assert int(info["direct_requests"]) > 11
 
 
+async def test_a_transaction_is_sent_to_the_owner_as_a_whole(published: Published) -> None:
+    async with node(published) as served:
+        dataset = published.datasets[1]
+        client = await served.connect()
+        key, other = owned("one", ONE, TWO)[0], owned("two", ONE, TWO)[0]
+
+        async def executed(*keys: bytes) -> Any:
+            client.send(("MULTI",), *(("GET", key) for key in keys), ("EXEC",))
+            return [await client.read() for _ in range(len(keys) + 2)][-1]
+
+        assert told(await executed(key)).startswith("CLUSTERDOWN no router has told")
+        await tell(served, await leased(served, dataset, ONE, TWO), dataset, 1, ONE, TWO)
+        assert await executed(key, b"no key at all", key) == [value_of(1, key), None, value_of(1, key)]
+        for keys in ([other], [key, other], [other, key, other]):
+            assert told(await executed(*keys)) == f"MOVED {slot(other)} 10.0.0.2:7001"
+
+
 async def test_who_asks_while_a_shard_learns_who_owns_what_waits_for_it(published: Published) -> None:
     async with node(published) as served:
         dataset = published.datasets[1]
