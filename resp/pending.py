@@ -46,16 +46,18 @@ class Pending:
 class Awaited(Pending):
     """The reply that a coroutine returns some time later; nothing behind it is begun before that."""
 
-    __slots__ = ("_task",)
+    __slots__ = ("_coroutine", "_task")
 
     blocks = True
 
     def __init__(self, notify: Callable[[], None], reply: Coroutine[Any, Any, bytes]) -> None:
         super().__init__(notify)
+        self._coroutine = reply
         self._task = asyncio.create_task(self._wait(reply))
 
     def abandon(self) -> None:
         cancel(self._task)
+        self._task.add_done_callback(self._close)
 
     async def _wait(self, reply: Coroutine[Any, Any, bytes]) -> None:
         try:
@@ -64,6 +66,9 @@ class Awaited(Pending):
             log.exception("a reply could not be made")
             encoded = codec.error("ERR", str(error) or type(error).__name__)
         self.answer(encoded)
+
+    def _close(self, _ended: asyncio.Task[None]) -> None:
+        self._coroutine.close()  # it may not have begun, of which Python would complain
 
 
 class Unheard(Pending):

@@ -10,6 +10,7 @@ dataset alone.
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from ringkv.cluster.cursor import CURSORS
@@ -63,7 +64,7 @@ class Keys(Generic[ClientT]):
             return codec.error("ERR", str(error))
         if request.empty:
             return request.reply(0, [])
-        return self._answer(client, self._scan(client, request))
+        return self._answer(client, partial(self._scan, client, request))
 
     def keys(self, client: ClientT, args: Args) -> bytes | Pending:
         """`KEYS pattern`, of a dataset that is not too large for one reply."""
@@ -78,10 +79,10 @@ class Keys(Generic[ClientT]):
             check_length(args[1:])
         except ValueError as error:
             return codec.error("ERR", str(error))
-        return self._answer(client, self._keys(client, args[1]))
+        return self._answer(client, partial(self._keys, client, args[1]))
 
     def random_key(self, client: ClientT, _args: Args) -> Pending:
-        return self._answer(client, self._random(client))
+        return self._answer(client, partial(self._random, client))
 
     async def _scan(self, client: ClientT, request: "Scan") -> bytes:
         matches = None if request.pattern == ALL else await _matcher(client, request.pattern)
@@ -120,10 +121,10 @@ class Keys(Generic[ClientT]):
                     break
         return null
 
-    def _answer(self, client: ClientT, reply: Awaitable[bytes]) -> Pending:
+    def _answer(self, client: ClientT, reply: Callable[[], Awaitable[bytes]]) -> Pending:
         async def answer() -> bytes:
             try:
-                return await reply
+                return await reply()
             except RingkvError as error:
                 return self.refusal(error)
 

@@ -1,12 +1,14 @@
 """The end of a connection to the Redis port, whoever ends it and whenever."""
 
 import asyncio
+import gc
 import socket
 import struct
 
 import pytest
 
 from ringkv.resp import codec
+from ringkv.router.redis.port import RedisConnection
 from tests.support.data import random_keys
 from tests.support.fake_shard import (
     Start,
@@ -35,6 +37,36 @@ async def test_a_client_that_vanishes_leaves_no_lookup_behind(start: Start, serv
         await eventually(lambda: port.lookups.in_flight == 0)
     assert port.lookups.counters.abandoned == 24
     assert port.port.server.connections == 0
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("INFO",),
+        ("COMMAND",),
+        ("CLIENT", "LIST"),
+        ("CONFIG", "GET", "*"),
+        ("SCAN", 0),
+        ("KEYS", "*"),
+        ("RANDOMKEY",),
+        ("MGET", *KEYS),
+    ],
+)
+async def test_of_what_is_asked_at_the_last_moment_nothing_is_left_to_complain_of(
+    start: Start, serve: Serve, asked: tuple[str | bytes | int, ...]
+) -> None:
+    """Of a coroutine that was never begun Python would complain, and the test fail by that."""
+    port = await serve(*await start(a=value))
+    await port.connect()
+    server = port.port.server
+    await eventually(lambda: server.connections == 1)
+    (connection,) = server.clients.values()
+    assert isinstance(connection, RedisConnection)
+    connection.abort()
+    connection.data_received(command(*asked))
+    await eventually(lambda: server.connections == 0)
+    await asyncio.sleep(0)
+    gc.collect()
 
 
 async def test_a_client_that_has_closed_its_half_is_answered_all_the_same(start: Start, serve: Serve) -> None:
