@@ -75,6 +75,20 @@ def test_redis_py_reads_every_pair(client: Any, example_pairs: Pairs) -> None:
         client.set(KEY, "x")
 
 
+def test_redis_py_scans_every_key_of_all_nodes_where_each_has_two_owners(
+    module_spawn: Spawner, example_pairs: Pairs
+) -> None:
+    """By default it would ask the nodes alone that it takes for masters: `docs/clients.md` tells it."""
+    cluster = module_spawn.up(EXAMPLE, "--cluster-port", "0", "--replicas", "2", "--redis-port", "0")
+    every = redis.RedisCluster.ALL_NODES
+    with redis.RedisCluster(host="127.0.0.1", port=cluster.node_port) as client:
+        assert sorted(client.scan_iter(count=1000, target_nodes=every)) == sorted(2 * list(example_pairs))
+        assert set(client.scan_iter(count=1000)) < set(example_pairs)
+        assert client.dbsize(target_nodes=every) == 2 * len(example_pairs)
+    with redis.Redis(port=cluster.redis_port) as client:
+        assert sorted(client.scan_iter(count=1000)) == sorted(example_pairs)
+
+
 async def test_redis_py_reads_every_pair_in_asyncio(port: int, example_pairs: Pairs) -> None:
     keys, values = list(example_pairs), list(example_pairs.values())
     async with redis.asyncio.RedisCluster(host="127.0.0.1", port=port) as client:
