@@ -108,7 +108,7 @@ PROTOCOL: dict[bytes, Command[ClaimingConnection]] = {
     **CLUSTER,
     **INFORMATION,
     **TRANSACTION,
-    b"PING": Command(ping, -1),
+    b"PING": Command(ping, -1, most=2),
     b"ECHO": Command(echo, 2),
     b"RESET": Command(reset, 1),
     b"AUTH": Command(auth, -2),

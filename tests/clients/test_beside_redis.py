@@ -64,6 +64,8 @@ REQUESTS = (
     "SCAN 0 NOSUCH x",
     "SCAN",
     "RANDOMKEY x",
+    "PING a",
+    "PING a b",
     "DBSIZE",
 )  # fmt: skip
 
