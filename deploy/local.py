@@ -90,7 +90,7 @@ async def serve(settings: LocalSettings, routers: Routers, stop: asyncio.Event) 
             source = Followed(own.location) if own else Followed(str(settings.served), settings.cache)
             _start(supervisor, settings, source, routers, Path(runtime))
             if await _ready(supervisor, http, stop):
-                print(f"ringkv: ready on {_where(routers.workers[0], settings.nodes)}", flush=True)  # noqa: T201 - the command's answer
+                _say(f"ringkv: ready on {_where(routers.workers[0], settings.nodes)}")
             meanwhile: list[Coroutine[Any, Any, Any]] = [stop.wait()]
             if own is not None:
                 meanwhile += [_cut_off(own), _follow(own, settings, http, supervisor)]
@@ -171,8 +171,18 @@ async def _tell(http: Address, version: Version, keys: int) -> None:
     except NotServed as error:
         log.error("%s", error)
         return
-    served = f"ringkv: version {version.serial} is served: {keys:,} keys, dataset {version.dataset}"
-    print(served, flush=True)  # noqa: T201 - the command's answer
+    _say(f"ringkv: version {version.serial} is served: {keys:,} keys, dataset {version.dataset}")
+
+
+def _say(line: str) -> None:
+    """Print one of the command's answers. That nobody reads it any more, or a disk is full, ends no cluster."""
+    try:
+        print(line, flush=True)  # noqa: T201
+    except OSError as error:
+        from ringkv.client.get import forget_output  # noqa: PLC0415 - it has much that a start needs not
+
+        forget_output()
+        log.warning("standard output: %s; not written: %s", error.strerror or error, line)
 
 
 def _where(worker: Worker, nodes: Sequence[Address]) -> str:

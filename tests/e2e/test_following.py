@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+import re
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -172,3 +174,32 @@ def test_ten_versions_leave_no_file_and_no_process_behind(spawn: Spawner, data: 
         assert get(cluster, NEW_KEY) == b"%d" % serial
         before = before or held()  # two versions are open from here on
     assert held() == before
+
+
+def test_who_reads_only_the_first_line_ends_nothing(spawn: Spawner, data: Path) -> None:
+    """As `ringkv up DATA | head -1` does, whose pipe is closed when the next version is told."""
+    first = spawn.directory() / "first"
+    piped = f'"$@" 1> >(head -1 > {first}) & echo $! > {first}.pid; wait $!; echo $? > {first}.code'
+    ringkv = (sys.executable, "-m", "ringkv", "up", data, "--port", "0", "--shards", "2")
+    spawned = spawn.run("bash", "-c", piped, "bash", *ringkv)
+    wait_for(lambda: first.exists() and first.read_text(), "no first line")
+    host, port = re.findall(r"http://([\d.]+):(\d+)", first.read_text())[0]
+    cluster = SpawnedCluster(spawned, host, int(port))
+    put(data, with_another_key(data))
+    spawned.wait_for_line(
+        "WARNING ringkv.deploy: standard output: Broken pipe; not written: ringkv: version 2 is served"
+    )
+    assert get(cluster, NEW_KEY) == b"new"
+    os.kill(int(Path(f"{first}.pid").read_text()), signal.SIGTERM)
+    spawned.wait()
+    assert Path(f"{first}.code").read_text() == "0\n"
+    assert "Traceback" not in spawned.err
+
+
+def test_a_cluster_serves_also_where_its_first_line_cannot_be_written(spawn: Spawner, data: Path) -> None:
+    ringkv = (sys.executable, "-m", "ringkv", "up", data, "--port", "0")
+    spawned = spawn.run("bash", "-c", 'exec "$@" >/dev/full', "bash", *ringkv)
+    line = spawned.wait_for_line(r"standard output: No space left on device; not written: .* http://([\d.]+):(\d+)")
+    has_all(SpawnedCluster(spawned, line[1], int(line[2])), data)
+    spawned.process.terminate()
+    assert spawned.wait() == 0
