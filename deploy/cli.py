@@ -24,6 +24,7 @@ from ringkv.process.logs import LogStyle
 from ringkv.process.options import (
     ADDRESS,
     DURATION,
+    HOST,
     connection_limits,
     cors,
     hot_memory,
@@ -82,6 +83,7 @@ PORT: Final = click.IntRange(0, 65535)
 )
 @click.option(
     "--host",
+    type=HOST,
     default="127.0.0.1",
     show_default=True,
     envvar="RINGKV_HOST",

@@ -40,6 +40,8 @@ class Address:
             host = ""
         if not (host and colon and port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 1 << 16):
             raise InvalidAddress(f"not an address: {text!r} (want host:port, [ipv6]:port or unix:/path)")
+        if not is_host(host):
+            raise InvalidAddress(f"not an address: {text!r} (no host can have this name)")
         return cls(host, int(port))
 
     @classmethod
@@ -81,6 +83,16 @@ class Address:
         """Remove a Unix socket's file, which stays behind otherwise."""
         if self.port is None:
             Path(self.host).unlink(missing_ok=True)
+
+
+def is_host(text: str) -> bool:
+    """Whether a host may have this name, or address: what may not cannot even be asked for, and not with an OSError."""
+    if not text.isascii():
+        try:
+            text = text.encode("idna").decode()
+        except UnicodeError:
+            return False
+    return all(0 < len(label) < 64 for label in text.removesuffix(".").split("."))
 
 
 BACKLOG = 4096
@@ -186,14 +198,15 @@ def _bound(address: Address, *, shared: bool) -> socket.socket:
     target: str | tuple[str, int] = address.host
     if address.port is None:
         family = socket.AF_UNIX
-        _remove_dead_socket(Path(address.host))
     else:
         target = (address.host, address.port)
         if ":" in address.host:
             family = socket.AF_INET6
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
-        if family != socket.AF_UNIX:
+        if family == socket.AF_UNIX:
+            _remove_dead_socket(Path(address.host))
+        else:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shared))
             _keep_alive(bound)

@@ -12,7 +12,7 @@ from ringkv.cluster.errors import InvalidAddress
 from ringkv.cluster.limits import MAX_EXTRA, MAX_REPLICAS
 from ringkv.cluster.place import weight_of
 from ringkv.cluster.told import is_zone
-from ringkv.process.address import Address
+from ringkv.process.address import Address, is_host
 from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
 from ringkv.process.sizes import parse_size
 
@@ -32,6 +32,20 @@ class AddressType(click.ParamType[Address]):
 
 
 ADDRESS = AddressType()
+
+
+class HostType(click.ParamType[str]):
+    """The host of an address to listen on; an empty one would be all of them."""
+
+    name = "host"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not is_host(value):
+            self.fail(f"not a host: {value!r} (want its name or address, or 0.0.0.0 for all)", param, ctx)
+        return str(value)
+
+
+HOST = HostType()
 
 
 class SizeType(click.ParamType[int]):

@@ -204,7 +204,11 @@ def test_a_disk_without_space(spawn: Spawner) -> None:
         (["router", "--shards", "a:1", "--listen", "nowhere"], "not an address: 'nowhere'"),
         (["router", "--shards", "a:1", "--listen", "192.0.2.1:1"], "cannot listen on 192.0.2.1:1"),
         (["shard", EXAMPLE, "--listen", "nowhere"], "not an address: 'nowhere'"),
+        (["router", "--shards", "a:1,b..c:2"], "not an address: 'b..c:2' (no host can have this name)"),
+        (["router", "--shards", "dns://b..c:2"], "not an address: 'b..c:2' (no host can have this name)"),
         (["up", EXAMPLE, "--host", "192.0.2.1"], "cannot listen on 192.0.2.1:8000"),
+        (["up", EXAMPLE, "--host", ""], "not a host: '' (want its name or address, or 0.0.0.0 for all)"),
+        (["up", EXAMPLE, "--host", "\udcff"], "not a host: '\\udcff'"),
     ],
 )
 def test_a_bad_address(spawn: Spawner, args: list[str | Path], reason: str) -> None:

@@ -19,7 +19,9 @@ IP_LOCAL_PORT_RANGE = 51
 """Linux's socket option, from version 6.3 on."""
 
 HOSTS = st.one_of(
-    st.from_regex(r"\A[a-z0-9][a-z0-9.-]{0,30}\Z"), st.ip_addresses(v=4).map(str), st.ip_addresses(v=6).map(str)
+    st.from_regex(r"\A[a-z0-9][a-z0-9-]{0,30}(\.[a-z0-9-]{1,9}){0,3}\.?\Z"),
+    st.ip_addresses(v=4).map(str),
+    st.ip_addresses(v=6).map(str),
 )
 ADDRESSES = st.one_of(
     st.builds(Address, HOSTS, st.integers(0, 65535)),
@@ -53,6 +55,21 @@ def test_every_form_is_read(text: str, host: str, port: int | None) -> None:
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(InvalidAddress, match=r"not an address: .* \(want host:port"):
         Address.parse(text)
+
+
+@pytest.mark.parametrize("host", ["a..b", ".a", "a..", ".", 64 * "a", f"b.{64 * 'a'}", "\udcff", 30 * "\u00e9\u00e8"])
+def test_a_name_that_no_host_can_have_is_refused(host: str) -> None:
+    with pytest.raises(InvalidAddress, match=r"not an address: .* \(no host can have this name\)"):
+        Address.parse(f"{host}:80")
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [("/etc/passwd/s", "Not a directory"), (300 * "a", "File name too long"), ("/nowhere/s", "No such file")],
+)
+def test_a_path_at_which_no_socket_can_be_is_refused_in_one_line(path: str, reason: str) -> None:
+    with pytest.raises(StartupError, match=rf"^cannot listen on unix:.*: {reason}.*; choose another address$"):
+        bind(Address(path, None))
 
 
 async def test_who_connects_reaches_who_listens() -> None:
