@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from ringkv.cluster.errors import PublishRefused
+from ringkv.cluster.errors import CatalogError, PublishRefused
 from ringkv.dataset.catalog import Catalog, Current, Version, new_folder
 from ringkv.dataset.catalog_cli import user
 from ringkv.dataset.dataset import Dataset
@@ -40,16 +40,19 @@ class OwnVersions:
         return self._open[-1][1]
 
     def take(self, dataset: Dataset, gate: float) -> Version | None:
-        """Make this the next version; None if it is the newest already. Raises PublishRefused, and then closes it."""
+        """Make this the next version; None if it is the newest already.
+
+        Raises PublishRefused, CatalogError, StoreError, and then closes it.
+        """
         try:
             if dataset.manifest.dataset_id == self.newest.manifest.dataset_id:
                 dataset.close()
                 return None
             self._compare(dataset, gate)
+            return self._add(dataset)
         except BaseException:
             dataset.close()
             raise
-        return self._add(dataset)
 
     def close(self) -> None:
         for _, dataset in self._open:
@@ -71,9 +74,18 @@ class OwnVersions:
 
     def _add(self, dataset: Dataset) -> Version:
         folder = new_folder(dataset.manifest.dataset_id)
-        (self._folder / folder).symlink_to(f"/proc/{os.getpid()}/fd/{dataset.descriptor}")
+        link = self._folder / folder
+        try:
+            link.symlink_to(f"/proc/{os.getpid()}/fd/{dataset.descriptor}")
+        except OSError as error:
+            raise CatalogError(f"{link}: cannot be made: {error.strerror or error}") from error
+        try:
+            self._current = self._catalog.swap(self._current, dataset.manifest.dataset_id, folder, user(), forced=False)
+        except BaseException:
+            link.unlink(missing_ok=True)
+            raise
+        # Not before: what could not be made current is taken when somebody asks again.
         self._open.append((folder, dataset))
-        self._current = self._catalog.swap(self._current, dataset.manifest.dataset_id, folder, user(), forced=False)
         while len(self._open) > KEPT:
             name, old = self._open.pop(0)
             (self._folder / name).unlink()

@@ -160,6 +160,21 @@ def test_without_following_the_first_version_stays(spawn: Spawner, data: Path, g
     has_all(cluster, generated(PAIRS)[0])
 
 
+def test_a_version_that_could_not_be_made_current_is_taken_when_asked_again(spawn: Spawner, data: Path) -> None:
+    cluster = spawn.up(data)
+    (folder,) = cluster.spawned.runtime.glob("ringkv-*/versions")
+    lock = folder / ".current.json.lock"
+    lock.unlink(missing_ok=True)
+    lock.mkdir()  # as good as a disk without room
+    put(data, with_another_key(data))
+    cluster.spawned.wait_for_line(rf"{folder}/.*; what is served stays as it is")
+    assert versions(cluster)["served"]["serial"] == 1
+    lock.rmdir()
+    cluster.spawned.process.send_signal(signal.SIGHUP)
+    wait_until_served(cluster, 2, PAIRS + 1)
+    assert get(cluster, NEW_KEY) == b"new"
+
+
 def test_ten_versions_leave_no_file_and_no_process_behind(spawn: Spawner, data: Path) -> None:
     cluster = spawn.up(data)
 
