@@ -19,8 +19,14 @@ async def packed(data: tuple[Path, ...], on_duplicate: "DuplicatePolicy", cache:
     context = fork_server()
     receiving, sending = context.Pipe(duplex=False)
     process = context.Process(target=_pack, args=(sending, data, on_duplicate, cache), name="pack")
-    process.start()
-    sending.close()
+    try:
+        process.start()
+    except (OSError, EOFError) as error:
+        receiving.close()
+        reason = getattr(error, "strerror", None) or error
+        raise PackingFailed(f"{data[0]}: no process can be started to pack it: {reason}") from error
+    finally:
+        sending.close()
     ended = asyncio.Event()
     asyncio.get_running_loop().add_reader(receiving.fileno(), ended.set)
     try:

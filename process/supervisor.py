@@ -55,7 +55,19 @@ class Supervisor:
         delay = RESTART_DELAY_MIN
         while True:
             started = loop.time()
-            self._children[name] = Child(start, name, self._log_style, life)
+            try:
+                self._children[name] = Child(start, name, self._log_style, life)
+            except (OSError, EOFError) as error:
+                # There is no room for another process or file, for which the server that forks may have ended, or
+                # nobody reaches its socket. Where this is not over soon, each try says so.
+                reason = f"{name} cannot be started: {getattr(error, 'strerror', None) or error}"
+                if not self.settled and not self.failed.done():
+                    self.failed.set_exception(StartupError(reason))
+                    return
+                log.error("%s; the next try is in %.1f s", reason, delay)
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, RESTART_DELAY_MAX)
+                continue
             code = await asyncio.shield(self._children[name].ended)
             if code == UNUSABLE_DATASET:
                 if not self.failed.done():

@@ -175,6 +175,21 @@ def test_a_version_that_could_not_be_made_current_is_taken_when_asked_again(spaw
     assert get(cluster, NEW_KEY) == b"new"
 
 
+def test_a_cluster_that_can_start_no_process_goes_on_and_starts_it_later(spawn: Spawner, data: Path) -> None:
+    cluster = spawn.up(data)
+    (sockets,) = cluster.spawned.runtime.glob("pymp-*")
+    away = sockets.rename(cluster.spawned.folder / "away")
+    put(data, with_another_key(data))
+    cluster.spawned.wait_for_line(rf"{data}: no process can be started to pack it: .*; what is served stays as it is")
+    os.kill(shard_pids(cluster)["shard-1"], signal.SIGKILL)
+    cluster.spawned.wait_for_line(r"ERROR   ringkv.supervisor: shard-1 cannot be started: .*; the next try is in")
+    away.rename(sockets)
+    wait_for(lambda: [shard["state"] for shard in ring(cluster)["shards"]] == 3 * ["serving"])
+    cluster.spawned.process.send_signal(signal.SIGHUP)
+    wait_until_served(cluster, 2, PAIRS + 1)
+    assert "Traceback" not in cluster.spawned.err
+
+
 def test_ten_versions_leave_no_file_and_no_process_behind(spawn: Spawner, data: Path) -> None:
     cluster = spawn.up(data)
 
