@@ -21,6 +21,7 @@ from ringkv.process.files import raise_limit
 from ringkv.process.forking import fork_server
 from ringkv.process.options import SHARE
 from ringkv.process.priority import step_aside
+from ringkv.process.seconds import SecondsType
 
 if TYPE_CHECKING:
     from ringkv.dataset.catalog import Catalog
@@ -87,7 +88,7 @@ def _on_spark() -> "Callable[[str, Sequence[str], Catalog, Order, Tell], Publish
 )
 @click.option(
     "--wait-seconds",
-    type=click.FloatRange(0.1),
+    type=SecondsType(0.1),
     default=60.0,
     show_default=True,
     help="How long to wait for each router.",

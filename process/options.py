@@ -14,6 +14,7 @@ from ringkv.cluster.place import weight_of
 from ringkv.cluster.told import is_zone
 from ringkv.process.address import Address, is_host
 from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
+from ringkv.process.seconds import SecondsType
 from ringkv.process.sizes import parse_size
 
 
@@ -263,7 +264,7 @@ def connection_limits(command: Callable[..., None]) -> Callable[..., None]:
         default = getattr(DEFAULT_LIMITS, field)
         limited = click.option(
             option,
-            type=click.IntRange(0) if isinstance(default, int) else click.FloatRange(0),
+            type=click.IntRange(0) if isinstance(default, int) else SecondsType(0),
             default=default,
             show_default=True,
             envvar=f"RINGKV_{option[2:].replace('-', '_').upper()}",

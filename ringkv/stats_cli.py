@@ -11,6 +11,7 @@ from ringkv.client.get import DEFAULT_URL, INTERRUPTED, OUTPUT_CLOSED, URL_VARIA
 from ringkv.client.options import tls
 from ringkv.looks import Looks
 from ringkv.process.command import OneLineCommand
+from ringkv.process.seconds import SecondsType
 
 if TYPE_CHECKING:
     import ssl
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 @tls
 @click.option(
     "--interval",
-    type=click.FloatRange(0.1, 3600),
+    type=SecondsType(0.1, 3600),
     default=1.0,
     show_default=True,
     help="Seconds between two looks; rates and quantiles are those of the time between them.",

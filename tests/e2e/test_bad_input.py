@@ -220,6 +220,20 @@ def test_a_bad_address(spawn: Spawner, args: list[str | Path], reason: str) -> N
         assert len(spawned.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["up", EXAMPLE, "--port", "0", "--idle-timeout", "nan"],
+        ["router", "--shards", "a:1", "--listen", "127.0.0.1:0", "--header-timeout", "NaN"],
+        ["stats", "--interval", "nan"],
+        ["publish", EXAMPLE, "catalog", "--wait-seconds", "-nan"],
+    ],
+    ids=lambda args: args[0],
+)
+def test_seconds_that_are_no_number(spawn: Spawner, args: list[str | Path]) -> None:
+    assert one_line(spawn(*args), 2).endswith(f"'{args[-1]}' is not a number of seconds.")
+
+
 async def test_one_flipped_byte_costs_one_block_and_says_which(spawn: Spawner, tmp_path: Path) -> None:
     shift = shift_to(pack(EXAMPLE, tmp_path / "flipped").blocks)
     flip_value_byte(tmp_path / "flipped", 100)
