@@ -2,8 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,8 +125,7 @@ def list_command(folder: Path) -> None:
     """Tell of each dataset its size, its age, its state and its source."""
     from ringkv.dataset.entries import entries
 
-    with reading_cache(folder):
-        _tell(entries(folder))
+    _tell(folder, entries(folder))
 
 
 @cache.command("prune", cls=OneLineCommand)
@@ -137,25 +135,23 @@ def prune_command(folder: Path, *, everything: bool) -> None:
     """Remove datasets whose source is gone or has changed, and tell which."""
     from ringkv.dataset.entries import prune
 
-    with reading_cache(folder):
-        _tell(prune(folder, everything=everything))
+    _tell(folder, prune(folder, everything=everything))
 
 
-@contextmanager
-def reading_cache(folder: Path) -> Iterator[None]:
-    """A cache that nobody has used yet is empty."""
+def _read(folder: Path, found: "Iterator[Entry]") -> "Iterator[Entry]":
+    """A cache that nobody has used yet is empty. Raises PackingFailed, and not for what is done with the entries."""
     try:
-        yield
+        yield from found
     except FileNotFoundError:
         return
     except OSError as error:
         raise PackingFailed(f"{folder}: the cache cannot be read: {error.strerror}") from error
 
 
-def _tell(found: "Iterable[Entry]") -> None:
+def _tell(folder: Path, found: "Iterator[Entry]") -> None:
     from rich.filesize import decimal
 
-    for entry in found:
+    for entry in _read(folder, found):
         state = "in use" if entry.used else "current" if entry.current else "old"
         hours = (time.time() - entry.made) / 3600
         age = f"{hours / 24:.0f} days" if hours > 48 else f"{hours:.1f} hours"

@@ -4,7 +4,10 @@ import ringkv.process.patient  # noqa: F401 - before all that is to be imported 
 
 # isort: split
 
+import errno
+import sys
 from importlib import import_module
+from typing import Any, Final
 
 import click
 
@@ -30,8 +33,26 @@ COMMANDS = {
 """Command → the module that defines it, under the same name."""
 
 
+NOT_WRITTEN: Final = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""Why an output cannot be written that is open. Whoever writes to files of its own tells of these itself."""
+
+
 class LazyGroup(click.Group):
     """Loads no more code than the command at hand needs."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; that its output cannot be written is one line, and that nobody reads it none."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno not in NOT_WRITTEN or error.filename is not None:
+                raise
+            from ringkv.client.get import OUTPUT_CLOSED, forget_output
+
+            forget_output()
+            if error.errno == errno.EPIPE:
+                sys.exit(OUTPUT_CLOSED)
+            raise click.ClickException(f"standard output: {error.strerror}") from error
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -56,9 +56,12 @@ def explain(*, key: str, url: str, token_file: str | None, tls: "ssl.SSLContext 
     except ClientError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(FAILED)
-    except BrokenPipeError:
+    except OSError as error:
         forget_output()
-        sys.exit(OUTPUT_CLOSED)
+        if isinstance(error, BrokenPipeError):
+            sys.exit(OUTPUT_CLOSED)
+        click.echo(f"Error: standard output: {error.strerror or error}", err=True)
+        sys.exit(FAILED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     sys.exit(FOUND if told["found"] else MISSING)

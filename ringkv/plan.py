@@ -1,18 +1,17 @@
 """`ringkv plan`: what more or fewer shards would move and how even it would be, without doing it."""
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.console import Console
 
 from ringkv.change import Shards, Weights, balance, changes, rings
 from ringkv.cluster.limits import MAX_REPLICAS, MAX_SHARDS, MIN_BLOCKS
 from ringkv.dataset.command import packed
 from ringkv.dataset.options import DATA, cache_dir, on_duplicate
+from ringkv.output import Output
 from ringkv.plan_options import Counts, Pairs, Partitions, Pattern, WeightsInTurn, check
 from ringkv.plan_told import Plan, account
 from ringkv.process.command import OneLineCommand
@@ -115,7 +114,9 @@ def plan(  # noqa: PLR0913 - as many as the command has options
     if as_json:
         click.echo(json.dumps(_as_json(made)))
         return
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH + len(made.longest_name))
+    console = Output()
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH + len(made.longest_name)
     console.print(account(made, console.width))
 
 

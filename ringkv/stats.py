@@ -13,6 +13,7 @@ from rich.text import Text
 from ringkv.activity import OTHERS, Activity
 from ringkv.client.get import ClientError, one_line
 from ringkv.looks import Looks
+from ringkv.output import Output
 from ringkv.process.words import counted
 from ringkv.router.figures.values import RESULTS
 
@@ -24,9 +25,9 @@ PLAIN_WIDTH: Final = 120
 
 def tell(looks: Looks, url: str, *, once: bool) -> None:
     """Print one account, or at a terminal one after the other. Raises ClientError."""
-    console = Console(highlight=False)
+    console = Output()
     if once or not console.is_terminal:
-        plain = Console(highlight=False, width=None if console.is_terminal else PLAIN_WIDTH)
+        plain = Output(None if console.is_terminal else PLAIN_WIDTH)
         plain.print(account(looks.next(), url))
     else:
         _show(console, looks, url)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ringkv.client.get import DEFAULT_URL, INTERRUPTED, OUTPUT_CLOSED, URL_VARIABLE, Client, ClientError, forget_output
+from ringkv.client.get import DEFAULT_URL, INTERRUPTED, URL_VARIABLE, Client, ClientError
 from ringkv.client.options import tls
 from ringkv.looks import Looks
 from ringkv.process.command import OneLineCommand
@@ -52,8 +52,5 @@ def stats(*, url: str, tls: "ssl.SSLContext | None", interval: float, once: bool
             tell(looks, url, once=once)
     except ClientError as error:
         raise click.ClickException(str(error)) from error
-    except BrokenPipeError:
-        forget_output()
-        sys.exit(OUTPUT_CLOSED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
