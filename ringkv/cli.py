@@ -5,6 +5,7 @@ import ringkv.process.patient  # noqa: F401 - before all that is to be imported 
 # isort: split
 
 import errno
+import os
 import sys
 from importlib import import_module
 from typing import Any, Final
@@ -73,3 +74,15 @@ def main() -> None:
     ringkv up example.data
     curl localhost:8000/f8a24bb8-eff8-41dc-929b-10b4c3e49e05
     """
+    _take_standard_numbers()
+
+
+def _take_standard_numbers() -> None:
+    """Open what was closed of input, output and errors, as by `<&- >&- 2>&-` in a shell.
+
+    A port or a pipe would have the number, and all processes inherit what has it: they would keep the port, and wait
+    for the end of a pipe that they themselves hold open.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)

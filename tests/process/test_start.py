@@ -2,13 +2,15 @@
 
 import os
 import signal
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.test_lifecycle import KEY, get
 from tests.support.data import EXAMPLE
-from tests.support.processes import Spawned, Spawner, wait_for
+from tests.support.processes import Spawned, SpawnedCluster, Spawner, wait_for
 
 HELPERS = [*2 * ["ringkv: multiprocessing.forkserver"], "ringkv: multiprocessing.resource_tracker"]
 """Those of `ringkv up`: one server forks its shards, another one its routers."""
@@ -58,6 +60,23 @@ def test_the_end_of_the_terminal_ends_no_shard(spawn: Spawner) -> None:
     shard.process.terminate()
     assert shard.wait() == 0
     assert "shard ada stopped" in shard.err
+
+
+def test_without_input_output_and_errors_nothing_stays_behind(spawn: Spawner) -> None:
+    (address,) = spawn.ports(1)
+    ringkv = (sys.executable, "-m", "ringkv", "up", EXAMPLE, "--shards", "1", "--port", str(address.port))
+    spawned = spawn.run("bash", "-c", 'exec "$@" <&- >&- 2>&-', "bash", *ringkv)
+    cluster = SpawnedCluster(spawned, address.host, address.port or 0)
+
+    def answers() -> bool:
+        with suppress(OSError):
+            return get(cluster, KEY) == b"1234"
+        return False
+
+    wait_for(answers)
+    spawned.process.terminate()
+    assert spawned.wait() == 0
+    wait_for(lambda: not spawned.living(), "a process is left")
 
 
 def test_more_replicas_than_shards_are_warned_of(spawn: Spawner) -> None:
