@@ -136,13 +136,14 @@ def _size(  # noqa: PLR0913, PLR0917 - as the plan has options
 ) -> "Sizing":
     """The sizing of real data, given by its weights, or of so many pairs with values of so many bytes."""
     from ringkv.shard.settings import WARM_RATE  # noqa: PLC0415 - as above
-    from ringkv.sizing import KEY_BYTES, Data, shards_needed, sized  # noqa: PLC0415
+    from ringkv.sizing import KEY_BYTES, Data, check_packable, shards_needed, sized  # noqa: PLC0415
 
     if isinstance(data, Weights):
         pairs = sum(data.keys)
         found = Data(pairs, max(0, sum(data.bytes) - pairs * KEY_BYTES))
     else:
         found = Data(data[0], data[0] * data[1])
+        check_packable(found)
     shards = counts[-1] if counts else shards_needed(found, memory, replicas, standing.zones)
     return sized(found, shards, replicas, standing.zones, WARM_RATE, standing.weights, machine)
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from ringkv.change import Shards, Weights
 from ringkv.cluster.errors import StartupError
-from ringkv.cluster.limits import LOAD_BOUND, MAX_SHARDS
+from ringkv.cluster.limits import LOAD_BOUND, MAX_SEGMENT_BYTES, MAX_SHARDS, MAX_VALUE
 from ringkv.cluster.place import Places
-from ringkv.cluster.position import block_count, partition_count
+from ringkv.cluster.position import SLOTS, block_count, partition_count
 from ringkv.cluster.shares import shares
 
 KEY_BYTES: Final = 16 + 4
@@ -201,6 +201,18 @@ def shards_needed(data: Data, memory: int, replicas: int, zones: int) -> int:
         f"{data.dataset:,} bytes, {replicas} times, do not fit the memory of {MAX_SHARDS:,} shards, the most that a"
         " ring may have; give more --memory, or let shards read from disk: say how many --shards"
     )
+
+
+def check_packable(data: Data) -> None:
+    """Raises StartupError if no dataset can hold these data, whatever the number of shards."""
+    if data.values > data.pairs * MAX_VALUE:
+        raise StartupError(f"a value may have {MAX_VALUE:,} bytes at most; give a smaller --value-size")
+    most = SLOTS * MAX_SEGMENT_BYTES
+    if data.dataset > most:
+        raise StartupError(
+            f"{data.dataset:,} bytes are more than a dataset may have, {most:,}; make several of them, each with a"
+            " cluster of its own"
+        )
 
 
 def drawn(sizing: Sizing) -> Weights:

@@ -192,7 +192,11 @@ def test_a_machine_that_cannot_be_measured_is_one_line(spawn: Spawner) -> None:
         (["--shards", "3", "--here"], 1, "--here is about times, which a plan with --pairs or --memory tells"),
         (["--shards", "3", "--pairs", "1M", "example.data"], 1, "--pairs is for a plan without DATA"),
         (["--pairs", "1M", "--memory", "10M"], 1, "10,485,760 bytes of memory are too few: a shard takes 104,857,600"),
-        (["--pairs", "1e12", "--memory", "1G"], 1, "do not fit the memory of 1,024 shards"),
+        (["--pairs", "1e11", "--memory", "1G"], 1, "do not fit the memory of 1,024 shards"),
+        (["--pairs", "1e12", "--shards", "3"], 1, "80,016,979,066,880 bytes are more than a dataset may have"),
+        (["--pairs", "1e12", "--memory", "99T"], 1, "80,016,979,066,880 bytes are more than a dataset may have"),
+        (["--pairs", "1", "--value-size", "65M", "--shards", "3"], 1, "a value may have 67,108,864 bytes at most"),
+        (["--pairs", "9", "--value-size", "99999999999999T", "--shards", "3"], 1, "give a smaller --value-size"),
     ],
 )
 def test_what_cannot_be_sized_is_one_line(spawn: Spawner, args: list[str], code: int, said: str) -> None:
