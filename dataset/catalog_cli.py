@@ -224,4 +224,6 @@ def user() -> str:
         name = getpass.getuser()
     except (KeyError, OSError):
         name = str(os.getuid())
-    return f"{name}@{socket.gethostname()}"
+    said = f"{name}@{socket.gethostname()}"
+    # A catalog whose text has what is no character, or another line, would be none to whoever reads it.
+    return "".join(letter if letter.isprintable() else "?" for letter in said)[:MAX_BY]

@@ -253,3 +253,12 @@ def test_a_stream_is_published_too(spawn: Spawner, catalog: str) -> None:
     spawned = spawn.run("bash", "-c", piped.format(sys.executable))
     assert spawned.wait() == 0, spawned.err
     assert f"dataset {EXAMPLE_ID}" in spawned.out
+
+
+@pytest.mark.parametrize("name", ["a\udcff", "a\nb", "a" * 1000], ids=["no text", "two lines", "long"])
+def test_a_user_of_any_name_makes_a_catalog_that_can_be_read(spawn: Spawner, tmp_path: Path, name: str) -> None:
+    published = spawn("publish", EXAMPLE, tmp_path / "catalog", env={"LOGNAME": name})
+    assert published.wait() == 0, published.err
+    told = spawn("versions", tmp_path / "catalog")
+    assert told.wait() == 0, told.err
+    assert f"by {name[:1]}" in told.out
