@@ -130,7 +130,8 @@ class Link(asyncio.Protocol):
     async def call(self, *args: bytes | str | int) -> Any:
         """Send any command and wait. Raises PeerError for an error reply, ConnectionError for a lost link."""
         if not self.open:
-            raise self.problem
+            # Whoever asks again and again would else add to what it refers to, each time all frames up to here.
+            raise self.problem.with_traceback(None)
         return await self.ask(*args)
 
     def ask(self, *args: bytes | str | int) -> asyncio.Future[Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from traceback import walk_tb
 from typing import Any
 
 import pytest
@@ -156,3 +157,15 @@ async def test_a_call_that_is_given_up_leaves_the_order_as_it_is(start: Start) -
     assert waiter.told == [b"%b of a" % KEYS[1]]
     link.close()
     await link.closed
+
+
+async def test_a_lost_link_that_is_called_again_and_again_holds_on_to_none_of_the_calls(start: Start) -> None:
+    """As SCAN calls those of a cluster that is gone: a hundred times a second, for as long as no shard is back."""
+    (shard,) = await start()
+    link = await shard.link()
+    link.close()
+    await link.closed
+    for _ in range(1000):
+        with pytest.raises(ConnectionResetError):
+            await link.call("KEYSFROM", 0, 10)
+    assert len(list(walk_tb(link.problem.__traceback__))) < 10
