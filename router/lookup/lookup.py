@@ -279,7 +279,7 @@ class Lookups(Ledger):
             lookup = old.popleft()
             if lookup.on_reply is not None:
                 self._give_up(lookup)
-        self._ticking = bool(young or old)
+        self._ticking = bool(young or old or self._silence)
         if self._ticking:
             self._loop.call_later(TICK, self._tick)
 

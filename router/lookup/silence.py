@@ -26,11 +26,19 @@ class _Owing:
 
 
 class Silence:
-    """Looks at links from tick to tick. Ticks count, as time passes also while it is the router that stands still."""
+    """Looks at links from tick to tick. Ticks count, as time passes also while it is the router that stands still.
+
+    It is true while an open link is silent: a further look has to find that it replies again, also where nothing is
+    asked for but batches, which need no ticks.
+    """
 
     def __init__(self) -> None:
         self._owing: dict[Link, _Owing] = {}
         self._looked_at: Topology | None = None
+        self._found = False
+
+    def __bool__(self) -> bool:
+        return self._found
 
     def look(self, topology: Topology | None) -> list[Waiter]:
         """See which links are responsive; what the silent ones owe, if there is something new about who can be asked.
@@ -51,6 +59,7 @@ class Silence:
             changed = changed or link.responsive is not responsive
             if owing is not None:
                 self._owing[link] = owing
+        self._found = any(link.open and not link.responsive for link in links)
         return [waiter for link in links if not link.responsive for waiter in link.owed] if changed else []
 
     def _is_silent(self, link: Link, owing: _Owing) -> bool:

@@ -15,7 +15,7 @@ from ringkv.router.members.controller import Controller
 from ringkv.router.members.events import EventLog
 from ringkv.router.policy import HEARTBEAT_TIMEOUT, SILENT_TICKS, TICK
 from ringkv.router.settings import Cluster, Discovery
-from tests.support.batches import lookups_of
+from tests.support.batches import get_many, lookups_of
 from tests.support.data import EXAMPLE, random_keys, read_pairs
 from tests.support.fake_shard import FakeShard, Start, silence, topology_of, value
 from tests.support.processes import SpawnedShard, Spawner, eventually
@@ -130,6 +130,27 @@ async def test_a_hung_shard_is_asked_for_nothing_more_until_it_answers(start: St
             await all_asked(lookups, KEYS)
 
     await asyncio.wait_for(asked_again(), 20)
+
+
+@pytest.mark.usefixtures("no_deadline")
+async def test_a_shard_that_hung_is_asked_for_batches_again_when_it_answers(start: Start) -> None:
+    """Also when nothing but batches is asked for meanwhile."""
+    shard, quick = await start(a=silence, b=value)
+    shard.hangs = True
+    lookups = await lookups_of([shard, quick], 2)
+    await all_asked(lookups, KEYS)
+    await asyncio.sleep(5 * TICK)  # nothing is looked up any more
+    assert lookups.topology is not None
+    assert not lookups.topology.links["a"].responsive
+    shard.write(b"".join(value(shard, key) for key in shard.asked))
+    shard.answer = value
+
+    async def asked_again() -> None:
+        while not shard.batches:
+            assert all(await get_many(lookups, KEYS))
+            await asyncio.sleep(TICK)
+
+    await asyncio.wait_for(asked_again(), 5)
 
 
 @pytest.mark.usefixtures("no_deadline")
