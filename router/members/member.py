@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
+from tenacity.wait import wait_base
 
 from ringkv.cluster import told
 from ringkv.cluster.errors import PeerError
@@ -77,6 +78,13 @@ class Opening:
             return link
 
 
+def backoff(address: Address) -> wait_base:
+    """How long to wait between two attempts to reach it."""
+    longest = RECONNECT_MAX_LOCAL if address.is_local else RECONNECT_MAX
+    # The base is no int: that is raised to the number of attempts, which after a week are millions, in as many bits.
+    return wait_exponential_jitter(multiplier=RECONNECT_MIN, max=longest, exp_base=2.0, jitter=RECONNECT_MIN)
+
+
 async def _ask(link: Link) -> Identity:
     """The identity of the shard that answers on this link. Raises one of TROUBLE."""
     async with asyncio.timeout(HEARTBEAT_TIMEOUT):
@@ -122,10 +130,9 @@ class Member:
 
     async def watch(self) -> None:
         """Connect, ask who it is, send heartbeats; begin again whenever that ends. Runs until cancelled."""
-        longest = RECONNECT_MAX_LOCAL if self.address.is_local else RECONNECT_MAX
         again = AsyncRetrying(
             retry=retry_if_exception_type(TROUBLE),
-            wait=wait_exponential_jitter(multiplier=RECONNECT_MIN, max=longest, jitter=RECONNECT_MIN),
+            wait=backoff(self.address),
             before_sleep=lambda state: self._lost(state.outcome.exception() if state.outcome else None),
         )
         while True:

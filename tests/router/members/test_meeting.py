@@ -1,15 +1,20 @@
 """How a router meets a shard that has just begun to listen."""
 
 import asyncio
+import time
 from contextlib import suppress
 from itertools import pairwise
 from statistics import median
+
+import pytest
+from tenacity import AsyncRetrying, RetryCallState
 
 from ringkv.process.address import Address
 from ringkv.router.lookup.durations import Durations
 from ringkv.router.lookup.link import Link
 from ringkv.router.members.events import EventLog
-from ringkv.router.members.member import Member, Opening
+from ringkv.router.members.member import Member, Opening, backoff
+from ringkv.router.policy import RECONNECT_MAX, RECONNECT_MAX_LOCAL
 from tests.support.processes import eventually, short_directory
 
 ATTEMPTS = 10
@@ -32,3 +37,15 @@ async def test_on_this_machine_a_shard_is_looked_for_often_however_long_it_takes
             await watching
     # A backoff that goes on doubling comes to half a second meanwhile.
     assert median(later - before for before, later in pairwise(tried)) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("address", "longest"),
+    [(Address("/nobody", None), RECONNECT_MAX_LOCAL), (Address("192.0.2.1", 7379), RECONNECT_MAX)],
+)
+def test_a_shard_that_does_not_come_for_months_costs_no_more_than_at_first(address: Address, longest: float) -> None:
+    attempt = RetryCallState(AsyncRetrying(), None, (), {})
+    attempt.attempt_number = 10**8
+    started = time.process_time()
+    assert backoff(address)(attempt) == longest
+    assert time.process_time() - started < 0.05
