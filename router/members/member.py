@@ -148,7 +148,7 @@ class Member:
 
     def doubt(self) -> None:
         """Take the shard for gone until it answers anew, as another connection to it was lost."""
-        self.identity = None
+        self._forget()
         if self._link is not None:
             self._link.close()
 
@@ -213,10 +213,14 @@ class Member:
             self._note(problem, error)
         self._problem = problem
         if self.identity is not None:
-            self.identity = None
-            self.draining = False
-            self.checked = 0
+            self._forget()
             self._changed()
+
+    def _forget(self) -> None:
+        """Forget what the shard has told, as what answers next may be another process."""
+        self.identity = None
+        self.draining = False
+        self.checked = 0
 
     def _note(self, problem: str, error: BaseException | None) -> None:
         """Note an event, unless it was expected, as nobody has answered here yet or the shard said that it leaves."""

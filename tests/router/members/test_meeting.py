@@ -3,6 +3,7 @@
 import asyncio
 import time
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 from statistics import median
 
@@ -14,7 +15,9 @@ from ringkv.router.lookup.durations import Durations
 from ringkv.router.lookup.link import Link
 from ringkv.router.members.events import EventLog
 from ringkv.router.members.member import Member, Opening, backoff
+from ringkv.router.members.membership import Candidate
 from ringkv.router.policy import RECONNECT_MAX, RECONNECT_MAX_LOCAL
+from tests.support.fake_shard import Start
 from tests.support.processes import eventually, short_directory
 
 ATTEMPTS = 10
@@ -37,6 +40,29 @@ async def test_on_this_machine_a_shard_is_looked_for_often_however_long_it_takes
             await watching
     # A backoff that goes on doubling comes to half a second meanwhile.
     assert median(later - before for before, later in pairwise(tried)) < 0.2
+
+
+async def test_a_shard_that_comes_back_is_not_leaving_because_the_one_before_it_was(start: Start) -> None:
+    """Also where the loss of another connection was noticed first."""
+    (shard,) = await start()
+    met: list[Candidate] = []
+
+    def changed() -> None:
+        if member.candidate is not None:
+            met.append(member.candidate)
+
+    member = Member(shard.address, Opening(), changed, EventLog("router"))
+    watching = asyncio.create_task(member.watch())
+    serving = shard.heartbeat
+    shard.heartbeat = replace(serving, draining=True)
+    await eventually(lambda: member.draining)
+    shard.heartbeat = serving
+    met.clear()
+    member.doubt()
+    await eventually(lambda: met)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert not met[0].draining
 
 
 @pytest.mark.parametrize(
