@@ -27,7 +27,7 @@ from ringkv.router.members.flapping import FlapGuard
 from ringkv.router.members.gate import Gate
 from ringkv.router.members.leasing import Leasing
 from ringkv.router.members.member import Member, Opening
-from ringkv.router.members.membership import Candidate, Membership, choose
+from ringkv.router.members.membership import Candidate, Membership, choose, choose_again
 from ringkv.router.members.owners import ExtraOwners
 from ringkv.router.members.renewal import Renewal
 from ringkv.router.members.telling import Teller
@@ -149,9 +149,13 @@ class Controller:
         serving = {name: shard.run_id for name, shard in self._serving.items()}
         held = self._flapping.held()
         membership = choose(self._candidates(), versions.version, serving, held, versions.refused.keys())
-        if topology is not None and self._serving.keys() != topology.links.keys() and not membership.leasable.shards:
-            # A part of what is served is lost and cannot be leased anew: go on with whatever is offered.
-            membership = choose(self._candidates(), None, {}, held, versions.refused.keys())
+        if topology is not None and self._serving.keys() != topology.links.keys():
+            # A part of what is served is lost. It is leased anew before any swap, which may take seconds: those who ask
+            # for it would have to wait for the gate. If it cannot be, go on with whatever is offered.
+            if again := choose_again(self._candidates(), versions.version, serving, held):
+                membership = again
+            elif not membership.leasable.shards:
+                membership = choose(self._candidates(), None, {}, held, versions.refused.keys())
         versions.look(membership)
         if topology is not None and membership.version and membership.version.dataset_id == topology.dataset_id:
             versions.serve(membership.version)

@@ -147,6 +147,17 @@ def choose(
     return Membership(version, _preferred(shards, frozenset(held)), kept_out)
 
 
+def choose_again(
+    candidates: Iterable[Candidate], served: Offered | None, serving: dict[str, str], held: Iterable[str]
+) -> Membership | None:
+    """The shards that lease what is served anew, whatever is newer; None if some of them cannot."""
+    present = list(candidates)
+    offered = {version for candidate in present for version in candidate.identity.versions}
+    others = {key_of(version) for version in offered if served is None or version.dataset_id != served.dataset_id}
+    found = choose(present, served, serving, held, others)
+    return found if found.shards and found.leasable == found else None
+
+
 def _next_version(
     present: list[Candidate], served: Offered | None, serving: dict[str, str], refused: Collection[Key]
 ) -> Offered | None:

@@ -11,7 +11,7 @@ from ringkv.resp import codec
 from ringkv.router.members.events import Kind
 from tests.support.fake_shard import FakeShard
 from tests.support.processes import eventually
-from tests.support.routed import KEYS, A, B, C, Route
+from tests.support.routed import KEYS, A, B, C, Route, holding
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
@@ -129,3 +129,20 @@ async def test_when_what_is_served_cannot_be_leased_anew_the_others_go_on_with_w
     assert routed.lookups.topology.links.keys() == {"x", "y"}
     for key in KEYS:
         assert await routed.lookups.find(key) == (b"%b of c" % key, C.dataset_id)
+
+
+async def test_a_shard_that_is_lost_while_the_gate_waits_takes_nothing_of_what_is_served(route: Route) -> None:
+    """It is leased anew first: the gate may wait for disks, for as long as a request may wait for an owner."""
+    routed = await route("xyz")
+    *others, dying = routed.shards
+    await routed.ask()
+    for shard in routed.shards:
+        shard.of[B.dataset_id] = lambda _shard, _key: None
+    routed.offer(B, A)
+    await eventually(lambda: all(B.dataset_id in shard.held for shard in routed.shards))
+    await dying.end()
+    found = await asyncio.gather(*map(routed.lookups.find, KEYS))
+    assert found == [(b"%b of a" % key, A.dataset_id) for key in KEYS]
+    for shard in others:
+        shard.of[B.dataset_id] = holding(b"b", KEYS)
+    await routed.serves(B)
