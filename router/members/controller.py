@@ -10,7 +10,7 @@ where one of its shards is lost.
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -192,7 +192,7 @@ class Controller:
     async def _change(self, membership: Membership) -> None:
         """Form the next topology; give up as soon as one of its shards is lost."""
         started = self._clock()
-        topology = await self._formed(self._form(membership), membership)
+        topology = await self._formed(self._form(membership), lambda: self._is_wanted(membership))
         if topology is not None:
             self._swap(topology, membership)
             took = 1000 * (self._clock() - started)
@@ -207,15 +207,28 @@ class Controller:
     async def _renew(self, before: Topology, membership: Membership) -> None:
         """Form a kept topology anew, of these shards."""
         forming = self._leasing.form(membership, self.cluster.replicas, before, self.cluster.zone)
-        topology = await self._formed(forming, membership)
+        topology = await self._formed(forming, lambda: membership.stands(self._candidates()))
         if topology is not None:
             self._lookups.renew(topology)
 
-    async def _formed(self, form: Coroutine[Any, Any, Topology], membership: Membership) -> Topology | None:
-        """The topology that is formed; None if a shard was lost, gave no lease, or the gate has refused the version."""
+    def _is_wanted(self, membership: Membership) -> bool:
+        """Whether a topology of it can still be formed, and is not of a version that was rolled back meanwhile.
+
+        Nor must what is served have lost a shard meanwhile, as that is leased anew before.
+        """
+        now, version = self._lookups.topology, membership.version
+        if not membership.stands(self._candidates()):
+            return False
+        if now is None or version is None or version.dataset_id == now.dataset_id:
+            return True
+        wanted = self._membership().version
+        return wanted is None or wanted.dataset_id != now.dataset_id
+
+    async def _formed(self, form: Coroutine[Any, Any, Topology], stands: Callable[[], bool]) -> Topology | None:
+        """The topology that is formed; None if that does not stand, a shard gave no lease, or the gate refuses it."""
         forming = asyncio.create_task(form)
         try:
-            await self._watch_over(forming, membership)
+            await self._watch_over(forming, stands)
         finally:
             forming.cancel()
             await asyncio.wait([forming])
@@ -235,9 +248,9 @@ class Controller:
             raise error
         return None
 
-    async def _watch_over(self, forming: asyncio.Task[Topology], membership: Membership) -> None:
-        """Wait until the next topology is formed or cannot be any more."""
-        while not forming.done() and membership.stands(self._candidates()):
+    async def _watch_over(self, forming: asyncio.Task[Topology], stands: Callable[[], bool]) -> None:
+        """Wait until the next topology is formed or is not to be any more."""
+        while not forming.done() and stands():
             self._changed.clear()
             waiting = asyncio.create_task(self._changed.wait())
             try:

@@ -131,7 +131,10 @@ async def test_when_what_is_served_cannot_be_leased_anew_the_others_go_on_with_w
         assert await routed.lookups.find(key) == (b"%b of c" % key, C.dataset_id)
 
 
-async def test_a_shard_that_is_lost_while_the_gate_waits_takes_nothing_of_what_is_served(route: Route) -> None:
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_a_shard_that_is_lost_while_the_gate_waits_takes_nothing_of_what_is_served(
+    route: Route, *, leaves: bool
+) -> None:
     """It is leased anew first: the gate may wait for disks, for as long as a request may wait for an owner."""
     routed = await route("xyz")
     *others, dying = routed.shards
@@ -140,9 +143,29 @@ async def test_a_shard_that_is_lost_while_the_gate_waits_takes_nothing_of_what_i
         shard.of[B.dataset_id] = lambda _shard, _key: None
     routed.offer(B, A)
     await eventually(lambda: all(B.dataset_id in shard.held for shard in routed.shards))
+    if leaves:  # then it has no part in the next version, and serves on until that has taken over
+        dying.heartbeat = replace(dying.heartbeat, draining=True)
+        await eventually(lambda: B.dataset_id not in dying.held)
+        await eventually(lambda: all(B.dataset_id in shard.held for shard in others))
     await dying.end()
     found = await asyncio.gather(*map(routed.lookups.find, KEYS))
     assert found == [(b"%b of a" % key, A.dataset_id) for key in KEYS]
     for shard in others:
         shard.of[B.dataset_id] = holding(b"b", KEYS)
     await routed.serves(B)
+
+
+async def test_a_version_that_is_rolled_back_before_it_serves_never_does(route: Route) -> None:
+    routed = await route()
+    for shard in routed.shards:
+        shard.heartbeat = replace(shard.heartbeat, checked=0)  # the swap waits for what they read ahead
+    epoch = routed.lookups.topology.epoch if routed.lookups.topology else 0
+    routed.offer(B, A)
+    await eventually(lambda: all(B.dataset_id in shard.held for shard in routed.shards))
+    back = replace(A, serial=9)
+    routed.offer(back, B)
+    await routed.serves(back)
+    await eventually(lambda: all(shard.held == [A.dataset_id] for shard in routed.shards))
+    assert routed.lookups.topology is not None
+    assert routed.lookups.topology.epoch == epoch
+    assert routed.lookups.counters.swapped == 0
