@@ -23,7 +23,7 @@ from ringkv.router.members.absences import Absences
 from ringkv.router.members.arrivals import Arrivals
 from ringkv.router.members.discovery import Lookout
 from ringkv.router.members.events import EventLog, Kind
-from ringkv.router.members.flapping import FlapGuard
+from ringkv.router.members.flapping import FlapGuard, Refusals
 from ringkv.router.members.gate import Gate
 from ringkv.router.members.leasing import Leasing
 from ringkv.router.members.member import Member, Opening
@@ -67,6 +67,7 @@ class Controller:
         self._watching: dict[Address, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._flapping = FlapGuard(self._clock)
+        self._refusals = Refusals()
         self._absences = Absences(self._clock, events)
         self.versions = Versions(self._clock, events)
         self.teller = Teller()
@@ -212,10 +213,7 @@ class Controller:
             self._lookups.renew(topology)
 
     def _is_wanted(self, membership: Membership) -> bool:
-        """Whether a topology of it can still be formed, and is not of a version that was rolled back meanwhile.
-
-        Nor must what is served have lost a shard meanwhile, as that is leased anew before.
-        """
+        """Whether it can still be leased, and what is served was not rolled back to meanwhile, nor has to be mended."""
         now, version = self._lookups.topology, membership.version
         if not membership.stands(self._candidates()):
             return False
@@ -236,6 +234,7 @@ class Controller:
             return None
         error = forming.exception()
         if error is None:
+            self._refusals.end()
             return forming.result()
         if isinstance(error, SwapRefused):
             self._lookups.counters.gated += 1
@@ -243,7 +242,7 @@ class Controller:
             # The shard tells what it offers now with its next heartbeat.
             level = logging.INFO if isinstance(error, NotOffered) else logging.WARNING
             log.log(level, "no new topology: %s", error)
-            await asyncio.sleep(RECONNECT_MIN)
+            await asyncio.sleep(RECONNECT_MIN if isinstance(error, NotOffered) else self._refusals.pause())
         else:
             raise error
         return None
@@ -279,7 +278,8 @@ class Controller:
 
     def _refused(self, name: str, problem: str) -> None:
         self._flapping.lost(name, uptime=0)
-        self.events.note(Kind.REFUSAL, problem, name)
+        if self._refusals.is_new(name, problem):
+            self.events.note(Kind.REFUSAL, problem, name)
 
     def _swap(self, topology: Topology, membership: Membership) -> None:
         now = self._clock()

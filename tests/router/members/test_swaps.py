@@ -8,8 +8,10 @@ import pytest
 import ringkv.router.lookup.kept
 import ringkv.router.members.controller
 import ringkv.router.members.versions
+from ringkv.cluster.lease import WRONG_RING, LeaseRequest
 from ringkv.resp import codec
-from tests.support.fake_shard import FakeShard, nothing
+from ringkv.router.members.events import Kind
+from tests.support.fake_shard import FakeShard, leased, nothing
 from tests.support.processes import eventually
 from tests.support.routed import KEYS, A, B, C, Route, holding
 
@@ -124,6 +126,33 @@ async def test_of_too_few_keys_the_gate_tells_nothing(route: Route) -> None:
         shard.of[B.dataset_id] = nothing
     await routed.ask()
     routed.offer(B, A)
+    await routed.serves(B)
+
+
+async def test_a_version_that_no_shard_leases_is_asked_for_less_and_less_often(
+    route: Route, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody is left out, as there is no other; and the events are not full of it."""
+    routed = await route()
+    clock = asyncio.get_running_loop().time
+    asked: list[float] = []
+
+    def refuse(shard: FakeShard, request: LeaseRequest) -> bytes | None:
+        if request.dataset_id == A.dataset_id:
+            return leased(shard, request)
+        asked.append(clock())
+        return codec.error(WRONG_RING, "versions differ")
+
+    for shard in routed.shards:
+        shard.answer_lease = refuse
+    routed.offer(B, A)
+    await eventually(lambda: asked and asked[-1] - asked[0] > 2)
+    assert len(asked) < 30
+    assert await routed.lookups.find(KEYS[0]) == (b"%b of a" % KEYS[0], A.dataset_id)
+    assert len(set(routed.told(Kind.REFUSAL))) == len(routed.told(Kind.REFUSAL)) > 0
+    assert "no new topology: shard x at " in caplog.text
+    for shard in routed.shards:
+        shard.answer_lease = leased
     await routed.serves(B)
 
 
