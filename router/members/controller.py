@@ -12,14 +12,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from ringkv.cluster.errors import ClusterError, NotOffered, SwapRefused
 from ringkv.process.address import Address
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.lookup.topology import Topology
-from ringkv.router.members.absences import Absences
+from ringkv.router.members.absences import Absences, Serving
 from ringkv.router.members.arrivals import Arrivals
 from ringkv.router.members.discovery import Lookout
 from ringkv.router.members.events import EventLog, Kind
@@ -37,14 +36,6 @@ from ringkv.router.policy import DISCOVERY_INTERVAL, FIRST_SETTLE, RECONNECT_MIN
 from ringkv.router.settings import Cluster
 
 log = logging.getLogger("ringkv.router")
-
-
-@dataclass(frozen=True, slots=True)
-class _Serving:
-    """A shard of the current topology: which process it is, and since when it takes part."""
-
-    run_id: str
-    since: float
 
 
 class Controller:
@@ -76,7 +67,7 @@ class Controller:
         self._leasing = Leasing(
             self._opening, lookups.shard_durations, self.versions.leasing, self._refused, self._changed.set
         )
-        self._serving: dict[str, _Serving] = {}
+        self._serving: dict[str, Serving] = {}
         self._arrived = Arrivals(self._clock)
         self._owners = ExtraOwners(cluster.hot_owners, self._clock)
 
@@ -206,11 +197,17 @@ class Controller:
                 self.events.note(Kind.HOT, account)
 
     async def _renew(self, before: Topology, membership: Membership) -> None:
-        """Form a kept topology anew, of these shards."""
+        """Form a kept topology anew, of these shards; not now, if what is served has to be changed meanwhile."""
+
+        def stands() -> bool:
+            return membership.stands(self._candidates()) and self._pause(self._membership()) > 0
+
         forming = self._leasing.form(membership, self.cluster.replicas, before, self.cluster.zone)
-        topology = await self._formed(forming, lambda: membership.stands(self._candidates()))
+        topology = await self._formed(forming, stands)
         if topology is not None:
             self._lookups.renew(topology)
+        elif not stands():
+            self._renewal.put_off(before)
 
     def _is_wanted(self, membership: Membership) -> bool:
         """Whether it can still be leased, and what is served was not rolled back to meanwhile, nor has to be mended."""
@@ -285,7 +282,7 @@ class Controller:
         now = self._clock()
         self._absences.swapped(self._serving.keys(), membership.names)
         self._serving = {
-            name: self._serving.get(name) or _Serving(candidate.identity.run_id, now)
+            name: self._serving.get(name) or Serving(candidate.identity.run_id, now)
             for name, candidate in membership.shards.items()
         }
         nodes = [candidate.identity.node for candidate in membership.shards.values()]

@@ -28,3 +28,7 @@ class Renewal:
                 self._tried[topology.dataset_id] = runs
                 return topology, able
         return None
+
+    def put_off(self, topology: Topology) -> None:
+        """It was not formed anew, as something else came before it: try again, be it with the same shards."""
+        self._tried.pop(topology.dataset_id, None)

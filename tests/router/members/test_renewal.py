@@ -78,3 +78,35 @@ async def test_what_is_not_leased_anew_is_not_asked_for_again_and_again(
     assert any(isinstance(reply, ShardUnavailable) for reply, _ in answers)
     assert 1 <= len(refused) <= 2
     assert await routed.lookups.find(KEYS[0]) == (b"%b of b" % KEYS[0], B.dataset_id)
+
+
+async def test_what_is_kept_is_leased_anew_behind_what_is_served(route: Route) -> None:
+    """A shard that is lost while others take their time to lease the version before is replaced all the same."""
+    routed = await swapped(route, 1)
+    *others, dying = routed.shards
+    asked: list[str] = []
+
+    def late(shard: FakeShard, request: LeaseRequest) -> bytes | None:
+        if request.dataset_id != A.dataset_id:
+            return leased(shard, request)
+        asked.append(shard.name)
+        return None
+
+    for shard in others:
+        shard.answer_lease = late
+    dying.offer(B)  # so it has no part in leasing A anew
+    await eventually(
+        lambda: [m for m in routed.controller.members.values() if m.identity and len(m.identity.versions) < 2]
+    )
+    kept = routed.lookups.holding(A.dataset_id)
+    assert kept is not None
+    kept.links["z"].close()
+    await eventually(lambda: asked)
+    await dying.end()
+    found = await asyncio.gather(*map(routed.lookups.find, KEYS))
+    assert found == [(b"%b of b" % key, B.dataset_id) for key in KEYS]
+    for shard in others:
+        shard.answer_lease = leased
+        shard.abort()  # what was asked before is never answered
+    await eventually(lambda: all(sorted(shard.held) == [A.dataset_id, B.dataset_id] for shard in others))
+    await ask(routed)
