@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
-from tenacity.wait import wait_base
 
 from ringkv.cluster import told
 from ringkv.cluster.errors import PeerError
@@ -78,7 +77,7 @@ class Opening:
             return link
 
 
-def backoff(address: Address) -> wait_base:
+def backoff(address: Address) -> wait_exponential_jitter:
     """How long to wait between two attempts to reach it."""
     longest = RECONNECT_MAX_LOCAL if address.is_local else RECONNECT_MAX
     # The base is no int: that is raised to the number of attempts, which after a week are millions, in as many bits.
