@@ -187,7 +187,6 @@ def test_a_hidden_page_asks_for_nothing(visit: Visiting, url: str) -> None:
 
 def test_a_page_that_was_hidden_shows_no_mean_of_the_time_meanwhile(visit: Visiting, url: str) -> None:
     visiting = visit(url)
-    visiting.page.clock.install()
     later = 0
 
     def stats(route: Route) -> None:
@@ -197,11 +196,20 @@ def test_a_page_that_was_hidden_shows_no_mean_of_the_time_meanwhile(visit: Visit
         route.fulfill(response=response, json=told | {"uptime": told["uptime"] + later, "counters": counters})
 
     visiting.page.route("**/stats", stats)
+    # Counts how often the page has begun to wait until it is seen again.
+    visiting.page.add_init_script(
+        """window.waits = 0;
+        const add = document.addEventListener.bind(document);
+        document.addEventListener = (kind, ...rest) => {
+          window.waits += kind === "visibilitychange";
+          add(kind, ...rest);
+        };"""
+    )
     page = visiting.open()
     expect(page.locator("#connection")).to_have_text("Live")
     hide = "hidden => Object.defineProperty(document, 'hidden', { value: hidden, configurable: true })"
     page.evaluate(hide, arg=True)
-    page.clock.run_for(2000)
+    wait_for(lambda: page.evaluate("window.waits"), "the hidden page asks on")
     later = 3600
     page.evaluate(hide, arg=False)
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
