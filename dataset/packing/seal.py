@@ -1,5 +1,6 @@
 """The last step of packing: from finished segments to a dataset, whose manifest is written when all else is safe."""
 
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,7 +61,7 @@ def seal(
 
 
 def _write(path: Path, schema: pa.Schema, columns: list[pa.Array]) -> None:
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+    with pa.OSFile(os.fsencode(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         writer.write_batch(pa.record_batch(columns, schema=schema))
 
 

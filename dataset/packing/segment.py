@@ -1,5 +1,6 @@
 """Writing a segment: a run of partitions, merged a few blocks at a time into the Arrow file that will be served."""
 
+import os
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -52,7 +53,7 @@ def write_segment(task: SegmentTask) -> Segment | Duplicate:
     table: list[tuple[int, int, int, int]] = []
     values = 0
     stretches = Stretches()
-    with pa.output_stream(str(task.path), compression=None, buffer_size=BUFFER) as sink:
+    with pa.BufferedOutputStream(pa.OSFile(os.fsencode(task.path), "wb"), BUFFER) as sink:
         with pa.ipc.new_file(sink, SEGMENT_SCHEMA, metadata=footer(task.first, task.last)) as writer:
             for number, (first, last) in enumerate(pairwise(task.cuts)):
                 found = zip(task.runs, places, strict=True)

@@ -1,5 +1,6 @@
 """A table, a Parquet or an Arrow file, of which the columns `key` and `value` are taken and all others left."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +38,7 @@ class Table:
         """Files of rows, one at least."""
         # Tables are read from their end, so the digest, which is of the bytes in order, takes a reading of its own.
         self.digest = self.file.digest()
-        with self.file.open(), pa.OSFile(str(self.file.path)) as opened:
+        with self.file.open(), pa.OSFile(os.fsencode(self.file.path)) as opened:
             empty = True
             for batch in self._batches(opened, size):
                 rows = max(1, batch.num_rows * size // max(1, batch.nbytes))
@@ -96,7 +97,7 @@ class Table:
         if self._format != "Arrow":
             return None
         try:
-            with self.file.open(), pa.OSFile(str(self.file.path)) as opened:
+            with self.file.open(), pa.OSFile(os.fsencode(self.file.path)) as opened:
                 return int((pa.ipc.open_file(opened).metadata or {})[MARK])
         except (pa.ArrowException, OSError, KeyError, ValueError):
             return None

@@ -1,6 +1,7 @@
 """Equal pairs are an equal dataset, wherever they come from, and what their source was stands in the file."""
 
 import gzip
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -180,6 +181,24 @@ def test_a_dataset_is_a_source_like_any_other(tmp_path: Path, read: Read, key: C
     assert read(tmp_path / "packed") == pairs
     more = packed(tmp_path, *(tmp_path / "first" / entry.name for entry in first.segments[:2]))
     assert 0 < more.keys < 1000
+
+
+@pytest.mark.parametrize("write", [None, kinds.write_arrow, kinds.write_parquet], ids=["text", "Arrow", "Parquet"])
+def test_names_of_files_and_folders_are_bytes_and_need_not_be_utf_8(
+    tmp_path: Path, write: Callable[[Path, pa.Table], None] | None, key: Callable[[int], bytes]
+) -> None:
+    pairs = {key(number): b"%d" % number for number in range(100)}
+    folder = tmp_path / os.fsdecode(b"f\xffolder")
+    folder.mkdir()
+    # Arrow itself, by which it is written here, takes no such name from Python.
+    data = folder / "data"
+    if write is None:
+        data.write_bytes(text(pairs))
+    else:
+        write(tmp_path / "written", table(pairs))
+        (tmp_path / "written").rename(data)
+    odd = data.rename(folder / os.fsdecode(b"da\xfeta"))
+    assert packed(folder, odd).dataset_id == dataset(pairs, tmp_path)
 
 
 def test_what_links_lead_to_belongs_to_a_folder_and_what_leads_back_is_refused(
