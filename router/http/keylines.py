@@ -10,7 +10,10 @@ MAX_LINE: Final = 64
 
 
 class KeyLines:
-    """`keys` are those of the lines that have arrived whole, canonical and in order; `size` is how many bytes came."""
+    """`keys` are those of the lines that have arrived whole, canonical and in order.
+
+    `size` is how many bytes came. Whoever receives them counts them, also those that are yet to be fed.
+    """
 
     def __init__(self) -> None:
         self.keys: list[bytes] = []
@@ -19,7 +22,6 @@ class KeyLines:
 
     def feed(self, data: bytes) -> None:
         """Take the next piece. Raises InvalidKey for the first line that is none, with its number."""
-        self.size += len(data)
         whole, end, rest = data.rpartition(b"\n")
         if end:
             self._take(self._rest + whole + end)

@@ -78,6 +78,7 @@ class Mget:
         assert isinstance(protocol, GuardedConnection)
         while data := await _next_bytes(request):
             self._held += len(data)
+            lines.size += len(data)  # before the turn: whoever goes while it waits for that gives back all of it
             async with self._turn:
                 lines.feed(data)
                 await asyncio.sleep(0)  # a piece may have thousands of keys: one piece in each turn of the event loop

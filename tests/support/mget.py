@@ -50,6 +50,11 @@ async def asking(router: Router, head: str = "", body: bytes = b"") -> AsyncIter
 
 def held(router: Router) -> int:
     """The bytes of keys that requests hold."""
+    return answerer(router)._held  # noqa: SLF001 - nothing else shows it
+
+
+def answerer(router: Router) -> Mget:
+    """What answers this router's requests for many keys."""
     app = router.runner.app
     assert app is not None
     [owner] = {
@@ -58,7 +63,7 @@ def held(router: Router) -> int:
         if isinstance(endpoint := getattr(route.handler, "__self__", None), Endpoint)
         and isinstance(mget := getattr(endpoint.handler, "__self__", None), Mget)
     }
-    return owner._held  # noqa: SLF001 - nothing else shows it
+    return owner
 
 
 def length(body: bytes) -> str:

@@ -9,8 +9,8 @@ import ringkv.router.lookup.batch
 from ringkv.process.connections import ConnectionLimits
 from ringkv.router.policy import MGET_BYTES, MGET_KEYS
 from tests.support.fake_shard import not_leased, silence
-from tests.support.http import read_response, request_bytes
-from tests.support.mget import FEW, KEYS, asking, held, lines, one_line, post
+from tests.support.http import read_response, request_bytes, vanish
+from tests.support.mget import FEW, KEYS, answerer, asking, held, lines, one_line, post
 from tests.support.processes import PATIENCE, eventually
 from tests.support.router import Serve
 
@@ -136,6 +136,17 @@ async def test_more_keys_than_can_be_held_are_503_until_others_have_gone(
         assert serving.lookups.counters.refused == 1
     await eventually(lambda: not held(serving))
     assert (await post(serving, body)).status == 200
+
+
+async def test_keys_of_a_client_that_goes_while_they_wait_for_a_turn_are_not_held(serve: Serve) -> None:
+    serving = await serve()
+    body = lines(FEW)
+    async with answerer(serving)._turn:  # noqa: SLF001 - as if keys of another request were being read
+        _, writer = await asyncio.open_connection("127.0.0.1", serving.port)
+        writer.write(request_bytes("/mget", "POST", f"Content-Length: {len(body) + 37}\r\n") + body)
+        await eventually(lambda: held(serving) == len(body))
+        vanish(writer)
+        await eventually(lambda: not held(serving))
 
 
 async def test_a_client_that_sends_nothing_more_is_given_up(serve: Serve) -> None:
