@@ -49,12 +49,24 @@ class NoText(Exception):
 class GuardedConnection(RequestHandler):
     """One connection, guarded by `guard`."""
 
-    __slots__ = ("_begun", "_body", "_carried", "_claims", "_ended", "_guard", "_noted", "_opened", "_partial")
+    __slots__ = (
+        "_begun",
+        "_body",
+        "_broken",
+        "_carried",
+        "_claims",
+        "_ended",
+        "_guard",
+        "_noted",
+        "_opened",
+        "_partial",
+    )
 
     def __init__(self, manager: web.Server, guard: ConnectionGuard, **kwargs: Any) -> None:
         super().__init__(manager, keepalive_timeout=NEVER, read_bufsize=BODY_BYTES, **kwargs)
         self._guard = guard
         self._body: StreamReader | None = None  # of the latest request
+        self._broken = False  # whether that is not framed as HTTP wants it, so that nothing behind it has a meaning
         self._opened = 0.0  # what aiohttp's timer shows until the first request is answered
         self._ended = 0  # of the requests that aiohttp has parsed, how many were answered or dropped
         self._partial = False  # whether a part of a request's head has come
@@ -141,6 +153,8 @@ class GuardedConnection(RequestHandler):
         return PARSED * len(self._messages) + (body._size if body is not None else 0)  # noqa: SLF001 - nothing else tells
 
     def data_received(self, data: bytes) -> None:
+        if self._broken:
+            return
         before, body = self._request_count, self._body
         super().data_received(data)
         if self._messages and isinstance(wrong := self._messages[-1][0], _ErrInfo):
@@ -149,8 +163,8 @@ class GuardedConnection(RequestHandler):
                 # It is no request that is malformed, but this body, whose reader aiohttp would leave waiting.
                 self._messages.pop()
                 self._ended += 1
+                self._broken = True  # what waits before it is answered, and it too, then aiohttp ends the connection
                 body.set_exception(web.RequestPayloadError("it is not framed as HTTP wants it"))
-                self.close()
         self._partial = self._request_count == before and (self._partial or bool(data)) and not self._answering()
         self._begun = self._begun + len(data) if self._partial else 0
         self._note_body()

@@ -11,6 +11,7 @@ MALFORMED = {
     "no method": b"\x16\x03\x01\x02\r\n\r\n",
     "two lengths": b"POST /mget HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
     "too long a header": b"GET /ring HTTP/1.1\r\nHost: x\r\nX: %b\r\n\r\n" % (b"x" * 9000),
+    "chunks without a length": b"POST /mget HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     "a control character in the path": b"GET /\x01 HTTP/1.1\r\nHost: x\r\n\r\n",
 }
 
