@@ -11,6 +11,9 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+from ringkv.process.closings import Reason
+from ringkv.process.connections import ConnectionGuard, Waiting
+
 log = logging.getLogger("ringkv.proxied")
 
 SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
@@ -89,18 +92,24 @@ def _parse_2(data: bytes) -> tuple[Peer | None, int] | None:
 
 
 class Proxied(asyncio.Protocol):
-    """Reads the header, then has `protocol()` take the connection over, as one of the peer that the header tells."""
+    """Reads the header, then has `protocol()` take the connection over, as one of the peer that the header tells.
 
-    def __init__(self, protocol: Callable[[], asyncio.Protocol]) -> None:
+    Until then it takes a place among all connections, but none of the proxy's address, which all clients share.
+    """
+
+    def __init__(self, guard: ConnectionGuard, protocol: Callable[[], asyncio.Protocol]) -> None:
+        self._guard = guard
         self._protocol = protocol
         self._data = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._refuse, "it has not come in time")
+        self._guard.admit(self, None)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._timer.cancel()
+        self._guard.leave(self)
 
     def data_received(self, data: bytes) -> None:
         self._data += data
@@ -111,12 +120,26 @@ class Proxied(asyncio.Protocol):
             return
         if found is not None:
             self._timer.cancel()
+            self._guard.leave(self)
             peer, length = found
             protocol = self._protocol()
             self._transport.set_protocol(protocol)
             protocol.connection_made(as_told(self._transport, peer))
             if rest := self._data[length:]:
                 protocol.data_received(rest)
+
+    def waiting(self) -> Waiting:
+        """The header, as a part of the first request."""
+        return "header", 0
+
+    def stall(self, *, stalled: bool) -> None:
+        """Nothing is held for a header."""
+
+    def look(self) -> None:
+        """A header is read all the time."""
+
+    def drop(self, _reason: Reason) -> None:
+        self._transport.abort()
 
     def _refuse(self, reason: str) -> None:
         log.warning("a connection without a header of the PROXY protocol is closed: %s", reason)

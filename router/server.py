@@ -74,7 +74,7 @@ async def serve(settings: RouterSettings, worker: Worker, stop: asyncio.Event) -
             listening = None
             if worker.redis is not None:
                 connection = access.secured(redis.connection, guard)
-                listening = await listen(worker.redis, _behind_header(connection, settings))
+                listening = await listen(worker.redis, _behind_header(connection, guard, settings))
                 log.info("router speaks Redis on %s", Address.of(worker.redis))
             await stop.wait()
             log.info("router is leaving: %s in flight", counted(lookups.in_flight, "request"))
@@ -123,7 +123,7 @@ def _http_ports(worker: Worker, settings: HttpSettings) -> list[tuple[socket.soc
 
 
 def _behind_header(
-    connection: Callable[[], asyncio.Protocol], settings: RouterSettings
+    connection: Callable[[], asyncio.Protocol], guard: ConnectionGuard, settings: RouterSettings
 ) -> Callable[[], asyncio.Protocol]:
     """A factory of connections that begin with a header of the PROXY protocol, if the settings say so."""
-    return partial(Proxied, connection) if settings.proxied else connection
+    return partial(Proxied, guard, connection) if settings.proxied else connection

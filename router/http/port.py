@@ -67,4 +67,4 @@ class HttpPort(HttpRunner):
     def _connect(self, server: web.Server, **kwargs: Any) -> asyncio.Protocol:
         connection = partial(ExpressConnection, server, self._guard, self._common, self._turns, self._lane, **kwargs)
         secured = self._access.secured(connection, self._guard)
-        return Proxied(secured) if self._proxied else secured()
+        return Proxied(self._guard, secured) if self._proxied else secured()

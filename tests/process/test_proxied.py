@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 import ringkv.process.proxied
+from ringkv.process.connections import ConnectionGuard, ConnectionLimits
 from ringkv.process.proxied import SIGNATURE, Proxied
+from tests.support.processes import eventually
 
 ONE = b"PROXY TCP4 192.0.2.1 198.51.100.2 56324 443\r\n"
 ONE_IPV6 = b"PROXY TCP6 2001:db8::1 2001:db8::2 56324 443\r\n"
@@ -66,7 +68,8 @@ class Echo(asyncio.Protocol):
 
 @asynccontextmanager
 async def connected() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    server = await asyncio.get_running_loop().create_server(lambda: Proxied(Echo), "127.0.0.1", 0)
+    guard = ConnectionGuard()
+    server = await asyncio.get_running_loop().create_server(lambda: Proxied(guard, Echo), "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
     try:
         async with asyncio.timeout(20):
@@ -118,3 +121,20 @@ async def test_who_leaves_before_the_header_is_not_worth_a_line(caplog: pytest.L
         writer.write_eof()
         assert await reader.read() == b""
     assert caplog.text == ""
+
+
+async def test_who_sends_no_header_takes_a_place_and_none_of_the_address_of_the_proxy() -> None:
+    guard = ConnectionGuard(ConnectionLimits(most=3, per_peer=1))
+    server = await asyncio.get_running_loop().create_server(lambda: Proxied(guard, Echo), "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()[:2]
+    async with server, asyncio.timeout(20):
+        silent = [await asyncio.open_connection(*address) for _ in range(3)]
+        await eventually(lambda: len(guard) == 3)
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(ONE + b"hello!")
+        assert await reader.read() == b"192.0.2.1:56324 hello!"
+        assert await silent[0][0].read() == b""
+        assert guard.closed["evicted"] == 1
+        for _, each in (*silent, (reader, writer)):
+            each.transport.abort()
+        await eventually(lambda: not guard)
