@@ -22,6 +22,9 @@ from ringkv.process.tls import ServerTls
 
 log = logging.getLogger("ringkv.process")
 
+NEVER: Final = 10 * 365 * 86_400.0
+"""Seconds after which the event loop would end a handshake by its own timer, by default 60: never, the guard does."""
+
 CLOSE_SECONDS: Final = 5.0
 """Seconds that a client has to answer the end of a TLS connection."""
 
@@ -73,7 +76,12 @@ class Secured(asyncio.Protocol):
             if self._transport.is_closing():
                 return
             handshake: Awaitable[asyncio.Transport | None] = loop.start_tls(
-                self._transport, self, self._tls.context, server_side=True, ssl_shutdown_timeout=CLOSE_SECONDS
+                self._transport,
+                self,
+                self._tls.context,
+                server_side=True,
+                ssl_handshake_timeout=NEVER,
+                ssl_shutdown_timeout=CLOSE_SECONDS,
             )
             if self._data:
                 # It is fed to the handshake first of all, once that has begun, which takes a turn of the loop.

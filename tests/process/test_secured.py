@@ -48,6 +48,16 @@ async def test_who_does_not_end_the_handshake_is_let_go(authority: Authority) ->
         assert len(guard) == 0
 
 
+async def test_a_handshake_has_as_long_as_the_limit_says(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asyncio.constants.SSL_HANDSHAKE_TIMEOUT", 0.05)
+    server, guard, port = await served(authority, ConnectionLimits(header=0.3))
+    async with server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert await reader.read() == b""
+        writer.close()
+        assert guard.closed["header"] == 1
+
+
 async def test_a_handshake_takes_a_place(authority: Authority) -> None:
     server, guard, port = await served(authority, ConnectionLimits(most=2))
     async with server:
