@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, Final
 
-from ringkv.client.get import Client, ClientError, Unreachable
+from ringkv.client.get import Client, ClientError, Unavailable, Unreachable
 from ringkv.cluster.errors import NotServed
 from ringkv.dataset.catalog import Version
 
@@ -17,7 +17,7 @@ INTERVAL: Final = 0.2
 def wait_until_served(
     url: str, version: Version, seconds: float, *, if_up: bool, tls: ssl.SSLContext | None = None
 ) -> bool:
-    """Wait until the router serves this version or a later one. False if `if_up`, and no router can be reached.
+    """Wait until the router serves this version or a later one. False if `if_up`, and it is not there, or has no shard.
 
     Raises NotServed if it refuses to, or does not within so many seconds.
     """
@@ -27,8 +27,10 @@ def wait_until_served(
         try:
             with Client(url, timeout=max(1.0, seconds), tls=tls) as client:
                 said = json.loads(client.page("versions"))
-            if said["served"] and said["served"]["serial"] >= version.serial:
-                return True
+                if said["served"] and said["served"]["serial"] >= version.serial:
+                    return True
+                if if_up and not _has_shards(client):
+                    return False
             why = _why(url, said, version)
         except Unreachable as error:
             if if_up:
@@ -40,6 +42,15 @@ def wait_until_served(
             raise NotServed(f"{url}: does not tell its versions as a ringkv router of this version does") from error
         time.sleep(INTERVAL)
     raise NotServed(f"{url}: does not serve version {version.serial} after {seconds:g} s: {why}")
+
+
+def _has_shards(client: Client) -> bool:
+    """Whether the router can serve anything: its shards may be started only after this publisher has ended."""
+    try:
+        client.page("readyz")
+    except Unavailable:
+        return False
+    return True
 
 
 def _why(url: str, said: dict[str, Any], version: Version) -> str:

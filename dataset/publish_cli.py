@@ -84,7 +84,7 @@ def _on_spark() -> "Callable[[str, Sequence[str], Catalog, Order, Tell], Publish
     "--if-served",
     metavar="ROUTER_URL",
     multiple=True,
-    help="As --wait, but a router that cannot be reached is not waited for: before the first start there is none.",
+    help="As --wait, but a router that cannot be reached, or reaches no shard, is not waited for: it may start later.",
 )
 @click.option(
     "--wait-seconds",
@@ -152,6 +152,6 @@ def publish(
     waited = [(url, False) for url in wait] + [(url, True) for url in if_served]
     serving = {url: wait_until_served(url, done.version, wait_seconds, if_up=if_up, tls=tls) for url, if_up in waited}
     for url, serves in serving.items():
-        tell(f"{'served' if serves else 'not reached'}: {url}")
+        tell(f"{'served' if serves else 'not waited for'}: {url}")
     if as_json:
         click.echo(json.dumps({"catalog": catalog.location, **asdict(done), "served": serving}))

@@ -158,12 +158,17 @@ def test_a_damaged_catalog_is_refused_in_a_line(spawn: Spawner, tmp_path: Path) 
 
 
 @contextmanager
-def router(*answers: dict[str, Any]) -> Iterator[str]:
+def router(*answers: dict[str, Any], ready: bool = True) -> Iterator[str]:
     """The URL of what tells these versions one after the other, and then the last one again and again."""
     left = list(answers)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if self.path == "/readyz":
+                self.send_response(200 if ready else 503)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             assert self.path == "/versions"
             body = json.dumps(left.pop(0) if len(left) > 1 else left[0]).encode()
             self.send_response(200)
@@ -241,11 +246,25 @@ def test_a_router_that_does_not_serve_it_is_told_with_the_reason(
 def test_a_router_that_is_not_there_is_waited_for_only_on_wait(spawn: Spawner, tmp_path: Path) -> None:
     done = published(spawn, tmp_path, "--if-served", "http://127.0.0.1:1")
     assert done.wait() == 0
-    assert done.out.splitlines()[-1] == "not reached: http://127.0.0.1:1"
+    assert done.out.splitlines()[-1] == "not waited for: http://127.0.0.1:1"
     refused = published(spawn, tmp_path, "--wait", "http://127.0.0.1:1", "--wait-seconds", "0.3")
     assert refused.wait() == 1
     assert refused.err.startswith("Error: http://127.0.0.1:1: does not serve version 1 after 0.3 s: ")
     assert len(refused.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("last", [served(0), {"served": None, "swapping": None, "kept": []}])
+def test_a_router_that_has_no_shard_is_waited_for_only_on_wait(
+    spawn: Spawner, tmp_path: Path, last: dict[str, Any]
+) -> None:
+    """Compose starts shards only when publishing has ended."""
+    with router(last, ready=False) as url:
+        done = published(spawn, tmp_path, "--if-served", url, "--wait-seconds", "0.3")
+        refused = published(spawn, tmp_path, "--wait", url, "--wait-seconds", "0.3")
+    assert done.wait() == 0, done.err
+    assert done.out.splitlines()[-1] == f"not waited for: {url}"
+    assert refused.wait() == 1
+    assert f"{url}: does not serve version 1 after 0.3 s" in refused.err
 
 
 def test_a_stream_is_published_too(spawn: Spawner, catalog: str) -> None:
