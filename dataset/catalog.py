@@ -98,14 +98,19 @@ class Catalog:
             return None
         return parse_current(self.objects.place(CURRENT), text)
 
+    def check_current(self, expected: Current | None) -> str | None:
+        """The tag of what says so. Raises VersionConflict if another version is served, CatalogError, StoreError."""
+        found, tag = self._current()
+        if found != expected:
+            raise self._conflict(found)
+        return tag
+
     def swap(self, expected: Current | None, dataset: str, folder: str, by: str, forced: bool) -> Current:  # noqa: FBT001  # a field
         """Let the dataset in `folder` be served in place of `expected`, which must still be current.
 
         Raises VersionConflict, CatalogError, StoreError.
         """
-        found, tag = self._current()
-        if found != expected:
-            raise self._conflict(found)
+        tag = self.check_current(expected)
         at = datetime.now(UTC).isoformat(timespec="seconds")
         before = (expected.version, *expected.history) if expected else ()
         serial = before[0].serial + 1 if before else 1

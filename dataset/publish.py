@@ -80,6 +80,7 @@ def publish(data: Sequence[Path], catalog: Catalog, order: Order, tell: Tell, pr
         share = _pass_gate(catalog, served, new, order, tell) if served and served.dataset != dataset else None
         found = find_whole(catalog, dataset, served.folder if served else "", tell, progress)
         if served and found == served.folder:
+            catalog.check_current(before)  # packing took its time, in which others may have published
             return Published(served, new.manifest.keys, changed=False, uploaded=False, gone=share)
         if found:
             folder = found
@@ -116,6 +117,7 @@ def publish_parts(  # noqa: PLR0913, PLR0917  # what `publish` has, and in place
     if not found:
         tell(f"verified: each byte in {catalog.objects.place(folder)}")
     elif served and found == served.folder:
+        catalog.check_current(before)  # as in `publish`
         return Published(served, manifest.keys, changed=False, uploaded=False, gone=share)
     version = catalog.serve(before, folder, order.by, order.force_swap).version
     return Published(version, manifest.keys, changed=True, uploaded=not found, gone=share)

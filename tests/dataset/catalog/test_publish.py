@@ -246,3 +246,22 @@ def test_of_two_who_publish_at_once_one_is_told_of_the_other(
     assert current
     assert current.version == won
     assert len(listed(catalog)) == 3  # the one who lost has lost no work
+
+
+def test_who_publishes_what_is_served_is_told_if_another_has_published_meanwhile(
+    catalog: Catalog, publish: Publish, data: Data
+) -> None:
+    first, other = data(range(500)), data(range(501), "other")
+    publish(first)
+
+    class Steps(list[str]):
+        """The other one publishes as soon as the first has packed, and has seen that there is nothing to do."""
+
+        def append(self, line: str) -> None:
+            if line.startswith("packed"):
+                publish(other)
+            super().append(line)
+
+    with pytest.raises(VersionConflict, match=r"a test has published dataset [0-9a-f]{32} as version 2 meanwhile"):
+        publish(first, told=Steps())
+    assert keys_of(catalog) == 501
