@@ -153,6 +153,14 @@ def test_every_selector_finds_its_pods(manifests: Manifests) -> None:
     assert "cpu" in manifests.pod("router").container["resources"]["requests"]
 
 
+def test_no_two_shards_of_a_cluster_are_on_one_node() -> None:
+    """A spread of at most one more than elsewhere puts two on each node where there are fewer nodes than shards."""
+    shard = rendered("bucket").pod("shard")
+    (term,) = shard.spec["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert term["topologyKey"] == "kubernetes.io/hostname"
+    assert rendered("bucket").selected(term["labelSelector"]["matchLabels"]) == {"shard"}
+
+
 def test_ports_have_one_name_and_one_number_everywhere(manifests: Manifests) -> None:
     for service in manifests.of("Service"):
         (component,) = manifests.selected(service["spec"]["selector"])
