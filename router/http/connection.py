@@ -160,6 +160,12 @@ class HttpConnection(GuardedConnection):
     async def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
+        if self._upgraded and self._message_tail and not self._messages:
+            # aiohttp would parse all of it in one go here, and drop what stands before a malformed request in it.
+            self._rest, self._at = self._message_tail + self._rest[self._at :], 0
+            self._message_tail = b""
+            self._close_after_last()
+            self._parse_soon()
         finished = await super().finish_response(request, resp, start_time)
         self._close_after_last()
         if not finished[0].keep_alive:

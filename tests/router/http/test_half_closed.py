@@ -14,6 +14,7 @@ from tests.support.processes import PATIENCE, Spawner
 from tests.support.twins import HOST, KEY, OTHER, PLAIN, SECOND, batched, connection, twin_of, twins_of
 
 ODD = b"GET /%b HTTP/1.1\r\n%bX-Odd: 1\r\n\r\n" % (OTHER, HOST)
+UPGRADE = b"GET /%b HTTP/1.1\r\n%bConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" % (KEY, HOST)
 OLD = b"GET /%b HTTP/1.0\r\n\r\n" % KEY
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 MGET = b"POST /mget HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(lines(FEW)), lines(FEW))
@@ -25,6 +26,7 @@ ASKED = {
     "HTTP/1.0": (OLD, [KEY]),
     "pipelined": (PLAIN + SECOND, [KEY, OTHER]),
     "a lane's request before a general one": (PLAIN + ODD, [KEY, OTHER]),
+    "behind an upgrade": (UPGRADE + 20 * SECOND + ODD, [KEY] + 21 * [OTHER]),
     "many more than aiohttp reads ahead": (MANY, 60 * [KEY] + 60 * [OTHER]),
 }
 

@@ -6,6 +6,7 @@ from tests.support.fake_shard import Start, value
 from tests.support.twins import HOST, KEY, OTHER, PLAIN, SECOND, both, talk, twin_of, twins_of
 
 ODD = b"GET /%b HTTP/1.1\r\n%bX-Odd: 1\r\n\r\n" % (OTHER, HOST)
+UPGRADE = b"GET /%b HTTP/1.1\r\n%bConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" % (KEY, HOST)
 MALFORMED = {
     "a space before the colon": b"GET /ring HTTP/1.1\r\nHost : x\r\n\r\n",
     "no method": b"\x16\x03\x01\x02\r\n\r\n",
@@ -22,7 +23,7 @@ def answers(received: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize("malformed", MALFORMED.values(), ids=MALFORMED)
-@pytest.mark.parametrize("good", [[PLAIN], [ODD], [PLAIN, ODD], [ODD, PLAIN, SECOND]], ids=len)
+@pytest.mark.parametrize("good", [[PLAIN], [ODD], [PLAIN, ODD], [ODD, PLAIN, SECOND], [UPGRADE, *4 * [PLAIN]]], ids=len)
 async def test_what_stands_before_it_is_answered(
     start: Start, good: list[bytes], malformed: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
