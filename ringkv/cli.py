@@ -81,8 +81,8 @@ def _take_standard_numbers() -> None:
     """Open what was closed of input, output and errors, as by `<&- >&- 2>&-` in a shell.
 
     A port or a pipe would have the number, and all processes inherit what has it: they would keep the port, and wait
-    for the end of a pipe that they themselves hold open.
+    for the end of a pipe that they themselves hold open. Only for writing, so that there still is no input to read.
     """
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+    while (descriptor := os.open(os.devnull, os.O_WRONLY)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
