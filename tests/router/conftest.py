@@ -60,6 +60,12 @@ def no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a batch is not looked up key by key as well where the machine is slow."""
+    monkeypatch.setattr(ringkv.router.lookup.batch, "BATCH_PATIENCE", 60.0)
+
+
+@pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a batch without an answer is looked up key by key soon."""
     monkeypatch.setattr(ringkv.router.lookup.batch, "BATCH_PATIENCE", 0.05)

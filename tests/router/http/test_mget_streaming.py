@@ -98,6 +98,7 @@ async def test_large_values_make_small_windows(serve: Serve) -> None:
     assert max(router.shards[0].batches[1:]) <= 5
 
 
+@pytest.mark.usefixtures("patient")
 async def test_for_a_client_that_reads_slowly_two_windows_are_held(serve: Serve) -> None:
     content = b"v" * 10_000
     router = await serve(lambda _shard, _key: codec.bulk(content))
