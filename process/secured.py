@@ -13,7 +13,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from ringkv.process.closings import Reason
 from ringkv.process.connections import ConnectionGuard, Waiting
@@ -25,8 +25,18 @@ log = logging.getLogger("ringkv.process")
 NEVER: Final = 10 * 365 * 86_400.0
 """Seconds after which the event loop would end a handshake by its own timer, by default 60: never, the guard does."""
 
+UNREAD: Final = 16 << 10
+"""Bytes kept of a client who is not read from: a record of TLS. By default they are 256 KiB, which nobody counts."""
+
 CLOSE_SECONDS: Final = 5.0
 """Seconds that a client has to answer the end of a TLS connection."""
+
+
+class _Buffering(Protocol):
+    """What a transport of TLS has beside others: it reads ahead."""
+
+    def set_read_buffer_limits(self, high: int) -> None:
+        """Let the peer wait when so many bytes have not been taken."""
 
 
 class Secured(asyncio.Protocol):
@@ -97,6 +107,7 @@ class Secured(asyncio.Protocol):
         finally:
             self._guard.leave(self)
         if secured is not None and not secured.is_closing():
+            cast("_Buffering", secured).set_read_buffer_limits(UNREAD)
             self._hand_over(secured)
 
     def _feed(self, data: bytes) -> None:

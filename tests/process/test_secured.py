@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ringkv.process.access import Access
 from ringkv.process.address import Address, Listening, bind, listen
 from ringkv.process.connections import ConnectionGuard, ConnectionLimits
+from ringkv.process.secured import UNREAD
 from ringkv.process.tls import ServerFiles, ServerTls
 from tests.support.certificates import Authority
 from tests.support.processes import eventually
@@ -28,11 +31,13 @@ def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path / "ours")
 
 
-async def served(authority: Authority, limits: ConnectionLimits) -> tuple[Listening, ConnectionGuard, int]:
+async def served(
+    authority: Authority, limits: ConnectionLimits, protocol: Callable[[], asyncio.Protocol] = Echo
+) -> tuple[Listening, ConnectionGuard, int]:
     issued = authority.issue("server")
     guard = ConnectionGuard(limits)
     access = Access(tls=ServerTls(ServerFiles(issued.certificate, issued.key)))
-    server = await listen(bind(Address("127.0.0.1", 0)), access.secured(Echo, guard))
+    server = await listen(bind(Address("127.0.0.1", 0)), access.secured(protocol, guard))
     return server, guard, server.address.port or 0
 
 
@@ -97,4 +102,34 @@ async def test_a_unix_socket_is_not_encrypted(authority: Authority, tmp_path: Pa
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(b"hello")
         assert await reader.readexactly(5) == b"hello"
+        writer.transport.abort()
+
+
+async def test_of_who_is_not_read_from_little_is_taken(authority: Authority) -> None:
+    """What a client has sent and nobody has taken is counted for nobody."""
+    deaf: list[Any] = []
+
+    class Deaf(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            transport.pause_reading()
+            deaf.append(transport)
+
+        def connection_lost(self, _exc: Exception | None) -> None:
+            deaf.clear()
+
+    server, _, port = await served(authority, ConnectionLimits(), Deaf)
+    async with server:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=authority.trusting())
+        await eventually(lambda: deaf)
+        (transport,) = deaf
+        sent = 0
+        while not writer.transport.get_write_buffer_size():
+            writer.write(bytes(UNREAD))
+            sent += UNREAD
+            await asyncio.sleep(0.001)
+        assert transport.get_read_buffer_limits()[1] == UNREAD
+        assert UNREAD <= transport.get_read_buffer_size() < sent
+        transport.abort()
+        await eventually(lambda: not deaf)
         writer.transport.abort()
