@@ -22,6 +22,8 @@ def own_figures(
     topology = lookups.topology
     dataset = topology.dataset if topology else Leased(0, 0)
     durations = lookups.durations()
+    shards = _shards(lookups, controller)
+    known = {shard.name for shard in shards}
     return Figures(
         version=__version__,
         workers=1,
@@ -43,10 +45,11 @@ def own_figures(
         closed=dict(guard.closed),
         counters=_counters(lookups, durations),
         durations=durations,
-        shards=_shards(lookups, controller),
+        shards=shards,
         kept_out={str(address): reason for address, reason in controller.kept_out.items()},
         zone=controller.cluster.zone,
         extra_owners={str(p): list(names) for p, names in topology.ring.extra_owners.items()} if topology else {},
+        gone={name: total([replies]) for name, replies in lookups.shard_durations.items() if name not in known},
     )
 
 

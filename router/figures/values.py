@@ -49,7 +49,7 @@ class Figures:
     keep in their own memory, `hot_bytes` what these take. `connections` is how many are open; `closed` is how many were
     closed as they kept a process waiting or had no place, by reason. `zone` is that of the routers, whose shards they
     ask first; empty if they have none. `extra_owners` names, by hot partition, the shards that hold it beside its
-    replicas.
+    replicas. `gone` has the reply durations of shards that were asked once and are not among `shards` now, by name.
     """
 
     version: str
@@ -76,6 +76,7 @@ class Figures:
     kept_out: dict[str, str]
     zone: str = ""
     extra_owners: dict[str, list[str]] = field(default_factory=dict)
+    gone: dict[str, Durations] = field(default_factory=dict)
 
     def cluster(self) -> dict[str, Any]:
         """The body of `GET /ring`: who owns how much, without the counters."""
@@ -93,12 +94,17 @@ class Figures:
         shards = tuple(
             ShardFigures(**{**shard, "durations": Durations(**shard["durations"])}) for shard in found["shards"]
         )
-        return cls(**{**found, "durations": Durations(**found["durations"]), "shards": shards})
+        gone = {name: Durations(**durations) for name, durations in found["gone"].items()}
+        return cls(**{**found, "durations": Durations(**found["durations"]), "shards": shards, "gone": gone})
 
 
 def add(own: Figures, other: Figures) -> Figures:
     """The state as the first worker sees it, with the counts of both."""
-    theirs = {shard.name: shard for shard in other.shards}
+    in_flight = {shard.name: shard.in_flight for shard in other.shards}
+    # Workers meet and lose shards at different moments, and one that has just begun has met none: what a shard has
+    # replied counts all the same, as a sum that fell would look like a new start of everything.
+    replies = other.gone | {shard.name: shard.durations for shard in other.shards}
+    gone = (own.gone.keys() | replies.keys()) - {shard.name for shard in own.shards}
     return replace(
         own,
         workers=own.workers + other.workers,
@@ -115,14 +121,17 @@ def add(own: Figures, other: Figures) -> Figures:
         shards=tuple(
             replace(
                 shard,
-                in_flight=shard.in_flight + their.in_flight,
-                durations=total([shard.durations, their.durations]),
+                in_flight=shard.in_flight + in_flight.get(shard.name, 0),
+                durations=total([shard.durations, *_of(shard.name, replies)]),
             )
-            if (their := theirs.get(shard.name))
-            else shard
             for shard in own.shards
         ),
+        gone={name: total([*_of(name, own.gone), *_of(name, replies)]) for name in sorted(gone) if name},
     )
+
+
+def _of(name: str, replies: dict[str, Durations]) -> list[Durations]:
+    return [replies[name]] if name in replies else []
 
 
 def past(figures: Figures) -> Figures:

@@ -1,16 +1,17 @@
 """What a router tells Prometheus is what it has done, and in the form that Prometheus expects."""
 
 import asyncio
+import json
 import signal
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice
 
 import pytest
 
 from ringkv.process.exposition import exposition
 from ringkv.router.figures.metrics import router_families
-from ringkv.router.figures.values import RESULTS, Figures, ShardFigures, State
+from ringkv.router.figures.values import RESULTS, Figures, ShardFigures, State, add, past
 from ringkv.router.lookup.durations import BOUNDS, Durations
 from tests.support.data import EXAMPLE, random_keys
 from tests.support.fake_shard import silence
@@ -178,6 +179,27 @@ def test_a_router_without_a_topology_yet_tells_what_it_knows() -> None:
 def test_of_several_workers_no_single_process_is_described() -> None:
     assert not [name for name in told(replace(FIGURES, workers=2)).families if name.startswith("process_")]
     assert [name for name in told(FIGURES).families if name.startswith("process_")]
+
+
+def test_what_a_shard_has_replied_counts_also_to_a_worker_that_has_not_met_it_yet() -> None:
+    busy = replace(FIGURES, shards=(shard("a"), shard("b")))
+    begun = replace(FIGURES, shards=(shard("", "lost"),))
+    # The second time it dies before it has met a shard.
+    for written in (add(begun, past(busy)), add(begun, past(add(begun, past(busy))))):
+        read = Figures.parse(json.loads(json.dumps(asdict(written))))
+        metrics = told(add(busy, read))
+        for name in "ab":
+            assert metrics.value("ringkv_shard_reply_duration_seconds_count", shard=name) == 20
+        met = add(busy, past(read))
+        assert ([each.durations.count for each in met.shards], met.gone) == ([20, 20], {})
+
+
+async def test_what_a_shard_has_replied_counts_also_after_it_has_gone(serve: Serve) -> None:
+    router = await serve(silence)
+    router.lookups.shard_durations["gone"].observe_all(0.001, 3)
+    found = (await router("/stats")).json
+    assert {name: sum(replies["counts"]) for name, replies in found["gone"].items()} == {"gone": 3}
+    assert "gone" not in {each["name"] for each in found["shards"]}
 
 
 @pytest.mark.parametrize("headers", ["", OPENMETRICS])
