@@ -116,6 +116,20 @@ def test_it_fires_when_it_should_and_nothing_else_does(firing: Callable[..., Non
     firing(WELL | trouble.series, trouble.fires, {alert})
 
 
+def test_how_many_shards_are_missing_is_told_as_a_number_of_shards(tool: Callable[..., str], tmp_path: Path) -> None:
+    series = WELL | TROUBLES["RingkvFewerShards"].series
+    test = {
+        "interval": "15s",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "alert_rule_test": [{"eval_time": "17m", "alertname": "RingkvFewerShards", "exp_alerts": []}],
+    }
+    document = {"rule_files": [str(RULES)], "evaluation_interval": "15s", "tests": [test]}
+    (tmp_path / "test.yml").write_text(json.dumps(document))
+    # None is expected, so that promtool shows the one that fires with its annotations.
+    told = tool("promtool", "test", "rules", str(tmp_path / "test.yml"))
+    assert "Router r:8000 has 1 shards fewer than within" in told
+
+
 def test_every_alert_says_what_to_do_and_where_that_is_told() -> None:
     for rule in RULES.read_text().split("- alert: ")[1:]:
         name = rule.split()[0]
