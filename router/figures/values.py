@@ -100,7 +100,7 @@ class Figures:
 
 def add(own: Figures, other: Figures) -> Figures:
     """The state as the first worker sees it, with the counts of both."""
-    in_flight = {shard.name: shard.in_flight for shard in other.shards}
+    theirs = {shard.name: shard for shard in other.shards}
     # Workers meet and lose shards at different moments, and one that has just begun has met none: what a shard has
     # replied counts all the same, as a sum that fell would look like a new start of everything.
     replies = other.gone | {shard.name: shard.durations for shard in other.shards}
@@ -121,7 +121,9 @@ def add(own: Figures, other: Figures) -> Figures:
         shards=tuple(
             replace(
                 shard,
-                in_flight=shard.in_flight + in_flight.get(shard.name, 0),
+                in_flight=shard.in_flight + (theirs[shard.name].in_flight if shard.name in theirs else 0),
+                # The shard counts them, and whoever has heard from it last knows most.
+                direct=max(shard.direct, theirs[shard.name].direct if shard.name in theirs else 0),
                 durations=total([shard.durations, *_of(shard.name, replies)]),
             )
             for shard in own.shards
@@ -136,7 +138,8 @@ def _of(name: str, replies: dict[str, Durations]) -> list[Durations]:
 
 def past(figures: Figures) -> Figures:
     """What is kept of the figures of a process that has ended: its counts, but nothing that was in flight."""
-    shards = tuple(replace(shard, in_flight=0) for shard in figures.shards)
+    # What the shard itself counts begins anew when the shard does, of which that process hears no more.
+    shards = tuple(replace(shard, in_flight=0, direct=0) for shard in figures.shards)
     return replace(
         figures,
         workers=0,

@@ -194,6 +194,17 @@ def test_what_a_shard_has_replied_counts_also_to_a_worker_that_has_not_met_it_ye
         assert ([each.durations.count for each in met.shards], met.gone) == ([20, 20], {})
 
 
+def test_whichever_worker_answers_tells_what_a_shard_has_counted_last() -> None:
+    late, early = (replace(FIGURES, shards=(shard("a", direct=count),)) for count in (50, 60))
+
+    def direct(figures: Figures) -> float:
+        return told(figures).value("ringkv_shard_direct_requests_total", shard="a")
+
+    assert direct(add(late, early)) == direct(add(early, late)) == 60
+    # A shard that is started again counts from 0, however much a worker had heard that has ended.
+    assert direct(add(late, past(early))) == 50
+
+
 async def test_what_a_shard_has_replied_counts_also_after_it_has_gone(serve: Serve) -> None:
     router = await serve(silence)
     router.lookups.shard_durations["gone"].observe_all(0.001, 3)
