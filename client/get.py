@@ -140,7 +140,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         except (OSError, IncompleteRead) as error:
             reason = getattr(error, "strerror", None) or error
             raise Unreachable(f"no answer from {self._url}: {one_line(str(reason))}; is a router there?") from error
-        except HTTPException as error:
+        except (HTTPException, ValueError, OverflowError, MemoryError) as error:  # a length that is none
             raise UnexpectedAnswer(f"{self._url} does not speak HTTP: {one_line(repr(error))}") from error
 
     def _exchange(self, path: str) -> "_Answer":

@@ -76,6 +76,20 @@ def test_what_no_router_says_is_never_taken_for_a_missing_key(
     assert f"does not answer as a ringkv router: {said}" in get.fails(PLAIN)
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        replies(200, b"a", Content_Length=f"{10**30}"),
+        replies(200, b"a", Content_Length=f"{10**15}"),
+        replies(200, b"-5\r\na", Transfer_Encoding="chunked"),
+        replies(200, b"f" * 20 + b"\r\na", Transfer_Encoding="chunked"),
+    ],
+)
+def test_a_length_that_is_none_is_never_taken_for_a_missing_key(get: Command, router: Router, fault: Fault) -> None:
+    router.faults.append(fault)
+    assert f"{router.url} does not speak HTTP: " in get.fails(PLAIN)
+
+
 def test_silence_ends_with_the_timeout(router: Router, capfd: pytest.CaptureFixture[str]) -> None:
     router.faults.append(Handler.say_nothing)
     assert print_values([PLAIN], lambda: Client(router.url, timeout=0.05)) == 2
