@@ -83,7 +83,7 @@ class Controller:
                 self._lookups.topology.retire()
 
     async def _discover(self, tasks: asyncio.TaskGroup) -> None:
-        lookout = Lookout(self.cluster.shards)
+        lookout = Lookout(self.cluster.shards, self._opening.names)
         while True:
             found = await lookout.look(frozenset(self.members))
             for address in found - self.members.keys():

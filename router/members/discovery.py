@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-import socket
 
 from ringkv.process.address import Address
 from ringkv.process.causes import in_words
+from ringkv.process.names import Names
+from ringkv.router.policy import DISCOVERY_INTERVAL
 from ringkv.router.settings import SCHEME, Discovery
 
 log = logging.getLogger("ringkv.router")
@@ -14,16 +15,29 @@ log = logging.getLogger("ringkv.router")
 class Lookout:
     """Finds where shards may be, and logs when a name ceases to resolve and when it does so again."""
 
-    def __init__(self, discovery: Discovery) -> None:
+    def __init__(self, discovery: Discovery, names: Names) -> None:
         self._discovery = discovery
+        self._names = names
+        self._asked: dict[Address, asyncio.Future[list[Address]]] = {}
         self._problems: dict[Address, str] = {}
 
     async def look(self, known: frozenset[Address]) -> frozenset[Address]:
-        """The addresses now. If a look-up fails, those that are `known` stay: DNS fails more often than shards do."""
+        """The addresses now. If a look-up fails, those that are `known` stay: DNS fails more often than shards do.
+
+        They stay as well while an answer takes long: it is waited for once, and then looked for at each look.
+        """
         found = set(self._discovery.addresses)
-        for name in self._discovery.names:
+        asked = {name: self._names.ask(name) for name in self._discovery.names if name not in self._asked}
+        self._asked |= asked
+        if asked:
+            await asyncio.wait(asked.values(), timeout=DISCOVERY_INTERVAL)
+        for name, answer in list(self._asked.items()):
+            if not answer.done():
+                found |= known
+                continue
+            del self._asked[name]
             try:
-                found |= await _resolve(name)
+                found |= set(answer.result())
             except OSError as error:
                 found |= known
                 self._failed(name, in_words(error))
@@ -36,9 +50,3 @@ class Lookout:
         if self._problems.get(name) != problem:
             log.warning("%s%s does not resolve: %s; going on with the shards that are known", SCHEME, name, problem)
         self._problems[name] = problem
-
-
-async def _resolve(name: Address) -> set[Address]:
-    loop = asyncio.get_running_loop()
-    answers = await loop.getaddrinfo(name.host, name.port, type=socket.SOCK_STREAM)
-    return {Address(str(sockaddr[0]), int(sockaddr[1]), name.host) for *_, sockaddr in answers}

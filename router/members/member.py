@@ -4,6 +4,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from ringkv.cluster.lease import Heartbeat, offered_in
 from ringkv.cluster.place import heard
 from ringkv.process.address import Address
 from ringkv.process.causes import in_words
+from ringkv.process.names import Names
 from ringkv.router.lookup.durations import Durations
 from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.pulse import Pulse
@@ -59,15 +61,16 @@ def identify(info: Any) -> Identity:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How links to shards are opened: with the secret, and with TLS, if there are any."""
+    """How links to shards are opened: with the secret, and with TLS, if there are any; `names` are looked up before."""
 
     secret: str | None = field(default=None, repr=False)
     tls: ssl.SSLContext | None = None
+    names: Names = field(default_factory=Names, repr=False, compare=False)
 
     async def link(self, address: Address, durations: Durations | None = None) -> Link:
         """Connect, and prove the secret where there is one. Raises OSError, PeerError, TimeoutError."""
         async with asyncio.timeout(HEARTBEAT_TIMEOUT):
-            link = await address.connect(partial(Link, durations), self.tls)
+            link = await self._connect(address, partial(Link, durations))
             try:
                 if self.secret is not None:
                     await link.call("AUTH", self.secret)
@@ -75,6 +78,14 @@ class Opening:
                 link.close()
                 raise
             return link
+
+    async def _connect(self, address: Address, protocol: Callable[[], Link]) -> Link:
+        """Connect to the first of the addresses behind this one where somebody listens. Raises OSError."""
+        *others, last = await self.names.behind(address)
+        for each in others:
+            with suppress(OSError):
+                return await each.connect(protocol, self.tls)
+        return await last.connect(protocol, self.tls)
 
 
 def backoff(address: Address) -> wait_exponential_jitter:
