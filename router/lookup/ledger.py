@@ -5,8 +5,8 @@ It is apart from the lookups, as batches and pipelines are counted too, but not 
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from ringkv.cluster.errors import TooManyRequests
 from ringkv.process.budget import Budget, memory_of
@@ -24,7 +24,8 @@ class Ledger:
     """`in_flight` is how many requests were begun and have not ended.
 
     `near` says, by name, whether a shard that has served is in the router's zone. `budget` is that of the process, from
-    which memory for large values is claimed; `large_reads` bounds how many of these are on their way at once.
+    which memory for large values is claimed; `large_reads` bounds how many of these are on their way at once, and
+    `batches` how many batches.
     """
 
     def __init__(self) -> None:
@@ -35,7 +36,7 @@ class Ledger:
         self.near: dict[str, bool] = {}
         self.shard_durations: defaultdict[str, Durations] = defaultdict(Durations)
         self.other_durations = Durations()  # of those that were sent more than once, or never answered
-        self._batches = asyncio.Semaphore(BATCHES)
+        self.batches = asyncio.Semaphore(BATCHES)
 
     def refuse(self, count: int = 1) -> None:
         """Count requests that were refused before they were begun."""
@@ -75,19 +76,25 @@ class Ledger:
         self.counters.requests -= count
         self.counters.retried += count
 
-    @asynccontextmanager
-    async def batch(self, keys: int) -> AsyncIterator[None]:
-        """Wait for one of the few turns for batches; a batch is one request in flight. Raises TooManyRequests."""
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Count a batch, or what is asked for like one, as one request in flight. Raises TooManyRequests."""
         if self.in_flight >= MAX_IN_FLIGHT:
             self.refuse()
             raise too_many()
         self.in_flight += 1
         try:
-            async with self._batches:
-                self.counters.batched += keys
-                yield
+            yield
         finally:
             self.in_flight -= 1
+
+    @asynccontextmanager
+    async def batch(self, keys: int) -> AsyncIterator[None]:
+        """Wait for one of the few turns for batches; a batch is one request in flight. Raises TooManyRequests."""
+        with self.one():
+            async with self.batches:
+                self.counters.batched += keys
+                yield
 
     def durations(self) -> Durations:
         """The durations of all answers so far, from the start of each lookup; a hot value's counts as 0."""

@@ -11,10 +11,11 @@ import pytest
 import ringkv.router.redis.scan
 from ringkv.cluster.cursor import CURSORS, behind, cell
 from ringkv.cluster.limits import KEYS_LIMIT
-from ringkv.cluster.position import position
+from ringkv.cluster.position import position, slot
 from ringkv.process.address import Address
 from ringkv.resp import codec
 from ringkv.router.lookup.lookup import Lookups
+from ringkv.router.policy import BATCHES, FEW_KEYS
 from tests.support.data import random_keys
 from tests.support.fake_shard import PARTITIONS, FakeShard, KeysAnswer, Start, topology_of, value
 from tests.support.processes import eventually, short_directory
@@ -135,6 +136,29 @@ async def test_what_an_owner_told_before_it_fell_silent_is_the_reason(start: Sta
     client = await port.connect()
     assert told(await client("SCAN", 0)) == "CLUSTERDOWN as it was told"
     assert len(shard.scanned) >= 3
+
+
+async def test_scans_of_a_shard_that_does_not_answer_hold_up_nobody_who_asks_others(
+    start: Start, port: ServedPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ringkv.router.redis.scan, "DEADLINE", 60.0)
+    monkeypatch.setattr(ringkv.router.redis.scan, "BATCH_PATIENCE", 0.05)
+    stuck, other = await start(a=value, b=value)
+    stuck.answer_keys, other.answer_keys = silence, telling(KEYS)
+    topology = await topology_of([stuck, other], 1)
+    port.lookups.swap(topology)
+    (link,) = (link for name, link in topology.links.items() if name == "a")
+    cursor = CELLS * next(p for p, owners in enumerate(topology.routes) if link in owners)
+    clients = [await port.connect() for _ in range(BATCHES)]
+    scans = [asyncio.create_task(client("SCAN", cursor)) for client in clients]
+    await eventually(lambda: port.lookups.in_flight == BATCHES)
+    keys = [key for key in KEYS if link not in topology.routes[slot(key) >> topology.shift]][: FEW_KEYS + 9]
+    async with asyncio.timeout(10):
+        assert await (await port.connect())("MGET", *keys) == [b"%b of b" % key for key in keys]
+    assert not any(scan.done() for scan in scans)
+    port.lookups.swap(await topology_of([other], 1, epoch=2))
+    for _, found in await asyncio.gather(*scans):
+        assert found
 
 
 async def test_keys_before_a_damaged_partition_are_told_and_then_the_damage(start: Start, port: ServedPort) -> None:
