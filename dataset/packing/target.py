@@ -33,11 +33,19 @@ def put(building: Path, target: Path) -> None:
     At every moment the name leads to nothing or to one whole dataset. The old dataset, if any, is at `building` then.
     Raises PackingFailed and OSError as `replaceable`.
     """
-    with _unserved(target, target) as replaced:
-        if replaced:
-            _exchange(building, target)
-        else:
-            building.rename(target)
+    for once_more in (True, False):
+        with _unserved(target, target) as replaced:
+            try:
+                if replaced:
+                    _exchange(building, target)
+                else:
+                    building.rename(target)
+            except OSError as error:
+                # Somebody else has just packed something there.
+                if not once_more or error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                    raise
+            else:
+                return
 
 
 @contextmanager

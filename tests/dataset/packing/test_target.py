@@ -4,12 +4,13 @@ import os
 import socket
 import stat
 import threading
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+import ringkv.dataset.packing.target
 from ringkv.cluster.errors import PackingFailed
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.generate import lines
@@ -155,6 +156,28 @@ def test_what_somebody_else_put_there_meanwhile_stays(tmp_path: Path) -> None:
     with pytest.raises(PackingFailed, match="/out: is a folder of something else than a packed dataset"):
         pack(EXAMPLE, tmp_path / "out", progress=progress)
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "photo"]
+
+
+def test_of_two_who_pack_into_one_new_name_at_once_the_later_one_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").write_bytes(b"".join(lines(10, 1)))
+    look, found = ringkv.dataset.packing.target._unserved, list[bool]()  # noqa: SLF001 - the moment behind it is meant
+
+    @contextmanager
+    def overtaken(target: Path, real: Path) -> Iterator[bool]:
+        with look(target, real) as replaced:
+            found.append(replaced)
+            if len(found) == 2:  # what is there is known, and the name is about to be taken
+                pack(tmp_path / "data", tmp_path / "out")
+            yield replaced
+
+    monkeypatch.setattr(ringkv.dataset.packing.target, "_unserved", overtaken)
+    pack(EXAMPLE, tmp_path / "out")
+    assert found == [False, False, False, False, True]
+    with Dataset.open(tmp_path / "out") as dataset:
+        assert dataset.manifest.keys == 10_000
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "out"]
 
 
 def test_at_every_moment_of_a_replacement_the_name_leads_to_a_whole_dataset(tmp_path: Path) -> None:
