@@ -7,19 +7,19 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ringkv.client.get import Client, ClientError, Unavailable, Unreachable
-from ringkv.cluster.errors import NotServed
-from ringkv.dataset.catalog import Version
+from ringkv.cluster.errors import CatalogError, NotServed, StoreError
+from ringkv.dataset.catalog import Catalog, Version
 
 INTERVAL: Final = 0.2
 """Seconds between two looks at a router: a swap takes about one, and a look costs it a request."""
 
 
 def wait_until_served(
-    url: str, version: Version, seconds: float, *, if_up: bool, tls: ssl.SSLContext | None = None
+    url: str, catalog: Catalog, version: Version, seconds: float, *, if_up: bool, tls: ssl.SSLContext | None = None
 ) -> bool:
-    """Wait until the router serves this version or a later one. False if `if_up`, and it is not there, or has no shard.
+    """Wait until the router serves this version of the catalog or a later one.
 
-    Raises NotServed if it refuses to, or does not within so many seconds.
+    False if `if_up`, and the router is not there, or has no shard. Raises NotServed if it refuses to, or does not within so many seconds.
     """
     until = time.monotonic() + seconds
     why = "it has not answered"
@@ -27,7 +27,7 @@ def wait_until_served(
         try:
             with Client(url, timeout=max(1.0, seconds), tls=tls) as client:
                 said = json.loads(client.page("versions"))
-                if said["served"] and said["served"]["serial"] >= version.serial:
+                if said["served"] and _serves(catalog, version, said["served"]):
                     return True
                 if if_up and not _has_shards(client):
                     return False
@@ -36,7 +36,7 @@ def wait_until_served(
             if if_up:
                 return False
             why = str(error)
-        except ClientError as error:
+        except (ClientError, CatalogError, StoreError) as error:
             why = str(error)
         except (ValueError, KeyError, TypeError) as error:
             raise NotServed(f"{url}: does not tell its versions as a ringkv router of this version does") from error
@@ -53,12 +53,25 @@ def _has_shards(client: Client) -> bool:
     return True
 
 
+def _serves(catalog: Catalog, version: Version, served: dict[str, Any]) -> bool:
+    """Whether what the router serves is this version or a later one.
+
+    A catalog that was made anew begins with serial 1: a higher one may be of the catalog that was there before.
+    """
+    serial, dataset = served["serial"], served["dataset"]
+    if serial <= version.serial or dataset == version.dataset:
+        return bool(serial >= version.serial and dataset == version.dataset)
+    current = catalog.current()
+    known = (current.version, *current.history) if current else ()
+    return any((other.serial, other.dataset) == (serial, dataset) for other in known)
+
+
 def _why(url: str, said: dict[str, Any], version: Version) -> str:
     """Why the router does not serve the version yet, as far as it knows. Raises NotServed if it never will."""
     swapping = said["swapping"]
     if not swapping or swapping["serial"] < version.serial:
         served = said["served"]
-        return f"it serves version {served['serial']}" if served else "it serves nothing"
+        return f"it serves version {served['serial']}, dataset {served['dataset']}" if served else "it serves nothing"
     if swapping["refused"]:
         raise NotServed(
             f"{url}: refuses version {version.serial}: {swapping['refused']};"

@@ -150,7 +150,9 @@ def publish(
     else:
         tell(f"unchanged: {told(catalog.location, done.version)}, and has this dataset already")
     waited = [(url, False) for url in wait] + [(url, True) for url in if_served]
-    serving = {url: wait_until_served(url, done.version, wait_seconds, if_up=if_up, tls=tls) for url, if_up in waited}
+    serving = {
+        url: wait_until_served(url, catalog, done.version, wait_seconds, if_up=if_up, tls=tls) for url, if_up in waited
+    }
     for url, serves in serving.items():
         tell(f"{'served' if serves else 'not waited for'}: {url}")
     if as_json:

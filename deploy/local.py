@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from ringkv.cluster.errors import DatasetOverwritten, NotServed
 from ringkv.cluster.limits import GATE
-from ringkv.dataset.catalog import Version
+from ringkv.dataset.catalog import Catalog, Version
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.segment import LOOK_SECONDS
 from ringkv.deploy.following import Following, Given
@@ -151,7 +151,7 @@ async def _follow(own: OwnVersions, settings: LocalSettings, http: Address, supe
     async def take(dataset: Dataset) -> None:
         version = await asyncio.to_thread(own.take, dataset, settings.gate)
         if version is not None:
-            await _tell(http, version, dataset.manifest.keys)
+            await _tell(http, own.catalog, version, dataset.manifest.keys)
 
     def hang_up() -> None:
         supervisor.hang_up()
@@ -162,12 +162,13 @@ async def _follow(own: OwnVersions, settings: LocalSettings, http: Address, supe
     await following.run()
 
 
-async def _tell(http: Address, version: Version, keys: int) -> None:
+async def _tell(http: Address, catalog: Catalog, version: Version, keys: int) -> None:
     """Print that the router serves the version, or log why it does not."""
     from ringkv.dataset.awaited import wait_until_served  # noqa: PLC0415 - it takes a while, and a start needs it not
 
     try:
-        await asyncio.to_thread(wait_until_served, f"http://{_reachable(http)}", version, SERVED_SECONDS, if_up=False)
+        url = f"http://{_reachable(http)}"
+        await asyncio.to_thread(wait_until_served, url, catalog, version, SERVED_SECONDS, if_up=False)
     except NotServed as error:
         log.error("%s", error)
         return

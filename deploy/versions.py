@@ -21,11 +21,13 @@ KEPT: Final = 2
 
 
 class OwnVersions:
+    """`catalog` is what the shards follow."""
+
     def __init__(self, runtime: Path, first: Dataset) -> None:
         """From here on this object closes `first`, and all datasets that `take` is given."""
         self._folder = runtime / "versions"
         self._folder.mkdir()
-        self._catalog = Catalog.at(self._folder)
+        self.catalog = Catalog.at(self._folder)
         self._open: list[tuple[str, Dataset]] = []
         self._current: Current | None = None
         self._add(first)
@@ -80,7 +82,7 @@ class OwnVersions:
         except OSError as error:
             raise CatalogError(f"{link}: cannot be made: {error.strerror or error}") from error
         try:
-            self._current = self._catalog.swap(self._current, dataset.manifest.dataset_id, folder, user(), forced=False)
+            self._current = self.catalog.swap(self._current, dataset.manifest.dataset_id, folder, user(), forced=False)
         except BaseException:
             link.unlink(missing_ok=True)
             raise

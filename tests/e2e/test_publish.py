@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from ringkv.dataset.catalog import Catalog
 from tests.support.data import EXAMPLE
 from tests.support.processes import Spawned, Spawner, one_line
 
 EXAMPLE_ID = "5a382ebf2779e923783494de081b6768"
+OTHER_ID = 32 * "0"
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -189,8 +191,8 @@ def router(*answers: dict[str, Any], ready: bool = True) -> Iterator[str]:
             thread.join()
 
 
-def served(serial: int, swapping: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"served": {"serial": serial, "dataset": EXAMPLE_ID}, "swapping": swapping, "kept": []}
+def served(serial: int, swapping: dict[str, Any] | None = None, dataset: str = EXAMPLE_ID) -> dict[str, Any]:
+    return {"served": {"serial": serial, "dataset": dataset}, "swapping": swapping, "kept": []}
 
 
 def published(spawn: Spawner, tmp_path: Path, *args: str) -> Spawned:
@@ -211,7 +213,10 @@ def test_it_waits_until_each_router_serves_it(spawn: Spawner, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (served(0), "does not serve version 1 after 0.3 s: it serves version 0"),
+        (served(0), f"does not serve version 1 after 0.3 s: it serves version 0, dataset {EXAMPLE_ID}"),
+        # Of a catalog that was there before this one was made anew.
+        (served(1, dataset=OTHER_ID), f"does not serve version 1 after 0.3 s: it serves version 1, dataset {OTHER_ID}"),
+        (served(7, dataset=OTHER_ID), f"does not serve version 1 after 0.3 s: it serves version 7, dataset {OTHER_ID}"),
         (
             served(
                 0,
@@ -241,6 +246,16 @@ def test_a_router_that_does_not_serve_it_is_told_with_the_reason(
     assert done.wait() == 1
     assert done.err == f"Error: {url}: {reason}\n"
     assert done.out.splitlines()[-1].startswith("published: ")
+
+
+def test_a_version_that_others_have_published_meanwhile_is_as_good(spawn: Spawner, tmp_path: Path) -> None:
+    catalog, answer = Catalog.at(tmp_path / "catalog"), served(0)
+    with router(answer) as url:
+        waiting = spawn("publish", EXAMPLE, tmp_path / "catalog", "--wait", url)
+        waiting.wait_for_line("published: ", "out")
+        catalog.swap(catalog.current(), OTHER_ID, f"{OTHER_ID}.{8 * '0'}", "another", forced=False)
+        answer.update(served(2, dataset=OTHER_ID))
+        assert waiting.wait() == 0, waiting.err
 
 
 def test_a_router_that_is_not_there_is_waited_for_only_on_wait(spawn: Spawner, tmp_path: Path) -> None:
