@@ -164,6 +164,14 @@ class Catalog:
             return Dataset.open(self.objects.path / folder)
         return open_mirrored(self.objects, folder, folder, mirror)
 
+    async def fetch(self, folder: str, mirror: Mirror) -> None:
+        """Fetch what `open` would have to wait for; a cancellation does not wait for the store.
+
+        Raises StoreError, CacheError.
+        """
+        if self.objects.path is None:
+            await mirror.fetch(self.objects, folder, folder)
+
     def _held(self, folder: str) -> Held | None:
         try:
             return Held(folder, self.manifest(folder))

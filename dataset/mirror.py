@@ -8,13 +8,15 @@ No list of what was fetched is kept: a block whose checksum is not right is fetc
 of power, or because the disk has changed it. A cache belongs to one process, which alone knows what may be removed.
 """
 
+import asyncio
 import fcntl
 import json
 import os
 import tempfile
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from xxhash import xxh3_128_hexdigest
 
@@ -43,28 +45,30 @@ class Mirror:
         self.path = cache
         self.fetches = fetches or Fetches()
         self.room = Room(cache, size_limit)
-        with ExitStack() as undo:
-            try:
-                cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-                descriptor = os.open(cache / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                undo.callback(os.close, descriptor)
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise CacheError(
-                    f"{cache}: another process has this cache; give each shard a name of its own"
-                ) from error
-            except OSError as error:
-                raise self._unusable(error) from error
-            self._close = undo.pop_all()
+        self._lock: int | None = None
+        self._take()
 
     def close(self) -> None:
         """Let others have the folder. All datasets must be closed."""
-        self._close.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    async def fetch(self, objects: Objects, folder: str, name: str) -> None:
+        """Fetch what `open` would have to wait for; a cancellation ends it at once. Raises StoreError, CacheError."""
+        origin, path, kept = self._origin(objects, folder, name), self.path / name, ExitStack()
+        try:
+            # In a thread: it waits for whoever is making room.
+            await asyncio.to_thread(kept.enter_context, self.room.opening(path))
+            with self._using():
+                for table in await asyncio.to_thread(self._absent, path):
+                    await asyncio.to_thread(_put, path, table, await origin.fetch_whole(table))
+        finally:
+            await asyncio.to_thread(kept.close)
 
     def open(self, objects: Objects, folder: str, name: str) -> Dataset:
         """The dataset in a folder of `objects`, mirrored as `name`. Raises StoreError, InvalidDataset, CacheError."""
-        path = self.path / name
-        origin = Origin(objects, folder, self.fetches, self.room, path / TABLES)
+        origin, path = self._origin(objects, folder, name), self.path / name
         with self.room.opening(path):
             try:
                 dataset = Dataset(path, self._filled(path, origin), origin)
@@ -77,21 +81,51 @@ class Mirror:
     def _filled(self, path: Path, origin: Origin) -> int:
         """The folder, opened, with all files of the origin. Raises StoreError, InvalidDataset, CacheError."""
         with ExitStack() as undo:
-            try:
-                path.mkdir(exist_ok=True, mode=0o700)
+            with self._using():
+                for table in self._absent(path):
+                    _put(path, table, origin.read(table))
                 path.touch()  # those that were opened longest ago go first
                 descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 undo.callback(os.close, descriptor)
-                _make_segments(path, _tables(path, origin))
-            except OSError as error:
-                raise self._unusable(error) from error
+                _make_segments(path, parse_manifest(Path(origin.location), (path / MANIFEST).read_bytes()))
             undo.pop_all()
         return descriptor
 
-    def _unusable(self, error: OSError) -> CacheError:
-        return CacheError(
-            f"{self.path}: the cache cannot be used: {error.strerror}; choose another folder with --cache"
-        )
+    def _origin(self, objects: Objects, folder: str, name: str) -> Origin:
+        return Origin(objects, folder, self.fetches, self.room, self.path / name / TABLES)
+
+    def _absent(self, path: Path) -> list[str]:
+        """Which of the manifest and the tables are not in this folder, which is made, as they came. Raises OSError."""
+        path.mkdir(exist_ok=True, mode=0o700)
+        known = _digests(path)
+        return [name for name in (MANIFEST, PARTITIONS, BLOCKS) if _digest(path / name) != (known.get(name) or "")]
+
+    def _take(self) -> None:
+        """Make the folder if it is not there, or not any more, and have it. Raises CacheError."""
+        with ExitStack() as undo, self._using():
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            undo.callback(os.close, descriptor)
+            if self._lock is not None and os.path.samestat(os.fstat(descriptor), os.fstat(self._lock)):
+                return
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise CacheError(
+                    f"{self.path}: another process has this cache; give each shard a name of its own"
+                ) from error
+            undo.pop_all()
+            self.close()
+            self._lock = descriptor
+
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise CacheError(
+                f"{self.path}: the cache cannot be used: {error.strerror}; choose another folder with --cache"
+            ) from error
 
 
 def open_mirrored(objects: Objects, folder: str, name: str, mirror: Mirror | None) -> Dataset:
@@ -109,26 +143,21 @@ def open_mirrored(objects: Objects, folder: str, name: str, mirror: Mirror | Non
     return dataset
 
 
-def _tables(path: Path, origin: Origin) -> Manifest:
-    """Fetch the manifest and the tables unless they are here as they came. Raises OSError, StoreError."""
-    known = _digests(path)
-    found = dict[str, str]()
-    manifest = b""
-    for name in (MANIFEST, PARTITIONS, BLOCKS):
-        content = b""
-        with suppress(FileNotFoundError):
-            content = (path / name).read_bytes()
-        if name not in known or xxh3_128_hexdigest(content) != known[name]:
-            content = origin.read(name)
-            replace_file(path / name, content)
-        found[name] = xxh3_128_hexdigest(content)
-        manifest = manifest or content
-    if found != known:
-        replace_file(path / TABLES, json.dumps(found).encode())
-    return parse_manifest(Path(origin.location), manifest)
+def _put(path: Path, name: str, content: bytes) -> None:
+    """Keep the manifest or a table in its folder as it came. Raises OSError."""
+    replace_file(path / name, content)
+    known = _digests(path) | {name: xxh3_128_hexdigest(content)}
+    replace_file(path / TABLES, json.dumps(known).encode())
 
 
-def _digests(path: Path) -> dict[str, str]:
+def _digest(path: Path) -> str | None:
+    try:
+        return xxh3_128_hexdigest(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def _digests(path: Path) -> dict[str, Any]:
     try:
         found = json.loads((path / TABLES).read_bytes())
     except (FileNotFoundError, ValueError):

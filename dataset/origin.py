@@ -32,7 +32,7 @@ class Room(Protocol):
 
 
 class Origin:
-    """`location` is the dataset's address in the store. All methods may be called from any thread but `fetch`."""
+    """`location` is the dataset's address in the store. All methods but asynchronous ones are for any thread."""
 
     def __init__(self, objects: Objects, folder: str, fetches: Fetches, room: Room, proof: Path) -> None:
         """`folder` is the name of the dataset's folder among `objects`; "" if they are the folder.
@@ -54,6 +54,13 @@ class Origin:
         """A whole file. Raises StoreError."""
         with self.fetches.counting(0):
             found = self._objects.read(self._prefix + name)
+        self.fetches.bytes += len(found)
+        return found
+
+    async def fetch_whole(self, name: str) -> bytes:
+        """As `read`; a cancellation ends it. Raises StoreError."""
+        with self.fetches.counting(0):
+            found = await self._objects.fetch(self._prefix + name)
         self.fetches.bytes += len(found)
         return found
 

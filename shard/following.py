@@ -125,6 +125,8 @@ class Following:
             for version in wanted:
                 if self._versions.held(version.dataset) is None:
                     try:
+                        if self._mirror is not None:
+                            await self._catalog.fetch(version.folder, self._mirror)
                         opened[version.dataset] = await to_end(self._open, version)
                     except (DatasetError, OSError) as error:
                         if version is current.version:

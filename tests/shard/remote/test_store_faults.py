@@ -194,6 +194,18 @@ async def test_a_shard_that_closes_does_not_wait_for_what_its_catalog_says(sourc
     assert time.monotonic() - began < 3
 
 
+async def test_a_shard_that_closes_does_not_wait_for_the_tables_of_a_version(
+    published: Published, source: Followed, remote: Web
+) -> None:
+    async with serving(source) as served:
+        remote.fault, remote.failing = "hang", "blocks.arrow"
+        published.publish(2)
+        served.shard.look_now()
+        await eventually(lambda: remote.together > 0)
+        began = time.monotonic()
+    assert time.monotonic() - began < 3
+
+
 async def test_a_client_that_has_gone_leaves_nothing_behind(source: Followed, remote: Web) -> None:
     async with serving(source) as served:
         remote.fault = "hang"
