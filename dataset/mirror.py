@@ -96,6 +96,7 @@ class Mirror:
 
     def _absent(self, path: Path) -> list[str]:
         """Which of the manifest and the tables are not in this folder, which is made, as they came. Raises OSError."""
+        self._take()
         path.mkdir(exist_ok=True, mode=0o700)
         known = _digests(path)
         return [name for name in (MANIFEST, PARTITIONS, BLOCKS) if _digest(path / name) != (known.get(name) or "")]

@@ -1,6 +1,7 @@
 """A shard and a store that sends damage, nothing at all, or too late; and a cache that is too small."""
 
 import logging
+import shutil
 import time
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 import ringkv.shard.hydration
+from ringkv.cluster.errors import CacheError
 from ringkv.cluster.position import slot
+from ringkv.dataset.mirror import MIRRORS, Mirror
 from ringkv.process.address import Address
 from ringkv.shard.http import build_app
 from ringkv.shard.settings import Direct, Followed
@@ -204,6 +207,23 @@ async def test_a_shard_that_closes_does_not_wait_for_the_tables_of_a_version(
         await eventually(lambda: remote.together > 0)
         began = time.monotonic()
     assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("limit", [None, 1 << 20])
+async def test_a_cache_that_was_removed_is_made_again_for_the_next_version(
+    published: Published, remote: Web, tmp_path: Path, limit: int | None
+) -> None:
+    source = Followed(remote.url, tmp_path / "cache", limit)
+    async with serving(source, ALL) as served:
+        client = await served.connect()
+        await is_warm(served)
+        shutil.rmtree(tmp_path / "cache")
+        await all_right(client)
+        published.publish(2)
+        await eventually(lambda: served.state.versions.newest.about.serial == 2)
+        await all_right(client, 2)
+        with pytest.raises(CacheError, match="another process has this cache"):
+            Mirror(tmp_path / "cache" / MIRRORS / "one")
 
 
 async def test_a_client_that_has_gone_leaves_nothing_behind(source: Followed, remote: Web) -> None:
