@@ -144,6 +144,23 @@ def open_mirrored(objects: Objects, folder: str, name: str, mirror: Mirror | Non
     return dataset
 
 
+async def go_over(dataset: Dataset, objects: Objects, folder: str) -> bool:
+    """Fetch what a mirror does not have from another folder of `objects`, if its files are the same; whether they are.
+
+    For the same data may be in segments of other sizes. Raises InvalidDataset, StoreError.
+    """
+    origin = dataset.origin
+    assert origin is not None
+    manifest = parse_manifest(Path(objects.place(folder)), await objects.fetch(f"{folder}/{MANIFEST}"))
+    if (manifest.dataset_id, manifest.segments) != (dataset.manifest.dataset_id, dataset.manifest.segments):
+        return False
+    blocks = await objects.fetch(f"{folder}/{BLOCKS}")
+    if xxh3_128_hexdigest(blocks) != await asyncio.to_thread(_digest, dataset.path / BLOCKS):
+        return False
+    origin.move(folder)
+    return True
+
+
 def _put(path: Path, name: str, content: bytes) -> None:
     """Keep the manifest or a table in its folder as it came. Raises OSError."""
     replace_file(path / name, content)

@@ -39,16 +39,20 @@ class Origin:
 
         By the file `proof` the mirror knows that its tables are those that came from here.
         """
-        self.location = objects.place(folder)
+        self._objects = objects
+        self.move(folder)
         self.fetches = fetches
         self.room = room
         self.lock = threading.Lock()
         self.claimed: set[int] = set()
-        self._objects = objects
-        self._prefix = f"{folder}/" if folder else ""
         self._proof = proof
         self._full = False
         self._told = float("-inf")
+
+    def move(self, folder: str) -> None:
+        """Fetch from this folder of the same objects from now on, which has the same files."""
+        self.location = self._objects.place(folder)
+        self._prefix = f"{folder}/" if folder else ""
 
     def read(self, name: str) -> bytes:
         """A whole file. Raises StoreError."""

@@ -9,9 +9,12 @@ async def fetch(segment: Segment, row: Row) -> bytes:
     """As `Segment.fetch`, for the event loop. Once it is cancelled, it writes nothing any more. Raises StoreError."""
     origin = segment.origin
     assert origin is not None
-    for _ in range(FETCHES):
+    place, left = origin.location, FETCHES
+    while left:
         (part,) = await origin.fetch(segment.entry.name, [(row.offset, row.offset + row.size)])
         body = bytes(part)
         if await to_end(segment.take, row, body):
             break
+        # What was published again meanwhile, since it was damaged, may be right.
+        place, left = origin.location, (left - 1 if place == origin.location else FETCHES)
     return body

@@ -10,7 +10,7 @@ Routers stay with what they serve if their gates refuse what is newer: so a shar
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from math import inf
 from typing import Final
@@ -20,7 +20,7 @@ from ringkv.cluster.errors import CatalogError, DatasetError, InvalidDataset, St
 from ringkv.cluster.lease import Offered
 from ringkv.dataset.catalog import Catalog, Current
 from ringkv.dataset.dataset import Dataset
-from ringkv.dataset.mirror import Mirror
+from ringkv.dataset.mirror import Mirror, go_over
 from ringkv.dataset.remembered import Remembered
 from ringkv.shard.threads import to_end
 from ringkv.shard.version import Version
@@ -123,18 +123,21 @@ class Following:
         problem = ""
         try:
             for version in wanted:
-                if self._versions.held(version.dataset) is None:
-                    try:
+                held = self._versions.held(version.dataset)
+                try:
+                    if held is None:
                         if self._mirror is not None:
                             await self._catalog.fetch(version.folder, self._mirror)
                         opened[version.dataset] = await to_end(self._open, version)
-                    except (DatasetError, OSError) as error:
-                        if version is current.version:
-                            problem = str(error)
-                            continue
-                        missing.add(version)
-                        if version not in self._missing:
-                            log.warning("the older version %d cannot be offered: %s", version.serial, error)
+                    elif version is current.version:
+                        await self._go_over(held.dataset, version.folder, held.retry)
+                except (DatasetError, OSError) as error:
+                    if version is current.version:
+                        problem = str(error)
+                        continue
+                    missing.add(version)
+                    if version not in self._missing:
+                        log.warning("the older version %d cannot be offered: %s", version.serial, error)
             await self._offer(wanted, opened, self._versions.offered if problem else ())
         finally:
             for dataset in opened.values():
@@ -153,6 +156,21 @@ class Following:
             dataset.close()
             raise InvalidDataset(f"{dataset.path}: {wrong}; publish it again")
         return dataset
+
+    async def _go_over(self, dataset: Dataset, folder: str, retry: Callable[[], None]) -> None:
+        """Fetch a dataset that is held and was published again from where it lies now: it may have been damaged before.
+
+        `retry` is called when what is fetched comes from there. Raises InvalidDataset, StoreError.
+        """
+        origin, place = dataset.origin, self._catalog.objects.place(folder)
+        if origin is None or origin.location == place:
+            return
+        before = origin.location
+        if await go_over(dataset, self._catalog.objects, folder):
+            log.info("what is fetched comes from %s now, and not from %s any more", place, before)
+            retry()
+        else:
+            log.warning("%s: has the same data in other files: %s is fetched until the next start", place, before)
 
     async def _offer(
         self, wanted: list[catalogs.Version], opened: dict[str, Dataset], stay: Collection[Version]
@@ -189,7 +207,8 @@ class Following:
         self._tell(problem)
         newest = self._versions.offered[:1]
         offered = bool(newest) and newest[0].about.serial == version.serial
-        if offered and not any(other.dataset in self._versions.heard.datasets for other in self._missing):
+        lacking = any(other.dataset in self._versions.heard.datasets for other in self._missing)
+        if offered and not (problem or lacking):
             self._retry_at = inf
             self._pause = RETRY_MIN
         else:

@@ -64,6 +64,13 @@ class Version:
         for life in self._lives:
             life.add_done_callback(told)
 
+    def retry(self) -> None:
+        """Try again what could not be served, as the dataset's blocks come from another place now."""
+        blocks = self.store.blocks
+        partitions = {block // blocks.width for block in blocks.corrupt}
+        blocks.corrupt = {}
+        self.warmup.add(partitions)
+
     async def close(self) -> None:
         """End everything that reads the dataset, and close it. There must be no leases any more."""
         for life in self._lives:

@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 import ringkv.shard.hydration
 from ringkv.cluster.errors import CacheError
 from ringkv.cluster.position import slot
+from ringkv.dataset.catalog import new_folder
 from ringkv.dataset.mirror import MIRRORS, Mirror
 from ringkv.process.address import Address
 from ringkv.shard.http import build_app
@@ -18,8 +19,9 @@ from ringkv.shard.settings import Direct, Followed
 from tests.shard.remote.conftest import impatient
 from tests.support.damage import flip_value_byte
 from tests.support.fetched import ALL, all_right, answers, is_warm
+from tests.support.packed import pack_pairs
 from tests.support.processes import eventually
-from tests.support.published import KEYS, Published, value_of
+from tests.support.published import KEYS, Published, pairs_of, value_of
 from tests.support.redis_port import told
 from tests.support.served import Served, in_block, serving
 from tests.support.web import Web
@@ -66,6 +68,43 @@ async def test_a_damaged_block_in_the_store_is_refused_by_name_and_no_other(
                 else:
                     assert reply == value_of(1, key)
         assert set(served.store.blocks.corrupt) == {7}
+
+
+@pytest.mark.parametrize("rate", [0, ALL])
+async def test_a_damaged_block_is_served_once_its_data_are_published_again(
+    published: Published, remote: Web, source: Followed, rate: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    damaged = published.folder(1)
+    flip_value_byte(damaged, 7)
+    async with serving(source, rate) as served:
+        client = await served.connect()
+        assert told(await client("GET", in_block(served.store, KEYS)[7][0])).startswith("CORRUPT ")
+        whole = published.put(1).name
+        remote.fault, remote.failing = "404", f"{whole}/blocks"
+        published.catalog.swap(published.catalog.current(), published.datasets[1], whole, "a tester", forced=False)
+        await eventually(lambda: served.state.versions.behind)
+        remote.fault = ""
+        await eventually(lambda: not served.state.versions.behind)
+        shutil.rmtree(damaged)  # as it would be pruned
+        await all_right(client)
+        assert served.store.blocks.corrupt == {}
+        assert [version.about.serial for version in served.state.versions.offered] == [2]
+    assert caplog.text.count(f"what is fetched comes from {remote.url}/{whole} now") == 1
+
+
+async def test_data_that_are_published_again_in_other_files_are_fetched_from_where_they_were(
+    published: Published, remote: Web, source: Followed, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(source) as served:
+        whole = pack_pairs(tmp_path, pairs_of(1), segment_size=60_000)
+        folder = new_folder(published.datasets[1])
+        whole.rename(published.path / folder)
+        published.catalog.swap(published.catalog.current(), published.datasets[1], folder, "a tester", forced=False)
+        await eventually(lambda: served.state.versions.newest.about.serial == 2)
+        await all_right(await served.connect())
+        assert not any(folder in asked.path for asked in remote.ranges())
+    assert caplog.text.count(f"{remote.url}/{folder}: has the same data in other files: ") == 1
 
 
 async def test_what_comes_damaged_once_is_right_the_second_time(source: Followed, remote: Web) -> None:
