@@ -14,6 +14,7 @@ import click
 
 from ringkv.cluster.errors import CatalogError
 from ringkv.cluster.lease import MAX_BY
+from ringkv.dataset.command import ended_by_sigint
 from ringkv.process.command import OneLineCommand
 from ringkv.process.files import raise_limit
 from ringkv.process.options import DURATION
@@ -68,7 +69,8 @@ def versions(*, catalog: str, as_json: bool) -> None:
     from ringkv.dataset.versions import listed
 
     opened = Catalog.at(catalog)
-    found = listed(opened)
+    with ended_by_sigint():
+        found = listed(opened)
     if as_json:
         click.echo(json.dumps({"catalog": opened.location, "versions": [asdict(entry) for entry in found]}))
         return
@@ -162,7 +164,7 @@ def diff(*, old: str, new: str, limit: int, as_json: bool) -> None:
     from ringkv.dataset.diff import difference
 
     raise_limit()
-    with _content(old) as before, _content(new) as after:
+    with ended_by_sigint(), _content(old) as before, _content(new) as after:
         found = difference(before, after, limit)
         same = before.manifest.keys - found.removed.count - found.changed.count
     kinds = {"added": found.added, "removed": found.removed, "changed": found.changed}

@@ -1,16 +1,24 @@
 """Packing on behalf of a command line: with a progress bar at a terminal, and an end by SIGTERM that leaves nothing."""
 
+import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ringkv.dataset.progress import progress_bar
 
 if TYPE_CHECKING:
     from ringkv.dataset.packing.merge import DuplicatePolicy
+
+STDERR: Final = 2
+
+INTERRUPT_SECONDS: Final = 1.0
+"""Seconds that a command gets after Ctrl-C to remove what it has begun."""
 
 
 @contextmanager
@@ -36,6 +44,35 @@ def ended_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def ended_by_sigint() -> Iterator[None]:
+    """Let Ctrl-C end the process soon, also while it waits for a store that hangs, when Python does not see it.
+
+    Only for what changes nothing. What it would have removed goes as what a killed process has left.
+    """
+    pipe = os.pipe()
+    for descriptor in pipe:
+        os.set_blocking(descriptor, descriptor == pipe[0])
+    threading.Thread(target=_end_after_sigint, args=(pipe[0],), daemon=True).start()
+    before = signal.set_wakeup_fd(pipe[1], warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(pipe[1])
+
+
+def _end_after_sigint(pipe: int) -> None:
+    """End the process INTERRUPT_SECONDS after the first SIGINT, whose number comes through this pipe."""
+    while number := os.read(pipe, 1):
+        if number[0] == signal.SIGINT:
+            time.sleep(INTERRUPT_SECONDS)
+            with suppress(OSError):
+                os.write(STDERR, b"\nAborted!\n")  # as click does
+            os._exit(1)
+    os.close(pipe)
 
 
 def briefly(data: Sequence[Path]) -> str:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +16,8 @@ import pytest
 
 from ringkv.dataset.catalog import Catalog
 from tests.support.data import EXAMPLE
-from tests.support.processes import Spawned, Spawner, one_line
+from tests.support.processes import Spawned, Spawner, one_line, wait_for
+from tests.support.web import web
 
 EXAMPLE_ID = "5a382ebf2779e923783494de081b6768"
 OTHER_ID = 32 * "0"
@@ -157,6 +160,21 @@ def test_a_damaged_catalog_is_refused_in_a_line(spawn: Spawner, tmp_path: Path) 
         assert (
             line == f"Error: {tmp_path}/current.json: is not what `ringkv publish` writes; remove it, and publish again"
         )
+
+
+@pytest.mark.parametrize(("command", "others"), [("diff", [EXAMPLE]), ("versions", [])])
+def test_ctrl_c_ends_what_only_reads_also_while_the_store_hangs(
+    spawn: Spawner, tmp_path: Path, command: str, others: list[Path]
+) -> None:
+    with web(tmp_path) as store:
+        store.fault = "hang"
+        spawned = spawn(command, store.url, *others)
+        wait_for(lambda: store.together > 0)
+        spawned.process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        assert spawned.wait() == 1
+        assert time.monotonic() - began < 10
+    assert spawned.err == "\nAborted!\n"
 
 
 @contextmanager
