@@ -29,12 +29,16 @@ from ringkv.dataset.manifest import Manifest, parse_manifest
 from ringkv.dataset.objects import Objects
 from ringkv.dataset.origin import Origin
 from ringkv.dataset.room import Room
+from ringkv.dataset.segment import FULL
 
 MIRRORS: Final = "mirrors"
 """Where in a cache of datasets the mirrors are, in a folder for each shard."""
 
 TABLES: Final = "tables.json"
 LOCK: Final = ".lock"
+
+MARGIN: Final = 64 << 10
+"""Bytes that are let go beside those of a table: it is written beside the one of before, and so are its digests."""
 
 
 class Mirror:
@@ -62,7 +66,7 @@ class Mirror:
             await asyncio.to_thread(kept.enter_context, self.room.opening(path))
             with self._using():
                 for table in await asyncio.to_thread(self._absent, path):
-                    await asyncio.to_thread(_put, path, table, await origin.fetch_whole(table))
+                    await asyncio.to_thread(self._put, path, table, await origin.fetch_whole(table))
         finally:
             await asyncio.to_thread(kept.close)
 
@@ -83,7 +87,7 @@ class Mirror:
         with ExitStack() as undo:
             with self._using():
                 for table in self._absent(path):
-                    _put(path, table, origin.read(table))
+                    self._put(path, table, origin.read(table))
                 path.touch()  # those that were opened longest ago go first
                 descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 undo.callback(os.close, descriptor)
@@ -100,6 +104,16 @@ class Mirror:
         path.mkdir(exist_ok=True, mode=0o700)
         known = _digests(path)
         return [name for name in (MANIFEST, PARTITIONS, BLOCKS) if _digest(path / name) != (known.get(name) or "")]
+
+    def _put(self, path: Path, name: str, content: bytes) -> None:
+        """Keep the manifest or a table in its folder as it came, if need be in place of others. Raises OSError."""
+        try:
+            _write(path, name, content)
+        except OSError as error:
+            # What fills the disk may be versions of before, which nothing else lets go where all of this one is here.
+            if error.errno not in FULL or not self.room.make(len(content) + MARGIN):
+                raise
+            _write(path, name, content)
 
     def _take(self) -> None:
         """Make the folder if it is not there, or not any more, and have it. Raises CacheError."""
@@ -161,8 +175,7 @@ async def go_over(dataset: Dataset, objects: Objects, folder: str) -> bool:
     return True
 
 
-def _put(path: Path, name: str, content: bytes) -> None:
-    """Keep the manifest or a table in its folder as it came. Raises OSError."""
+def _write(path: Path, name: str, content: bytes) -> None:
     replace_file(path / name, content)
     known = _digests(path) | {name: xxh3_128_hexdigest(content)}
     replace_file(path / TABLES, json.dumps(known).encode())

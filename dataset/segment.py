@@ -29,7 +29,8 @@ from ringkv.dataset.residency import Residency
 
 _UNSUPPORTED: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+"""What the kernel says where a disk, or what a user may have of it, is full."""
 
 FETCHES: Final = 2
 """How often a block is fetched if its bytes are wrong: a fault on the way hardly happens twice."""
@@ -166,7 +167,7 @@ class Segment:
             self._write(offset, data)
         except OSError as error:
             try:
-                if error.errno not in _FULL or not origin.room.make(len(data)):
+                if error.errno not in FULL or not origin.room.make(len(data)):
                     raise
                 self._write(offset, data)
             except OSError as again:

@@ -1,5 +1,6 @@
 """A mirror: what is in it is not fetched again, what is damaged is, and what nobody claims goes when room is needed."""
 
+import asyncio
 import errno
 import json
 import os
@@ -11,6 +12,7 @@ import pytest
 
 from ringkv.cluster.errors import CacheError, CorruptBlock, DatasetError, InvalidDataset, StoreError
 from ringkv.dataset.dataset import Dataset
+from ringkv.dataset.durable import replace_file
 from ringkv.dataset.mirror import Mirror
 from ringkv.dataset.objects import Objects
 from ringkv.dataset.segment import Segment
@@ -258,6 +260,26 @@ def test_a_full_disk_fails_no_read_and_lets_go_of_what_is_not_open(
     with mirrored(mirror, remote) as dataset:
         for _ in range(2):
             assert all_of(dataset) == pairs
+    assert not old.path.exists()
+
+
+@pytest.mark.parametrize("fetched", [False, True])
+def test_tables_that_find_the_disk_full_are_kept_in_the_place_of_what_is_not_open(
+    remote: Web, mirror: Mirror, pairs: dict[bytes, bytes], monkeypatch: pytest.MonkeyPatch, *, fetched: bool
+) -> None:
+    with mirrored(mirror, remote, "old") as old:
+        all_of(old)
+
+    def full(path: Path, data: bytes) -> None:
+        if old.path.exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace_file(path, data)
+
+    monkeypatch.setattr("ringkv.dataset.mirror.replace_file", full)
+    if fetched:
+        asyncio.run(mirror.fetch(Objects.at(remote.url), "packed", "one"))
+    with mirrored(mirror, remote) as dataset:
+        assert all_of(dataset) == pairs
     assert not old.path.exists()
 
 
