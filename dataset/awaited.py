@@ -19,7 +19,8 @@ def wait_until_served(  # noqa: PLR0913  # what for, where and how long; two cho
 ) -> bool:
     """Wait until the router serves this version of the catalog or a later one.
 
-    False if `if_up`, and the router is not there, or has no shard. Raises NotServed if it refuses to, or does not within so many seconds.
+    False if `if_up`, and the router is not there, or has no shard. Raises NotServed if it refuses, or does not do so
+    within so many seconds.
     """
     until = time.monotonic() + seconds
     why = "it has not answered"
