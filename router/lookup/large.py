@@ -13,10 +13,10 @@ window, whatever its size; one that is a part of another answer is read whole.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ringkv.cluster.errors import PeerError, ShardUnavailable, TooManyRequests
 from ringkv.cluster.limits import LARGE_VALUE
@@ -24,7 +24,7 @@ from ringkv.cluster.position import slot
 from ringkv.process.budget import Claim
 from ringkv.process.cancelling import cancel
 from ringkv.router.lookup.link import Link
-from ringkv.router.policy import DEADLINE, LARGE_PIECES, PIECE_PATIENCE, TICK
+from ringkv.router.policy import BATCH_PATIENCE, DEADLINE, LARGE_PIECES, PIECE_PATIENCE, TICK
 
 if TYPE_CHECKING:
     from ringkv.router.lookup.lookup import Lookups
@@ -67,15 +67,29 @@ async def window(lookups: "Lookups", large: Large, start: int, end: int) -> list
 
     Their memory is claimed already. Raises ShardUnavailable.
     """
-    async with lookups.large_reads:
-        end = min(end, start + WINDOW)
-        starts = range(start, end, LARGE_VALUE)
-        pieces = [asyncio.ensure_future(_piece(lookups, large, at, min(at + LARGE_VALUE, end))) for at in starts]
-        try:
-            return [await piece for piece in pieces]
-        finally:
-            for piece in pieces:
-                piece.cancel()
+    end = min(end, start + WINDOW)
+    starts = range(start, end, LARGE_VALUE)
+    pieces: list[asyncio.Task[bytes]] = []
+    try:
+        async with lookups.large_reads:
+            pieces += [asyncio.ensure_future(_piece(lookups, large, at, min(at + LARGE_VALUE, end))) for at in starts]
+            await _while_they_come(pieces)
+        return [await piece for piece in pieces]
+    finally:
+        for piece in pieces:
+            piece.cancel()
+
+
+async def _while_they_come(pieces: Iterable[asyncio.Task[bytes]]) -> None:
+    """Wait for all pieces, or until no further one has come for BATCH_PATIENCE.
+
+    Who waits for a shard that does not answer has no turn any more, and so does not hold up those who ask others.
+    """
+    waiting = set(pieces)
+    while waiting:
+        done, waiting = await asyncio.wait(waiting, timeout=BATCH_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            break
 
 
 class LargeLookup:
@@ -137,30 +151,51 @@ def tell_cut_off(large: Large, error: ShardUnavailable) -> None:
 
 
 async def _piece(lookups: "Lookups", large: Large, start: int, stop: int) -> bytes:
+    """A piece, from whichever owner sends it first: who owes one is not asked again, as it may only be late."""
     until = time.monotonic() + DEADLINE
-    asked: list[Link] = []
+    refused: list[Link] = []
+    asked: dict[asyncio.Future[Any], Link] = {}
     problem = "no shard that owns this key could be reached"
-    while True:
-        link = _owner(lookups, large, asked)
-        if link is not None:
-            asked.append(link)
-            try:
-                async with asyncio.timeout(PIECE_PATIENCE):
-                    piece = await link.ask(b"PIECE", large.key, start, stop)
-            except (OSError, PeerError) as error:  # TimeoutError is an OSError
-                problem = str(error) or problem
-                continue
-            if type(piece) is bytes and len(piece) == stop - start:
-                return piece
-            problem = str(link.distrust(piece))
-        elif time.monotonic() > until:
-            raise ShardUnavailable(problem)
-        else:
-            asked.clear()
-            await asyncio.sleep(TICK)
+    try:
+        while True:
+            link = _owner(lookups, large, [*refused, *asked.values()])
+            if link is not None:
+                asked[link.ask(b"PIECE", large.key, start, stop)] = link
+            elif time.monotonic() > until:
+                raise ShardUnavailable(problem)
+            else:
+                refused.clear()
+            for answered in await _first(asked, TICK if link is None else PIECE_PATIENCE):
+                link = asked.pop(answered)
+                outcome = _outcome(answered, link, stop - start)
+                if isinstance(outcome, bytes):
+                    return outcome
+                problem = outcome or problem
+                refused.append(link)
+    finally:
+        for answered in asked:
+            if not answered.cancel() and not answered.cancelled():
+                answered.exception()  # asked for, as asyncio logs what nobody asks for
 
 
-def _owner(lookups: "Lookups", large: Large, asked: Sequence[Link]) -> Link | None:
+def _outcome(answered: asyncio.Future[Any], link: Link, size: int) -> bytes | str:
+    """The piece that was sent, or what the owner said instead; "" where it could not be reached."""
+    try:
+        piece = answered.result()
+    except (OSError, PeerError) as error:
+        return str(error)
+    return piece if type(piece) is bytes and len(piece) == size else str(link.distrust(piece))
+
+
+async def _first(asked: Collection[asyncio.Future[Any]], patience: float) -> set[asyncio.Future[Any]]:
+    """Those that are answered, as soon as there are some; none where that takes longer than `patience`."""
+    if not asked:
+        await asyncio.sleep(patience)
+        return set()
+    return (await asyncio.wait(asked, timeout=patience, return_when=asyncio.FIRST_COMPLETED))[0]
+
+
+def _owner(lookups: "Lookups", large: Large, asked: Collection[Link]) -> Link | None:
     """An owner that was not asked, in the router's zone if there is one. Raises ShardUnavailable."""
     topology = lookups.holding(large.dataset_id)
     if topology is None:
