@@ -127,7 +127,7 @@ class Lookups(Ledger):
         self._waiting: dict[Lookup, None] = {}  # without an owner to ask in this topology, in the order of their start
         self._hedges = HedgeBudget()
         self._silence = Silence()
-        self._ticking = False
+        self._ticking, self._ticked = False, 0.0  # whether there are ticks, and when the latest was
 
     def start(self, key: bytes, on_reply: Callable[[Found], None], dataset_id: str | None = None) -> Lookup | None:
         """Look a canonical key up; None if there are too many requests, and then `on_reply` is not called.
@@ -263,6 +263,7 @@ class Lookups(Ledger):
 
     def _tick(self) -> None:
         now, young, old = self.clock(), self._young, self._old
+        ticked, self._ticked = self._ticked, now
         self._hedge_delay.look(now, self.shard_durations.values())
         if young:
             self.sample.take(young[-1].key)
@@ -275,7 +276,8 @@ class Lookups(Ledger):
             if lookup.on_reply is not None:
                 self._hedge(lookup)
                 old.append(lookup)
-        while old and (old[0].on_reply is None or old[0].started <= now - DEADLINE):
+        # As of the tick before: where the router stood still, what has arrived meanwhile is read between the two.
+        while old and (old[0].on_reply is None or old[0].started <= ticked - DEADLINE):
             lookup = old.popleft()
             if lookup.on_reply is not None:
                 self._give_up(lookup)
@@ -285,15 +287,13 @@ class Lookups(Ledger):
 
     def _hedge(self, lookup: Lookup, *, free: bool = False) -> None:
         link = self._choose(lookup) if lookup.copies else None
-        if link is None or not link.responsive:
-            return
-        if free or self._hedges.take(self.counters.requests - self.counters.hits):
+        requests = self.counters.requests - self.counters.hits
+        if link is not None and link.responsive and (free or self._hedges.take(requests)):
             self.counters.hedged += 1
             self._send(lookup, link)
 
     def _give_up(self, lookup: Lookup) -> None:
-        on_reply = lookup.on_reply
-        if on_reply is not None:
+        if (on_reply := lookup.on_reply) is not None:
             self.counters.unavailable += 1
             self.other_durations.observe(self.clock() - lookup.started)
             self.finish(lookup)

@@ -104,6 +104,28 @@ async def test_when_nothing_is_left_the_deadline_says_unavailable_and_never_miss
     assert lookups.in_flight == 0
 
 
+async def test_what_has_arrived_while_the_router_stood_still_is_no_late_answer(start: Start) -> None:
+    (shard,) = await start(a=silence)
+    topology = await topology_of([shard], 1)
+    transport = topology.links["a"]._transport  # noqa: SLF001 - it reads when a router that stood still would
+    call_soon = asyncio.get_running_loop().call_soon
+    now = 100.0
+
+    def clock() -> float:
+        if now > 100:
+            call_soon(transport.resume_reading)  # behind this tick
+        return now
+
+    lookups = Lookups(clock=clock)
+    lookups.swap(topology)
+    asking = asyncio.create_task(lookups.get(KEYS[0]))
+    await shard.arrived(1)
+    transport.pause_reading()
+    shard.write(value(shard, KEYS[0]))
+    now += 60
+    assert await asking in values_of("a", KEYS[0])
+
+
 async def test_the_reason_of_the_last_owner_is_passed_on(start: Start, short_deadline: float) -> None:
     assert short_deadline
     lookups = await lookups_of(await start(a=not_leased), 1)
