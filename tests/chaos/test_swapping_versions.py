@@ -190,6 +190,7 @@ def test_a_swap_that_is_disturbed_fails_no_request_and_ends_with_one_version(
             wait_until_served(cluster, dataset)
             cluster.wait_until_serving(cluster.names)
             run.mark("one version everywhere")
+            run.pause(scenario.scale.quiet)  # in which the readers see it too
             if happens in {add, remove}:
                 break
     scenario.report(f"versions-{name}-{replicas}", f"{name} a shard in the middle of a swap, R={replicas}", run)
