@@ -19,9 +19,17 @@ COMMANDS: Final = [
 ]
 
 
+@pytest.fixture(scope="module")
+def empty(project: Project) -> Project:
+    """The project without containers: of those that another test has stopped a plan starts none, but waits for them."""
+    project.variables = {}
+    project.compose("down", "--volumes", "--timeout", "1")
+    return project
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.where)
-def test_compose_takes_the_commands_of_the_documents(project: Project, command: Command) -> None:
-    plan(project, command.text)
+def test_compose_takes_the_commands_of_the_documents(empty: Project, command: Command) -> None:
+    plan(empty, command.text)
 
 
 def test_whoever_starts_a_cluster_waits_until_it_serves() -> None:
@@ -33,9 +41,9 @@ def test_whoever_starts_a_cluster_waits_until_it_serves() -> None:
 
 
 @pytest.mark.parametrize("text", ["docker compose up --shards 5", "docker compose up --scale nonsense=5"])
-def test_compose_refuses_what_it_does_not_know(project: Project, text: str) -> None:
+def test_compose_refuses_what_it_does_not_know(empty: Project, text: str) -> None:
     with pytest.raises(AssertionError, match=r"--shards|nonsense"):
-        plan(project, text)
+        plan(empty, text)
 
 
 def plan(project: Project, text: str) -> None:
