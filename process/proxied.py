@@ -11,8 +11,8 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from ringkv.process.closings import Reason
-from ringkv.process.connections import ConnectionGuard, Waiting
+from ringkv.process.connections import ConnectionGuard
+from ringkv.process.preamble import Preamble
 
 log = logging.getLogger("ringkv.proxied")
 
@@ -91,14 +91,14 @@ def _parse_2(data: bytes) -> tuple[Peer | None, int] | None:
     raise Malformed("its family is none of TCP or Unix sockets, or its addresses are too short")
 
 
-class Proxied(asyncio.Protocol):
+class Proxied(Preamble):
     """Reads the header, then has `protocol()` take the connection over, as one of the peer that the header tells.
 
     Until then it takes a place among all connections, but none of the proxy's address, which all clients share.
     """
 
     def __init__(self, guard: ConnectionGuard, protocol: Callable[[], asyncio.Protocol]) -> None:
-        self._guard = guard
+        super().__init__(guard)
         self._protocol = protocol
         self._data = b""
 
@@ -107,9 +107,9 @@ class Proxied(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._refuse, "it has not come in time")
         self._guard.admit(self, None)
 
-    def connection_lost(self, _exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
         self._timer.cancel()
-        self._guard.leave(self)
 
     def data_received(self, data: bytes) -> None:
         self._data += data
@@ -127,19 +127,6 @@ class Proxied(asyncio.Protocol):
             protocol.connection_made(as_told(self._transport, peer))
             if rest := self._data[length:]:
                 protocol.data_received(rest)
-
-    def waiting(self) -> Waiting:
-        """The header, as a part of the first request."""
-        return "header", 0
-
-    def stall(self, *, stalled: bool) -> None:
-        """Nothing is held for a header."""
-
-    def look(self) -> None:
-        """A header is read all the time."""
-
-    def drop(self, _reason: Reason) -> None:
-        self._transport.abort()
 
     def _refuse(self, reason: str) -> None:
         log.warning("a connection without a header of the PROXY protocol is closed: %s", reason)

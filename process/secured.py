@@ -15,8 +15,8 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, cast
 
-from ringkv.process.closings import Reason
-from ringkv.process.connections import ConnectionGuard, Waiting
+from ringkv.process.connections import ConnectionGuard
+from ringkv.process.preamble import Preamble
 from ringkv.process.proxied import as_told, told
 from ringkv.process.tls import ServerTls
 
@@ -39,12 +39,12 @@ class _Buffering(Protocol):
         """Let the peer wait when so many bytes have not been taken."""
 
 
-class Secured(asyncio.Protocol):
+class Secured(Preamble):
     """Does the handshake, then lets `protocol()` take the connection over; on a Unix socket at once, without TLS."""
 
     def __init__(self, tls: ServerTls, guard: ConnectionGuard, protocol: Callable[[], asyncio.Protocol]) -> None:
+        super().__init__(guard)
         self._tls = tls
-        self._guard = guard
         self._protocol = protocol
         self._data = b""  # what came before the handshake began
         self._taken: asyncio.Protocol | None = None
@@ -63,22 +63,6 @@ class Secured(asyncio.Protocol):
             self._taken.data_received(data)
         else:
             self._data += data
-
-    def connection_lost(self, _exc: Exception | None) -> None:
-        self._guard.leave(self)
-
-    def waiting(self) -> Waiting:
-        """The handshake, as a part of the first request."""
-        return "header", 0
-
-    def stall(self, *, stalled: bool) -> None:
-        """Nothing is held for a handshake."""
-
-    def look(self) -> None:
-        """A handshake is read from all the time."""
-
-    def drop(self, _reason: Reason) -> None:
-        self._transport.abort()
 
     async def _shake_hands(self) -> None:
         loop = asyncio.get_running_loop()
