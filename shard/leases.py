@@ -22,7 +22,7 @@ class Lease:
 
 
 class Leases:
-    """How many there are does not count those of `keep`; but there are some as long as one of these is there."""
+    """Those that were granted are counted; what `keep` has returned for replies that are under way is not."""
 
     def __init__(self, store: Store, warmup: Warmup) -> None:
         self._store = store
@@ -37,7 +37,9 @@ class Leases:
     def __len__(self) -> int:
         return len(self._active)
 
-    def __bool__(self) -> bool:
+    @property
+    def are_needed(self) -> bool:
+        """Whether anything is leased, be it for a reply alone."""
         return bool(self._active or self._kept)
 
     async def grant(self, partitions: Iterable[int], extra: Collection[int] = ()) -> Lease:

@@ -131,7 +131,7 @@ class Versions:
             if version.everything is not None and not (self.alone and (wanted or version in self.offered[:1])):
                 version.leases.end(version.everything)
                 version.everything = None
-            if not (wanted or version.leases or version in self.offered):
+            if not (wanted or version.leases.are_needed or version in self.offered):
                 self._held.remove(version)
                 self._begin(version.close())
 
