@@ -43,6 +43,9 @@ FREE_TOGETHER: Final = 2
 PRESSED_SECONDS: Final = 2.0
 """How long a client that sends and reads nothing may hold memory for the lack of which others are not read from."""
 
+NEVER: Final = 10 * 365 * 86_400.0
+"""Seconds after which libraries would close connections by timers of their own: never, as the guard does that."""
+
 _EVICTABLE: Final = frozenset({"header", "idle", "listens"})
 """A connection in one of these states may be closed for a new one: nothing that was asked is lost."""
 

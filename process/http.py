@@ -16,7 +16,7 @@ from aiohttp.web_request import BaseRequest
 from ringkv.process.budget import UNNOTED, Claim
 from ringkv.process.cancelling import forget
 from ringkv.process.closings import Reason
-from ringkv.process.connections import ConnectionGuard, Waiting
+from ringkv.process.connections import NEVER, ConnectionGuard, Waiting
 from ringkv.process.gone import has_gone
 
 MAX_WAITING: Final = 8
@@ -37,9 +37,6 @@ TOO_MUCH: Final = (
     b"no memory for a request that does not end, among others.\n"
 )
 """The answer to a client that has sent a part of a request, when memory for such parts is short."""
-
-NEVER: Final = 10 * 365 * 86_400.0
-"""Seconds after which aiohttp would close an idle connection by its own timer: never, as the guard does that."""
 
 
 class NoText(Exception):

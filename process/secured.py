@@ -15,15 +15,12 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, cast
 
-from ringkv.process.connections import ConnectionGuard
+from ringkv.process.connections import NEVER, ConnectionGuard
 from ringkv.process.preamble import Preamble
 from ringkv.process.proxied import as_told, told
 from ringkv.process.tls import ServerTls
 
 log = logging.getLogger("ringkv.process")
-
-NEVER: Final = 10 * 365 * 86_400.0
-"""Seconds after which the event loop would end a handshake by its own timer, by default 60: never, the guard does."""
 
 UNREAD: Final = 16 << 10
 """Bytes kept of a client who is not read from: a record of TLS. By default they are 256 KiB, which nobody counts."""
