@@ -3,20 +3,11 @@
 import logging
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 
 from ringkv.router.members.events import EventLog, Kind
 from ringkv.router.policy import DEADLINE
 
 log = logging.getLogger("ringkv.router")
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """A shard of the current topology: which process it is, and since when it takes part."""
-
-    run_id: str
-    since: float
 
 
 class Absences:

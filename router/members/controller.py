@@ -18,7 +18,7 @@ from ringkv.cluster.errors import ClusterError, NotOffered, SwapRefused
 from ringkv.process.address import Address
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.lookup.topology import Topology
-from ringkv.router.members.absences import Absences, Serving
+from ringkv.router.members.absences import Absences
 from ringkv.router.members.arrivals import Arrivals
 from ringkv.router.members.discovery import Lookout
 from ringkv.router.members.events import EventLog, Kind
@@ -26,7 +26,7 @@ from ringkv.router.members.flapping import FlapGuard, Refusals
 from ringkv.router.members.gate import Gate
 from ringkv.router.members.leasing import Leasing
 from ringkv.router.members.member import Member, Opening
-from ringkv.router.members.membership import Candidate, Membership, choose, choose_again
+from ringkv.router.members.membership import Candidate, Membership, Serving, choose, choose_again
 from ringkv.router.members.owners import ExtraOwners
 from ringkv.router.members.renewal import Renewal
 from ringkv.router.members.telling import Teller

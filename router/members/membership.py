@@ -112,6 +112,14 @@ class Membership:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A shard of the current topology: which process it is, and since when it takes part."""
+
+    run_id: str
+    since: float
+
+
 def choose(
     candidates: Iterable[Candidate],
     served: Offered | None,
