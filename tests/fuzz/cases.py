@@ -12,14 +12,20 @@ from collections.abc import Iterator
 SLOW = 0.1 if "CASES" in os.environ else 1.0
 """Seconds of a processor that no case takes, and on a machine that others use too: most take about one thousandth."""
 
+FROZEN = 1000
+"""Cases between two times at which what is kept is hidden from the collector."""
+
 
 def cases(usual: int) -> Iterator[tuple[int, random.Random]]:
     """`usual` ones, or as many as $CASES says, each with its seed."""
     first = int(os.environ.get("SEED", "1"))
-    gc.collect()
-    gc.freeze()  # so that no case has to wait until the collector has looked at all of pytest
     try:
         for seed in range(first, first + int(os.environ.get("CASES", usual))):
+            if (seed - first) % FROZEN == 0:
+                # So that no case has to wait until the collector has looked at all that pytest has and keeps, which
+                # includes each line that was logged.
+                gc.collect()
+                gc.freeze()
             started = time.process_time()
             yield seed, random.Random(seed)
             assert time.process_time() - started < SLOW, seed
