@@ -34,6 +34,8 @@ class Lookout:
         for name, answer in list(self._asked.items()):
             if not answer.done():
                 found |= known
+                if name not in self._problems:
+                    self._failed(name, "the name server has not answered yet")
                 continue
             del self._asked[name]
             try:

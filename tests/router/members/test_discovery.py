@@ -69,7 +69,7 @@ class Told(Names):
 
 
 async def test_a_name_without_an_answer_holds_up_neither_addresses_nor_other_names(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(discovery, "DISCOVERY_INTERVAL", 0.01)
     other, known = Address("10.0.0.2", 7379), Address("10.0.0.3", 7379)
@@ -79,6 +79,10 @@ async def test_a_name_without_an_answer_holds_up_neither_addresses_nor_other_nam
     assert await lookout.look(frozenset([known])) == {Address("a", 1), SHARD, other, known}
     names.late.pop("slow").set_result([other])
     assert await lookout.look(frozenset([known])) == {Address("a", 1), SHARD, other}
+    assert caplog.messages == [
+        "dns://slow:7379 does not resolve: the name server has not answered yet; going on with the shards that are known",
+        "dns://slow:7379 resolves again",
+    ]
 
 
 async def test_a_name_that_does_not_resolve_is_told_once_and_so_is_its_return(caplog: pytest.LogCaptureFixture) -> None:
