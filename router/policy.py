@@ -147,6 +147,11 @@ HEARTBEAT_INTERVAL: Final = 0.25
 HEARTBEAT_TIMEOUT: Final = 1.0
 """A shard that is silent for four heartbeats is given up. Pauses of a busy machine are shorter."""
 
+LEASE_PATIENCE: Final = 10.0
+"""Seconds that shards have to grant the leases of one topology. They read no block for it: a busy machine takes a tenth
+of a second, a ring of 1,024 shards three. A shard may answer heartbeats while its disk does not, and all others would
+wait for it: it is kept out as one that refuses."""
+
 DISCOVERY_INTERVAL: Final = 1.0
 """Seconds between two looks at the name server."""
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Container, Iterable
 from functools import partial
 
-from ringkv.cluster.errors import LeaseRefused, NotOffered, PeerError
+from ringkv.cluster.errors import LeaseRefused, NotOffered, PeerError, RingkvError
 from ringkv.cluster.hot import NO_EXTRA, Extra
 from ringkv.cluster.lease import Leased, LeaseRequest, Offered, refusal
 from ringkv.cluster.ring import build_ring
@@ -14,6 +14,7 @@ from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.topology import Topology
 from ringkv.router.members.member import TROUBLE, Opening, problem_of
 from ringkv.router.members.membership import Candidate, Membership
+from ringkv.router.policy import LEASE_PATIENCE
 
 Noted = Callable[[Offered, str, str | None], None]
 """Called with a version, a shard's name, and what that has yet to do for the version; None once it has leased it."""
@@ -54,9 +55,10 @@ class Leasing:
         ring = await asyncio.to_thread(build_ring, *inputs)
         request = LeaseRequest(version.dataset_id, ring.ring_id, replicas, ring.names, ring.places, extra)
         links: dict[str, Link] = {}
+        leases: dict[str, asyncio.Task[Leased]] = {}
         try:
             # A group: when one lease fails, the others are cancelled, and no lease comes about afterwards.
-            async with asyncio.TaskGroup() as tasks:
+            async with asyncio.timeout(LEASE_PATIENCE), asyncio.TaskGroup() as tasks:
                 leases = {
                     name: tasks.create_task(self._lease(name, shard, version, request, links))
                     for name, shard in membership.shards.items()
@@ -70,6 +72,10 @@ class Leasing:
                 link.close()
             if isinstance(error, ExceptionGroup):
                 raise error.exceptions[0] from None
+            if isinstance(error, TimeoutError):
+                late = [name for name, lease in leases.items() if lease.cancelled()]
+                refusals = [self._none_given(name, membership.shards[name], version, error) for name in late]
+                raise next(iter(refusals), LeaseRefused("the last shard gave its lease too late")) from None
             raise
 
     def let_go(self, topologies: Iterable[Topology], leaving: Container[str]) -> None:
@@ -89,16 +95,20 @@ class Leasing:
             link.pulse = shard.pulse or link.pulse
             leased = Leased.parse(await link.call(*request.command()))
         except TROUBLE as error:
-            problem = f"{name} at {shard.address} gave no lease: {problem_of(error)}"
-            self._noted(version, name, f"gave no lease: {problem_of(error)}")
-            if isinstance(error, PeerError) and isinstance(refusal(str(error)), NotOffered):
-                raise NotOffered(f"shard {problem}") from error
-            self._refused(name, problem)
-            raise LeaseRefused(f"shard {problem}") from error
+            raise self._none_given(name, shard, version, error) from error
         self._noted(version, name, None)
         self.links[link] = shard.identity.run_id
         link.closed.add_done_callback(partial(self._closed, link))
         return leased
+
+    def _none_given(self, name: str, shard: Candidate, version: Offered, error: BaseException) -> RingkvError:
+        """Note that a shard gave no lease, for this reason; returns the error to raise."""
+        problem = f"{name} at {shard.address} gave no lease: {problem_of(error)}"
+        self._noted(version, name, f"gave no lease: {problem_of(error)}")
+        if isinstance(error, PeerError) and isinstance(refusal(str(error)), NotOffered):
+            return NotOffered(f"shard {problem}")
+        self._refused(name, problem)
+        return LeaseRefused(f"shard {problem}")
 
     def _closed(self, link: Link, _future: asyncio.Future[None]) -> None:
         del self.links[link]

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 import ringkv.router.members.arrivals
+import ringkv.router.members.leasing
 from ringkv.cluster.lease import WRONG_DATASET, LeaseRequest
 from ringkv.resp import codec
 from ringkv.router.members.events import Kind
-from tests.support.fake_shard import FakeShard
+from tests.support.fake_shard import FakeShard, leased
 from tests.support.processes import eventually
 from tests.support.routed import KEYS, A, B, C, Route, holding
 
@@ -169,3 +170,22 @@ async def test_a_version_that_is_rolled_back_before_it_serves_never_does(route: 
     assert routed.lookups.topology is not None
     assert routed.lookups.topology.epoch == epoch
     assert routed.lookups.counters.swapped == 0
+
+
+async def test_a_shard_that_answers_no_lease_does_not_keep_others_from_taking_over(
+    route: Route, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its heartbeats are answered all the same, as those of a shard are whose disk hangs."""
+    routed = await route("xyz")
+    hanging, _, dying = routed.shards
+    hanging.answer_lease = lambda _shard, _request: None
+    monkeypatch.setattr(ringkv.router.members.leasing, "LEASE_PATIENCE", 0.2)
+    await dying.end()
+    found = await asyncio.gather(*(routed.lookups.find(key) for key in KEYS))
+    assert found == [(b"%b of a" % key, A.dataset_id) for key in KEYS]
+    assert routed.lookups.topology is not None
+    assert routed.lookups.topology.links.keys() == {"y"}
+    problem = f"x at {hanging.address} gave no lease: no answer in time"
+    assert routed.told(Kind.REFUSAL) == [problem]
+    hanging.answer_lease = leased
+    await eventually(lambda: routed.lookups.topology and routed.lookups.topology.links.keys() == {"x", "y"})
