@@ -120,15 +120,16 @@ class Controller:
     def _note_losses(self) -> None:
         """Close the links to shards that ended without draining, so that their requests go to other owners."""
         candidates = self._candidates()
-        alive = {candidate.identity.run_id for candidate in candidates}
-        for link, run_id in list(self._leasing.links.items()):
-            if run_id not in alive:
-                link.close()
+        # A shard may be reached at another address still: a pulse is that of one.
+        alive = {(candidate.identity.run_id, candidate.pulse) for candidate in candidates}
+        ended = {link for link, run_id in self._leasing.links.items() if (run_id, link.pulse) not in alive}
+        for link in ended:
+            link.close()
         leaving = {candidate.identity.run_id for candidate in candidates if candidate.draining}
         self._leasing.let_go((topology for topology, _ in self._lookups.kept), leaving)
         links = self._lookups.topology.links if self._lookups.topology else {}
         for name, serving in list(self._serving.items()):
-            if links[name].open and serving.run_id in alive:
+            if links[name].open and links[name] not in ended:
                 continue
             del self._serving[name]
             for member in self.members.values():

@@ -93,7 +93,7 @@ class FakeShard:
 
     `asked` are the keys that arrived, in order, `batches` the sizes of MGETs, `scanned` the arguments of KEYSFROMs,
     `heard` is what the latest heartbeat named, `served` what it tells of other routers. While it `hangs` no heartbeat
-    is answered for the links that a test has made.
+    is answered, nor is INFO.
     `leases` what was leased, `held` the datasets of the leases that have not ended. What it offers it tells and leases
     as a shard does; `offer` changes it. `of` has how it answers of a dataset that was leased, if not by `answer`.
     """
@@ -243,10 +243,10 @@ class _Session(asyncio.Protocol):
             case b"KEYSFROM":
                 return shard._keys_from(int(args[0]), int(args[1]))  # noqa: SLF001
             case b"INFO":
-                return shard._info()  # noqa: SLF001
+                return None if shard.hangs else shard._info()  # noqa: SLF001
             case b"HEARTBEAT":
                 shard.heard = args
-                return codec.simple(shard.heartbeat.reply())
+                return None if shard.hangs else codec.simple(shard.heartbeat.reply())
             case b"LEASE":
                 return self._lease(LeaseRequest.parse(list(args)))
             case _:

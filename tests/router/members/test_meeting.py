@@ -16,8 +16,9 @@ from ringkv.router.members.events import EventLog
 from ringkv.router.members.member import Member, Opening, backoff
 from ringkv.router.members.membership import Candidate
 from ringkv.router.policy import RECONNECT_MAX, RECONNECT_MAX_LOCAL
-from tests.support.fake_shard import Start
+from tests.support.fake_shard import Start, nothing, silence
 from tests.support.processes import eventually, short_directory
+from tests.support.routed import KEYS, A, Routed
 
 ATTEMPTS = 10
 
@@ -75,3 +76,18 @@ def test_however_long_a_shard_does_not_come_a_wait_is_computed_with_floats(addre
     attempt.attempt_number = 10_000
     assert isinstance(waiting.exp_base, float)
     assert waiting(attempt) == longest
+
+
+async def test_where_one_of_two_addresses_is_cut_off_a_shard_is_asked_at_the_other(start: Start) -> None:
+    """Nobody is told that it is cut off: its connections stay, and the shard lives."""
+    here, there = await start(here=nothing, there=nothing)
+    there.name = here.name  # and with it the run id: it is one process
+    routed = Routed([here, there])
+    await routed.serves(A)
+    assert (here.held, there.held) == ([A.dataset_id], [])
+    here.hangs = True
+    here.of[A.dataset_id] = silence
+    found = await asyncio.gather(*map(routed.lookups.find, KEYS))
+    assert found == [(b"%b of a" % key, A.dataset_id) for key in KEYS]
+    routed.running.cancel()
+    await asyncio.gather(routed.running, return_exceptions=True)
