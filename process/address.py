@@ -72,7 +72,11 @@ class Address:
             _, connected = await loop.create_unix_connection(protocol, self.host)
         else:
             named = None if tls is None else self.name or self.host
-            _, connected = await loop.create_connection(protocol, self.host, self.port, ssl=tls, server_hostname=named)
+            transport, connected = await loop.create_connection(
+                protocol, self.host, self.port, ssl=tls, server_hostname=named
+            )
+            if (used := transport.get_extra_info("socket")) is not None:  # None if it was lost at once
+                used.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * UNACKNOWLEDGED))
         return connected
 
     async def listen(self, protocol: Callable[[], asyncio.Protocol]) -> "Listening":
@@ -106,6 +110,12 @@ default it takes megabytes from a client, all of which would be read in one turn
 ACCEPTED: Final = 16
 """Connections that are accepted in one turn of the event loop: libuv takes one of each listening socket. Where hundreds
 of clients have come before, and make each turn long, a new one would wait for as many turns."""
+
+
+UNACKNOWLEDGED: Final = 5.0
+"""Seconds after which a connection is lost whose peer's host does not acknowledge what is sent: by then all requests in
+it have been given up. By default it takes a quarter of an hour, in which nobody notices that a path loses packets of
+this one connection, as others to the same host work."""
 
 
 class Listening:

@@ -1,22 +1,28 @@
 """Addresses: written as they are read, refused in one line, and never taken from somebody who still listens."""
 
 import asyncio
+import ctypes
 import socket
 import struct
 from contextlib import ExitStack
 from pathlib import Path
+from typing import cast
 
 import pytest
 import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ringkv.process.address
 from ringkv.cluster.errors import InvalidAddress, StartupError
 from ringkv.process.address import ACCEPTED, Address, bind, listen, reserved_ports
 from tests.support.processes import short_directory
 
 IP_LOCAL_PORT_RANGE = 51
 """Linux's socket option, from version 6.3 on."""
+
+SO_ATTACH_FILTER = 26
+"""Linux's socket option that Python has no name for."""
 
 HOSTS = st.one_of(
     st.from_regex(r"\A[a-z0-9][a-z0-9-]{0,30}(\.[a-z0-9-]{1,9}){0,3}\.?\Z"),
@@ -185,3 +191,25 @@ def test_a_unix_socket_that_cannot_be_made_is_named(host: str) -> None:
 def test_a_host_without_an_address_is_named(host: str) -> None:
     with pytest.raises(StartupError, match=f"cannot listen on {host}:80: "):
         bind(Address(host, 80))
+
+
+async def test_a_connection_whose_packets_are_lost_is_lost_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody says so, as where one of several paths is broken: other connections to the same host work."""
+    monkeypatch.setattr(ringkv.process.address, "UNACKNOWLEDGED", 0.3)
+    lost = asyncio.get_running_loop().create_future()
+
+    class Client(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = cast("asyncio.Transport", transport)
+
+        def connection_lost(self, _exc: Exception | None) -> None:
+            lost.set_result(None)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        client = await Address.of(listening).connect(Client)
+        with listening.accept()[0] as accepted:
+            nothing = (ctypes.c_ubyte * 8)(6)  # BPF: return 0, the bytes of each packet that are taken
+            accepted.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(nothing)))
+            client.transport.write(b"anything")
+            async with asyncio.timeout(30):
+                await lost
