@@ -65,10 +65,14 @@ def _counters(lookups: Lookups, durations: Durations) -> dict[str, int]:
 
 def _shards(lookups: Lookups, controller: Controller) -> tuple[ShardFigures, ...]:
     topology = lookups.topology
+    members = list(_each_once(controller))
+    answering = {member.name for member in members if member.identity}
     found = []
-    for member in _each_once(controller):
+    for member in members:
         name = member.name
-        leased = topology.leased.get(name) if topology else None
+        # What a shard holds that came back at another address is told of it there alone.
+        holds = member.identity is not None or name not in answering
+        leased = topology.leased.get(name) if topology and holds else None
         link = topology.links.get(name) if topology else None
         found.append(
             ShardFigures(
@@ -76,7 +80,7 @@ def _shards(lookups: Lookups, controller: Controller) -> tuple[ShardFigures, ...
                 address=str(member.address),
                 state=_state(member, topology),
                 serial=member.identity.versions[0].serial if member.identity and member.identity.versions else 0,
-                partitions=topology.owned.get(name, 0) if topology else 0,
+                partitions=topology.owned.get(name, 0) if topology and holds else 0,
                 keys=leased.keys if leased else 0,
                 bytes=leased.bytes if leased else 0,
                 # The shard counts all that it has checked, also for leases of other routers.

@@ -9,15 +9,18 @@ from itertools import islice
 
 import pytest
 
+from ringkv.process.connections import ConnectionGuard
 from ringkv.process.exposition import exposition
 from ringkv.router.figures.metrics import router_families
+from ringkv.router.figures.own import own_figures
 from ringkv.router.figures.values import RESULTS, Figures, ShardFigures, State, add, past
 from ringkv.router.lookup.durations import BOUNDS, Durations
 from tests.support.data import EXAMPLE, random_keys
-from tests.support.fake_shard import silence
+from tests.support.fake_shard import Start, nothing, silence
 from tests.support.http import Response, ask_for_all, fetch, request_bytes, vanish
 from tests.support.metrics import OPENMETRICS, Metrics, check_conventions
 from tests.support.processes import SpawnedCluster, Spawner, eventually
+from tests.support.routed import A, Routed
 from tests.support.router import Serve
 
 KEY = "f8a24bb8-eff8-41dc-929b-10b4c3e49e05"
@@ -150,6 +153,23 @@ def test_a_shard_that_is_lost_here_and_serves_there_is_told_of_once() -> None:
     moved = replace(shard("a", "lost"), address="elsewhere:7379")
     for shards in ((moved, shard("a")), (shard("a"), moved)):
         assert told(replace(FIGURES, shards=shards)).value("ringkv_shard_up", shard="a") == 1
+
+
+async def test_what_a_shard_holds_that_came_back_elsewhere_is_told_once(start: Start) -> None:
+    here, there = await start(here=nothing, there=nothing)
+    there.name = here.name
+    routed = Routed([here, there])
+    await routed.serves(A)
+    await here.end()
+    await eventually(lambda: there.held == [A.dataset_id])
+
+    def shards() -> tuple[ShardFigures, ...]:
+        return own_figures(routed.lookups, routed.controller, ConnectionGuard(), 0, 0).shards
+
+    await eventually(lambda: [each.state for each in shards()] == ["lost", "serving"])
+    assert [(each.partitions, each.keys, each.bytes) for each in shards()] == [(0, 0, 0), (256, 1, 100)]
+    routed.running.cancel()
+    await asyncio.gather(routed.running, return_exceptions=True)
 
 
 def test_a_shard_that_was_never_met_has_no_name_to_tell() -> None:
