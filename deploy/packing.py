@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 async def packed(data: tuple[Path, ...], on_duplicate: "DuplicatePolicy", cache: Path | None) -> Path:
     """The path of the dataset of `data`, packed now if need be. Raises as `dataset.cache.dataset_path`."""
     context = fork_server()
-    receiving, sending = context.Pipe(duplex=False)
+    try:
+        receiving, sending = context.Pipe(duplex=False)
+    except OSError as error:
+        raise _not_started(data, error) from error
     process = context.Process(target=_pack, args=(sending, data, on_duplicate, cache), name="pack")
     try:
         process.start()
     except (OSError, EOFError) as error:
         receiving.close()
-        reason = getattr(error, "strerror", None) or error
-        raise PackingFailed(f"{data[0]}: no process can be started to pack it: {reason}") from error
+        raise _not_started(data, error) from error
     finally:
         sending.close()
     ended = asyncio.Event()
@@ -42,6 +44,11 @@ async def packed(data: tuple[Path, ...], on_duplicate: "DuplicatePolicy", cache:
     if isinstance(outcome, RingkvError):
         raise outcome
     return outcome
+
+
+def _not_started(data: tuple[Path, ...], error: OSError | EOFError) -> PackingFailed:
+    reason = getattr(error, "strerror", None) or error
+    return PackingFailed(f"{data[0]}: no process can be started to pack it: {reason}")
 
 
 def _pack(sending: Connection, data: tuple[Path, ...], on_duplicate: "DuplicatePolicy", cache: Path | None) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -185,6 +186,21 @@ def test_a_cluster_that_can_start_no_process_goes_on_and_starts_it_later(spawn: 
     cluster.spawned.wait_for_line(r"ERROR   ringkv.supervisor: shard-1 cannot be started: .*; the next try is in")
     away.rename(sockets)
     wait_for(lambda: [shard["state"] for shard in ring(cluster)["shards"]] == 3 * ["serving"])
+    cluster.spawned.process.send_signal(signal.SIGHUP)
+    wait_until_served(cluster, 2, PAIRS + 1)
+    assert "Traceback" not in cluster.spawned.err
+
+
+def test_a_cluster_that_can_open_no_file_goes_on_and_packs_when_asked_again(spawn: Spawner, data: Path) -> None:
+    cluster = spawn.up(data)
+    pid = cluster.spawned.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (4, before[1]))
+    put(data, with_another_key(data))
+    cluster.spawned.wait_for_line(
+        rf"{data}: no process can be started to pack it: Too many open files; what is served stays as it is"
+    )
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
     cluster.spawned.process.send_signal(signal.SIGHUP)
     wait_until_served(cluster, 2, PAIRS + 1)
     assert "Traceback" not in cluster.spawned.err
