@@ -10,7 +10,9 @@ more; those who ask for others would wait, and so would a process that is told t
 """
 
 import asyncio
+import errno
 import ipaddress
+import os
 import socket
 import threading
 
@@ -32,7 +34,10 @@ class Names:
             loop = asyncio.get_running_loop()
             asked = self._asked[name] = loop.create_future()
             thread = threading.Thread(target=self._look_up, args=(loop, name), name="ringkv-names", daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # there is no room for another thread now
+                self._tell(name, OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)))
         return asked
 
     async def behind(self, address: Address) -> list[Address]:

@@ -81,6 +81,22 @@ async def test_what_is_no_name_is_not_looked_up(server: Server, address: Address
     assert server.asked == []
 
 
+async def test_without_room_for_a_thread_it_is_an_error_and_the_next_look_up_works(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    names = Names()
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", start)
+        answer = names.ask(GOOD)
+    with pytest.raises(BlockingIOError, match="Resource temporarily unavailable"):
+        await answer
+    assert await names.behind(GOOD) == [Address("127.0.0.1", 7379)]
+    assert server.asked == [GOOD.host]
+
+
 def test_a_loop_that_ends_waits_for_no_answer(server: Server) -> None:
     async def ask() -> None:
         with pytest.raises(TimeoutError):
