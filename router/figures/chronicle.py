@@ -3,13 +3,12 @@
 Files of their own: figures are written twice a second, events only when there are new ones.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ringkv.router.figures.sheet import Sheet
+from ringkv.router.figures.sheet import Copy, Sheet
 from ringkv.router.figures.versions import written_out
 from ringkv.router.members.events import Event, EventLog, Kind
 from ringkv.router.policy import EVENTS_KEPT
@@ -21,15 +20,15 @@ class Chronicle:
     def __init__(self, log: EventLog, file: Path | None = None, others: tuple[Path, ...] = ()) -> None:
         self._log = log
         self._sheet = Sheet(file) if file is not None else None
-        self._others = others
-        self._past = _read(file) if file is not None else []
+        self._others = tuple(map(Copy, others))
+        self._past = _read(Copy(file)) if file is not None else []
         self._written = 0
 
     def all(self) -> list[Event]:
         """The events of all workers, the oldest first."""
         found = self._own()
-        for path in self._others:
-            found += _read(path)
+        for copy in self._others:
+            found += _read(copy)
         return sorted(found, key=lambda event: event.at)
 
     def write(self) -> None:
@@ -50,10 +49,6 @@ def told(events: Iterable[Event]) -> list[dict[str, Any]]:
     return [{**asdict(event), "at": written_out(event.at)} for event in events]
 
 
-def _read(file: Path) -> list[Event]:
+def _read(copy: Copy) -> list[Event]:
     """The events that a worker has written; none if it has not yet."""
-    try:
-        found = json.loads(file.read_text())
-    except FileNotFoundError:
-        return []
-    return [Event(**{**event, "kind": Kind(event["kind"])}) for event in found]
+    return [Event(**{**event, "kind": Kind(event["kind"])}) for event in copy.read() or ()]

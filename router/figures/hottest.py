@@ -1,13 +1,11 @@
 """The keys that are asked for most, of all workers of a router, told through files as their events are."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from heapq import nlargest
 from pathlib import Path
-from typing import Any
 
-from ringkv.router.figures.sheet import Sheet
+from ringkv.router.figures.sheet import Copy, Sheet
 from ringkv.router.lookup.hot import HotValues
 from ringkv.router.policy import HOT_TOLD
 
@@ -35,7 +33,7 @@ class HotKeys:
     def __init__(self, hot: HotValues, file: Path | None = None, others: tuple[Path, ...] = ()) -> None:
         self._hot = hot
         self._sheet = Sheet(file) if file is not None else None
-        self._others = others
+        self._others = tuple(map(Copy, others))
 
     def all(self) -> Hottest:
         """The hottest keys of all workers together."""
@@ -66,10 +64,9 @@ def _together(parts: Iterable[Hottest]) -> Hottest:
     return Hottest(seconds, tuple(hottest[:HOT_TOLD]))
 
 
-def _read(file: Path) -> Hottest:
+def _read(copy: Copy) -> Hottest:
     """The keys that a worker has written; none if it has not yet."""
-    try:
-        told: dict[str, Any] = json.loads(file.read_text())
-    except FileNotFoundError:
+    told = copy.read()
+    if told is None:
         return Hottest(0.0, ())
     return Hottest(told["seconds"], tuple(HotKey(**each) for each in told["keys"]))

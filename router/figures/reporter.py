@@ -8,7 +8,6 @@ hangs or after it has died. The process that replaces it reads the file and goes
 """
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,7 +21,7 @@ from ringkv.router.figures.chronicle import Chronicle
 from ringkv.router.figures.history import History
 from ringkv.router.figures.hottest import HotKeys
 from ringkv.router.figures.own import own_figures
-from ringkv.router.figures.sheet import Sheet
+from ringkv.router.figures.sheet import Copy, Sheet
 from ringkv.router.figures.values import Figures, add, past
 from ringkv.router.figures.versions import VersionsSeen, versions_seen
 from ringkv.router.lookup.lookup import Lookups
@@ -52,17 +51,15 @@ class Reporter:
         self._tokens = tokens
         file = files[0] if files else None
         self._sheet = Sheet(file) if file is not None else None
-        self._others = files[1:]
+        self._others = tuple(map(Copy, files[1:]))
         self._lag = LoopLag()
         self._started = time.monotonic()
         self.history = History(self.all)
         self.chronicle = Chronicle(
-            controller.events, _events_of(file) if file is not None else None, tuple(map(_events_of, self._others))
+            controller.events, _events_of(file) if file is not None else None, tuple(map(_events_of, files[1:]))
         )
-        self.hottest = HotKeys(
-            lookups.hot, _hot_of(file) if file is not None else None, tuple(map(_hot_of, self._others))
-        )
-        before = _read(file) if file is not None else None
+        self.hottest = HotKeys(lookups.hot, _hot_of(file) if file is not None else None, tuple(map(_hot_of, files[1:])))
+        before = _read(Copy(file)) if file is not None else None
         self._past = past(before) if before is not None else None
 
     def own(self) -> Figures:
@@ -85,8 +82,8 @@ class Reporter:
         """The figures of all workers: the state as this one sees it, and what all of them have done."""
         # The file is written first, so that another worker that is asked later never shows smaller counts.
         figures = self._write()
-        for path in self._others:
-            other = _read(path)
+        for copy in self._others:
+            other = _read(copy)
             if other is not None:
                 figures = add(figures, other)
         return figures
@@ -121,12 +118,10 @@ class Reporter:
         return figures
 
 
-def _read(file: Path) -> Figures | None:
+def _read(copy: Copy) -> Figures | None:
     """The figures that a worker has written; None if it has not yet."""
-    try:
-        return Figures.parse(json.loads(file.read_text()))
-    except FileNotFoundError:
-        return None
+    written = copy.read()
+    return None if written is None else Figures.parse(written)
 
 
 def _hot_of(file: Path) -> Path:

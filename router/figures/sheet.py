@@ -33,3 +33,27 @@ class Sheet:
             return False
         self._fails = False
         return True
+
+
+class Copy:
+    """A sheet that another worker writes, or the one that this worker's predecessor has written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._last: Any = None
+        self._fails = False
+
+    def read(self) -> Any:
+        """What it says; if it cannot be read now, what it said last. None as long as nothing is written."""
+        try:
+            self._last = json.loads(self._path.read_text())
+        except FileNotFoundError:
+            self._last = None
+        except OSError as error:
+            # Such as that no file can be opened. Without the worker's counts the sums would go back.
+            if not self._fails:
+                log.warning("%s cannot be read: %s; what it told last counts", self._path, in_words(error))
+            self._fails = True
+            return self._last
+        self._fails = False
+        return self._last

@@ -134,6 +134,23 @@ def test_workers_go_on_where_figures_cannot_be_written_and_tell_them_again_later
     assert cluster.spawned.err.count("cannot be written") == 2
 
 
+def test_workers_that_could_open_no_file_tell_the_history_and_all_figures_again_later(spawn: Spawner) -> None:
+    cluster = spawn.up(EXAMPLE, "--workers", "2")
+    wait_for_workers(cluster.port, 2)
+    before = {pid: resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in worker_pids(cluster)}
+    for pid, (_, most) in before.items():
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (4, most))
+    wait_for(lambda: cluster.spawned.err.count(".json cannot be read: too many open files") == 2)
+    for pid, limits in before.items():
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    again = int(time.time())
+    wait_for(lambda: all(json.loads(get(cluster.port, f"history?since={again}"))["samples"] for _ in range(8)))
+    count = stats(cluster.port)["counters"]["requests"]
+    get(cluster.port, KEY)
+    wait_for(lambda: agreed(cluster.port, count + 1))
+    assert cluster.spawned.err.count(".json cannot be read") == 2
+
+
 def test_a_port_in_use_is_refused_also_by_several_workers(spawn: Spawner) -> None:
     cluster = spawn.up(EXAMPLE, "--workers", "2")
     assert "the address is in use" in one_line(spawn("up", EXAMPLE, "--port", str(cluster.port), "--workers", "2"))
