@@ -99,7 +99,8 @@ def rollback(*, catalog: str, id: str | None, by: str | None, as_json: bool) -> 
 
     raise_limit()
     opened = Catalog.at(catalog)
-    version, changed = roll_back(opened, id, by or user())
+    with ended_by_sigint():
+        version, changed = roll_back(opened, id, by or user())
     if as_json:
         click.echo(json.dumps({"catalog": opened.location, "version": asdict(version), "changed": changed}))
     else:
@@ -135,7 +136,8 @@ def prune(*, catalog: str, keep: int, min_age: float, dry_run: bool, as_json: bo
     from ringkv.dataset.prune import prune as prune_catalog
 
     opened = Catalog.at(catalog)
-    removed = prune_catalog(opened, keep, min_age, dry_run=dry_run)
+    with ended_by_sigint():
+        removed = prune_catalog(opened, keep, min_age, dry_run=dry_run)
     if as_json:
         found = [asdict(entry) for entry in removed]
         click.echo(json.dumps({"catalog": opened.location, "dry_run": dry_run, "removed": found}))

@@ -1,5 +1,6 @@
 """Packing on behalf of a command line: with a progress bar at a terminal, and an end by SIGTERM that leaves nothing."""
 
+import atexit
 import os
 import signal
 import sys
@@ -8,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from ringkv.dataset.progress import progress_bar
@@ -36,6 +38,15 @@ def packed(data: Sequence[Path], on_duplicate: "DuplicatePolicy", cache: Path | 
         yield path
 
 
+def end_by_sigterm() -> None:
+    """From here on let SIGTERM end the process at once, but for what is done at any exit.
+
+    A command calls it before it starts a fork server, whose sockets are in a folder that is to be removed. It does so
+    without an exception, as those are lost that come while a module is imported and a callback of its lock runs.
+    """
+    signal.signal(signal.SIGTERM, _exit)
+
+
 @contextmanager
 def ended_by_sigterm() -> Iterator[None]:
     """Let SIGTERM end the process by an exception, so that what was begun is removed."""
@@ -47,15 +58,16 @@ def ended_by_sigterm() -> Iterator[None]:
 
 
 @contextmanager
-def ended_by_sigint() -> Iterator[None]:
-    """Let Ctrl-C end the process soon, also while it waits for a store that hangs, when Python does not see it.
+def ended_by_sigint(seconds: float = INTERRUPT_SECONDS) -> Iterator[None]:
+    """Let Ctrl-C, or SIGTERM, end the process soon, also while it waits for a store that hangs, when Python does not
+    see it: so many seconds later.
 
-    Only for what changes nothing. What it would have removed goes as what a killed process has left.
+    Only for what may be killed at any moment. What it would have removed goes as what a killed process has left.
     """
     pipe = os.pipe()
     for descriptor in pipe:
         os.set_blocking(descriptor, descriptor == pipe[0])
-    threading.Thread(target=_end_after_sigint, args=(pipe[0],), daemon=True).start()
+    threading.Thread(target=_end_after_sigint, args=(pipe[0], seconds), daemon=True).start()
     before = signal.set_wakeup_fd(pipe[1], warn_on_full_buffer=False)
     try:
         yield
@@ -64,11 +76,19 @@ def ended_by_sigint() -> Iterator[None]:
         os.close(pipe[1])
 
 
-def _end_after_sigint(pipe: int) -> None:
-    """End the process INTERRUPT_SECONDS after the first SIGINT, whose number comes through this pipe."""
+def _exit(number: int, _frame: FrameType | None) -> None:
+    atexit._run_exitfuncs()  # noqa: SLF001 - multiprocessing has a folder to remove
+    os._exit(128 + number)
+
+
+def _end_after_sigint(pipe: int, seconds: float) -> None:
+    """End the process so many seconds after the first of these signals, whose numbers come through this pipe."""
     while number := os.read(pipe, 1):
+        if number[0] == signal.SIGTERM:
+            time.sleep(seconds)
+            os._exit(128 + signal.SIGTERM)
         if number[0] == signal.SIGINT:
-            time.sleep(INTERRUPT_SECONDS)
+            time.sleep(seconds)
             with suppress(OSError):
                 os.write(STDERR, b"\nAborted!\n")  # as click does
             os._exit(1)

@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -13,7 +13,7 @@ from ringkv.client.options import tls
 from ringkv.cluster.errors import StartupError
 from ringkv.cluster.limits import GATE
 from ringkv.dataset.catalog_cli import LOCATION, as_json_option, by_option, told, user
-from ringkv.dataset.command import ended_by_sigterm
+from ringkv.dataset.command import end_by_sigterm, ended_by_sigint, ended_by_sigterm
 from ringkv.dataset.options import cache_dir, on_duplicate, pack_memory
 from ringkv.dataset.progress import progress_bar
 from ringkv.process.command import OneLineCommand
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from ringkv.dataset.packing.merge import DuplicatePolicy
     from ringkv.dataset.publish import Order, Published
     from ringkv.dataset.upload import Tell
+
+
+END_SECONDS: Final = 8.0
+"""Seconds that publishing gets after Ctrl-C or SIGTERM to remove what it has begun, also from a store: less than
+the 10 s after which Docker kills."""
 
 
 def _has_both(context: click.Context, argument: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -126,6 +131,7 @@ def publish(
     from ringkv.dataset.packing.inflight import PRELOAD
 
     step_aside()  # before anything is begun, so that all of it does
+    end_by_sigterm()
     fork_server(*PRELOAD)
 
     from ringkv.dataset.awaited import wait_until_served
@@ -139,20 +145,21 @@ def publish(
     catalog = Catalog.at(location)
     order = Order(by or user(), on_duplicate, budget_of(memory), cache, gate, force, force_swap)
     tell = (lambda _line: None) if as_json else click.echo
-    with ended_by_sigterm():
+    with ended_by_sigterm(), ended_by_sigint(END_SECONDS):
         if spark is not None:
             done = _on_spark()(spark, sources, catalog, order, tell)
         else:
             with progress_bar(f"publishing to {catalog.location}") as progress:
                 done = publish_data([Path(source) for source in sources], catalog, order, tell, progress)
-    if done.changed:
-        tell(f"published: {told(catalog.location, done.version)}")
-    else:
-        tell(f"unchanged: {told(catalog.location, done.version)}, and has this dataset already")
-    waited = [(url, False) for url in wait] + [(url, True) for url in if_served]
-    serving = {
-        url: wait_until_served(url, catalog, done.version, wait_seconds, if_up=if_up, tls=tls) for url, if_up in waited
-    }
+        if done.changed:
+            tell(f"published: {told(catalog.location, done.version)}")
+        else:
+            tell(f"unchanged: {told(catalog.location, done.version)}, and has this dataset already")
+        waited = [(url, False) for url in wait] + [(url, True) for url in if_served]
+        serving = {
+            url: wait_until_served(url, catalog, done.version, wait_seconds, if_up=if_up, tls=tls)
+            for url, if_up in waited
+        }
     for url, serves in serving.items():
         tell(f"{'served' if serves else 'not waited for'}: {url}")
     if as_json:

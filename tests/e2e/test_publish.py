@@ -162,8 +162,11 @@ def test_a_damaged_catalog_is_refused_in_a_line(spawn: Spawner, tmp_path: Path) 
         )
 
 
-@pytest.mark.parametrize(("command", "others"), [("diff", [EXAMPLE]), ("versions", [])])
-def test_ctrl_c_ends_what_only_reads_also_while_the_store_hangs(
+@pytest.mark.parametrize(
+    ("command", "others"),
+    [("diff", [EXAMPLE]), ("versions", []), ("rollback", []), ("prune", [])],
+)
+def test_ctrl_c_ends_a_command_also_while_the_store_hangs(
     spawn: Spawner, tmp_path: Path, command: str, others: list[Path]
 ) -> None:
     with web(tmp_path) as store:
@@ -175,6 +178,24 @@ def test_ctrl_c_ends_what_only_reads_also_while_the_store_hangs(
         assert spawned.wait() == 1
         assert time.monotonic() - began < 10
     assert spawned.err == "\nAborted!\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGINT, 1, "\nAborted!\n"), (signal.SIGTERM, 128 + signal.SIGTERM, "")],
+)
+def test_publishing_can_be_ended_also_while_the_store_hangs(
+    spawn: Spawner, tmp_path: Path, number: signal.Signals, code: int, said: str
+) -> None:
+    with web(tmp_path) as store:
+        store.fault = "hang"
+        spawned = spawn("publish", EXAMPLE, store.url)
+        wait_for(lambda: store.together > 0)
+        spawned.process.send_signal(number)
+        began = time.monotonic()
+        assert spawned.wait() == code
+        assert time.monotonic() - began < 20
+    assert spawned.err == said
 
 
 @contextmanager
