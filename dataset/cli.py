@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ringkv.cluster.errors import InvalidDataset, PackingFailed
-from ringkv.dataset.command import briefly, ended_by_sigterm
+from ringkv.dataset.command import briefly, end_by_sigterm, ended_by_sigterm
 from ringkv.dataset.options import DATA, cache_dir, on_duplicate, pack_memory
 from ringkv.dataset.progress import progress_bar
 from ringkv.process.command import OneLineCommand, OneLineGroup
@@ -43,6 +43,7 @@ def pack(data: tuple[Path, ...], on_duplicate: "DuplicatePolicy", memory: int | 
     """
     from ringkv.dataset.packing.inflight import PRELOAD
 
+    end_by_sigterm()
     fork_server(*PRELOAD)
 
     from ringkv.dataset.cache import dataset_path

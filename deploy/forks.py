@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import Final
 
+from ringkv.dataset.command import end_by_sigterm
 from ringkv.process.forking import CHILDREN, ForkServer, fork_server, forking
 from ringkv.router.workers import PRELOAD
 
@@ -20,8 +21,9 @@ def fork_servers() -> ForkServer:
     """Start both from this process, which runs nothing yet. Returns the router's; `fork_server` is that of shards.
 
     All is imported side by side: by the router's server, by this process, and in the end by the server of shards, which
-    begins with what was imported here. Raises StartupError.
+    begins with what was imported here. From here on SIGTERM removes their sockets. Raises StartupError.
     """
+    end_by_sigterm()
     import_module(ALL)
     with forking():
         routers = ForkServer(*PRELOAD)

@@ -92,6 +92,7 @@ def _fork(_path: bytes, command: Sequence[str], passed: Sequence[int]) -> int:
         return pid
     code = 1
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as for an interpreter that is started
         name_process(command[-1].split()[1])  # from MODULE import …
         for descriptor in {int(path.name) for path in Path("/proc/self/fd").iterdir()} - {0, 1, 2, *passed}:
             with suppress(OSError):  # it was that of the folder

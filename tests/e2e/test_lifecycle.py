@@ -99,6 +99,19 @@ def test_a_cluster_that_is_stopped_while_it_starts_leaves_nothing_behind(
     assert "Traceback" not in starting.err
 
 
+@pytest.mark.parametrize("command", [("up", EXAMPLE, "--port", "0"), ("publish", EXAMPLE, "catalog")])
+def test_sigterm_while_a_command_is_loaded_leaves_no_folder_of_sockets(
+    spawn: Spawner, command: tuple[Any, ...]
+) -> None:
+    starting = spawn(*command)
+    wait_for(lambda: list(starting.runtime.glob("pymp-*/*")))
+    starting.process.terminate()
+    assert starting.wait() in {0, 128 + signal.SIGTERM}
+    wait_for(lambda: not starting.living())
+    assert list(starting.runtime.iterdir()) == []
+    assert "Traceback" not in starting.err
+
+
 def test_killing_the_supervisor_leaves_no_process(spawn: Spawner) -> None:
     cluster = spawn.up(EXAMPLE)
     assert len(cluster.spawned.living()) >= 5
