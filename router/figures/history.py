@@ -38,11 +38,18 @@ class History:
         if self._before is not None:
             then, before = self._before
             at = int(self._clock())
+            while self._samples and self._samples[-1][0] > at:
+                self._samples.pop()  # the clock was set back: by it these have not been taken yet
             self._samples.append((at, json.dumps({"at": at, **_between(before, figures, now - then)}).encode()))
         self._before = now, figures
 
     def told(self, since: int = 0) -> bytes:
-        """The body of `GET /history`: samples that were taken after `since`, Unix seconds, the oldest first."""
+        """The body of `GET /history`: samples that were taken after `since`, Unix seconds, the oldest first.
+
+        All of them, if that is later than any worker's can be: then the clock was set back.
+        """
+        if self._samples and since > self._samples[-1][0] + HISTORY_INTERVAL:
+            since = 0
         samples = b",\n".join(text for at, text in self._samples if at > since)
         return b'{"interval": %d, "samples": [\n%b\n]}\n' % (HISTORY_INTERVAL, samples)
 

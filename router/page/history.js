@@ -10,6 +10,8 @@ let interval = 5;
 export async function followHistory(ask) {
   const told = await ask(`history?since=${samples.at(-1)?.at ?? 0}`);
   interval = told.interval;
+  // The router's clock was set back: what was after the time that it has now is not to hide what comes.
+  if (told.samples.length && told.samples.at(-1).at < (samples.at(-1)?.at ?? 0) - interval) samples = [];
   // Another worker may have answered the last time, and have taken its sample in the same second.
   samples = [...samples, ...told.samples.filter((sample) => sample.at > (samples.at(-1)?.at ?? 0))];
   samples = samples.filter((sample) => sample.at > samples.at(-1).at - KEPT);

@@ -147,6 +147,24 @@ def test_the_arrow_keys_go_on_over_a_restart_of_the_router(visit: Visiting, url:
     visiting.ends_well()
 
 
+def test_a_clock_of_the_router_that_is_set_back_stops_no_chart(visit: Visiting, url: str) -> None:
+    visiting = visit(url)
+    samples = [sample(NOW - 5 * ago, 100.0) for ago in range(20, -1, -1)]
+    page = opened(visiting, samples)
+    chart = page.locator("#rate-chart svg")
+    expect(chart).to_have_attribute("aria-label", re.compile("lookups/s 100 now"))
+    visiting.page.unroute("**/history?*")
+    samples = [sample(NOW - 7200 - 5 * ago, 7.0) for ago in range(3, -1, -1)]
+    visiting.page.route(
+        "**/history?*",
+        lambda route: route.fulfill(
+            content_type="application/json", body=json.dumps({"interval": 5, "samples": samples})
+        ),
+    )
+    expect(chart).to_have_attribute("aria-label", re.compile("lookups/s 7 now, at most 7"))
+    visiting.ends_well()
+
+
 def test_a_window_that_changes_before_there_are_samples_has_no_wrong_figures(visit: Visiting, url: str) -> None:
     visiting = visit(url)
     held = hold(visiting.page, "**/history?*")

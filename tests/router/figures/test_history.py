@@ -46,6 +46,10 @@ def history_of(*looks: Figures, monkeypatch: pytest.MonkeyPatch) -> History:
     return history
 
 
+def times(history: History, since: int) -> list[int]:
+    return [sample["at"] for sample in json.loads(history.told(since))["samples"]]
+
+
 def test_a_sample_is_the_difference_of_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     history = history_of(done(0), done(4), done(4), monkeypatch=monkeypatch)
     first, second = json.loads(history.told())["samples"]
@@ -70,8 +74,23 @@ def test_a_shard_that_is_lost_or_has_just_come_has_no_rate(monkeypatch: pytest.M
 
 def test_whoever_has_seen_samples_gets_those_that_came_after(monkeypatch: pytest.MonkeyPatch) -> None:
     history = history_of(*map(done, range(4)), monkeypatch=monkeypatch)
-    told = [[sample["at"] for sample in json.loads(history.told(since))["samples"]] for since in (0, 1_000_004, 2**40)]
+    told = [times(history, since) for since in (0, 1_000_004, 1_000_006)]
     assert told == [[1_000_002, 1_000_004, 1_000_006], [1_000_006], []]
+
+
+def test_where_the_clock_is_set_back_what_comes_is_told_at_once() -> None:
+    clock = iter([5000, 5005, 5010, 1005, 1010, 9000])
+    looks = map(done, range(7))
+    history = History(lambda: next(looks), lambda: float(next(clock)))
+    for _ in range(5):
+        history.sample()
+    assert times(history, 5005) == [1005]
+    history.sample()
+    assert times(history, 1005) == [1010]
+    history.sample()
+    assert times(history, 1010) == [9000]
+    assert times(history, 0) == [1005, 1010, 9000]
+    assert times(history, 9000 + HISTORY_INTERVAL) == []  # another worker may have been so much ahead
 
 
 def test_an_hour_is_kept_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
