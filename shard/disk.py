@@ -142,16 +142,22 @@ class Disk:
         self._at_threads += 1
         if len(self._threads) < min(self._at_threads, THREADS):
             thread = threading.Thread(target=self._read_all, name="ringkv-reads", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # there is no room for another thread now: those that there are read this too
+                if not self._threads:
+                    # Everybody waits for it, but whoever asked would wait without an end.
+                    self._results.append((read, _body_of(read)))
+                    self._loop.call_soon(self._arrive)
+                    return
+            else:
+                self._threads.append(thread)
         self._queue.put(read)
 
     def _read_all(self) -> None:
         """Read what is queued, until told to end: the life of each thread."""
         while read := self._queue.get():
-            segment, row = read.segment, read.row
-            body = read_body(segment, row) if segment.origin is None else segment.local(row)
-            self._results.append((read, body))
+            self._results.append((read, _body_of(read)))
             # Set before the wake-up and cleared before the results are taken: one that is added now is taken then.
             if not self._woken:
                 self._woken = True
@@ -186,3 +192,9 @@ class Disk:
     def _settle(self) -> None:
         if not self.under_way and not self._at_threads:
             self.quiet.set()
+
+
+def _body_of(read: Read) -> bytes | bytearray | OSError | None:
+    """What the disk has of it; None if a mirror does not have the block."""
+    segment, row = read.segment, read.row
+    return read_body(segment, row) if segment.origin is None else segment.local(row)

@@ -130,3 +130,28 @@ async def test_no_more_reads_are_under_way_than_may_be(packed: Path, threads: Th
         threads.gate.set()
         assert await client.read() == [PAIRS[key] for key in keys]
         assert served.version.reads.in_flight == 0
+
+
+async def test_what_no_thread_can_be_started_for_is_read_all_the_same(
+    packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+    refused = []
+
+    def full(thread: threading.Thread) -> None:
+        if thread.name == "ringkv-reads":
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    evict(packed)
+    async with serving(packed) as served:
+        client = await served.connect()
+        keys = one_a_block(served)
+        with monkeypatch.context() as system:
+            system.setattr(threading.Thread, "start", full)
+            async with asyncio.timeout(10):
+                assert await client("GET", keys[0]) == PAIRS[keys[0]]
+        assert refused
+        async with asyncio.timeout(10):
+            assert await client("MGET", *keys) == [PAIRS[key] for key in keys]
