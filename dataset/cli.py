@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from ringkv.cluster.errors import InvalidDataset, PackingFailed
-from ringkv.dataset.command import briefly, end_by_sigterm, ended_by_sigterm
+from ringkv.dataset.command import briefly, ended_by_sigterm
 from ringkv.dataset.options import DATA, cache_dir, on_duplicate, pack_memory
 from ringkv.dataset.progress import progress_bar
 from ringkv.process.command import OneLineCommand, OneLineGroup
-from ringkv.process.forking import fork_server
+from ringkv.process.forking import end_by_sigterm, fork_server
 from ringkv.process.words import counted
 
 if TYPE_CHECKING:

@@ -1,6 +1,5 @@
 """Packing on behalf of a command line: with a progress bar at a terminal, and an end by SIGTERM that leaves nothing."""
 
-import atexit
 import os
 import signal
 import sys
@@ -9,7 +8,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from ringkv.dataset.progress import progress_bar
@@ -36,15 +34,6 @@ def packed(data: Sequence[Path], on_duplicate: "DuplicatePolicy", cache: Path | 
             made = packed_dataset(data, on_duplicate=on_duplicate, cache_dir=cache, progress=progress)
             path = stack.enter_context(made)
         yield path
-
-
-def end_by_sigterm() -> None:
-    """From here on let SIGTERM end the process at once, but for what is done at any exit.
-
-    A command calls it before it starts a fork server, whose sockets are in a folder that is to be removed. It does so
-    without an exception, as those are lost that come while a module is imported and a callback of its lock runs.
-    """
-    signal.signal(signal.SIGTERM, _exit)
 
 
 @contextmanager
@@ -74,11 +63,6 @@ def ended_by_sigint(seconds: float = INTERRUPT_SECONDS) -> Iterator[None]:
     finally:
         signal.set_wakeup_fd(before)
         os.close(pipe[1])
-
-
-def _exit(number: int, _frame: FrameType | None) -> None:
-    atexit._run_exitfuncs()  # noqa: SLF001 - multiprocessing has a folder to remove
-    os._exit(128 + number)
 
 
 def _end_after_sigint(pipe: int, seconds: float) -> None:

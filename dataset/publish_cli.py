@@ -13,12 +13,12 @@ from ringkv.client.options import tls
 from ringkv.cluster.errors import StartupError
 from ringkv.cluster.limits import GATE
 from ringkv.dataset.catalog_cli import LOCATION, as_json_option, by_option, told, user
-from ringkv.dataset.command import end_by_sigterm, ended_by_sigint, ended_by_sigterm
+from ringkv.dataset.command import ended_by_sigint, ended_by_sigterm
 from ringkv.dataset.options import cache_dir, on_duplicate, pack_memory
 from ringkv.dataset.progress import progress_bar
 from ringkv.process.command import OneLineCommand
 from ringkv.process.files import raise_limit
-from ringkv.process.forking import fork_server
+from ringkv.process.forking import end_by_sigterm, fork_server
 from ringkv.process.options import SHARE
 from ringkv.process.priority import step_aside
 from ringkv.process.seconds import SecondsType

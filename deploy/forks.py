@@ -3,8 +3,7 @@
 from importlib import import_module
 from typing import Final
 
-from ringkv.dataset.command import end_by_sigterm
-from ringkv.process.forking import CHILDREN, ForkServer, fork_server, forking
+from ringkv.process.forking import CHILDREN, ForkServer, end_by_sigterm, fork_server, forking
 from ringkv.router.workers import PRELOAD
 
 ALL: Final = "ringkv.process.words"

@@ -9,6 +9,7 @@ nothing yet, can be forked itself: then its servers need not import what it has.
       └─────────fork──► fork_server: imports the rest of shards ──────────fork──► shard-1 … shard-N
 """
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -18,6 +19,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 from ringkv.cluster.errors import StartupError
@@ -29,6 +31,15 @@ CHILDREN: Final = (
     "multiprocessing.popen_forkserver",
 )
 """Modules that a supervisor's children need: what is not imported before the fork, each of them imports by itself."""
+
+
+def end_by_sigterm() -> None:
+    """From here on let SIGTERM end the process at once, but for what is done at any exit.
+
+    A command calls it before it starts a fork server, whose sockets are in a folder that is to be removed. It does so
+    without an exception, as those are lost that come while a module is imported and a callback of its lock runs.
+    """
+    signal.signal(signal.SIGTERM, _exit)
 
 
 def fork_server(*preload: str) -> ForkServerContext:
@@ -68,6 +79,11 @@ def forking() -> Iterator[None]:
     # Elsewhere a system's own libraries may have threads, and open files are not to be seen.
     with _in_place_of(util, "spawnv_passfds", _fork) if sys.platform == "linux" else nullcontext():
         yield
+
+
+def _exit(number: int, _frame: FrameType | None) -> None:
+    atexit._run_exitfuncs()  # noqa: SLF001 - multiprocessing has a folder to remove
+    os._exit(128 + number)
 
 
 def _start(server: Callable[[], None]) -> None:

@@ -14,7 +14,7 @@ from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.topology import Topology
 from ringkv.router.members.member import TROUBLE, Opening, problem_of
 from ringkv.router.members.membership import Candidate, Membership
-from ringkv.router.policy import LEASE_PATIENCE
+from ringkv.router.policy import LEASE_PATIENCE, LEASE_PATIENCE_SHARD
 
 Noted = Callable[[Offered, str, str | None], None]
 """Called with a version, a shard's name, and what that has yet to do for the version; None once it has leased it."""
@@ -56,9 +56,10 @@ class Leasing:
         request = LeaseRequest(version.dataset_id, ring.ring_id, replicas, ring.names, ring.places, extra)
         links: dict[str, Link] = {}
         leases: dict[str, asyncio.Task[Leased]] = {}
+        patience = LEASE_PATIENCE + LEASE_PATIENCE_SHARD * len(membership.shards)
         try:
             # A group: when one lease fails, the others are cancelled, and no lease comes about afterwards.
-            async with asyncio.timeout(LEASE_PATIENCE), asyncio.TaskGroup() as tasks:
+            async with asyncio.timeout(patience), asyncio.TaskGroup() as tasks:
                 leases = {
                     name: tasks.create_task(self._lease(name, shard, version, request, links))
                     for name, shard in membership.shards.items()

@@ -80,7 +80,8 @@ async def test_a_name_without_an_answer_holds_up_neither_addresses_nor_other_nam
     names.late.pop("slow").set_result([other])
     assert await lookout.look(frozenset([known])) == {Address("a", 1), SHARD, other}
     assert caplog.messages == [
-        "dns://slow:7379 does not resolve: the name server has not answered yet; going on with the shards that are known",
+        "dns://slow:7379 does not resolve: the name server has not answered yet; "
+        "going on with the shards that are known",
         "dns://slow:7379 resolves again",
     ]
 
