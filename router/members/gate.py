@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ringkv.cluster.cursor import CURSORS, first_position
-from ringkv.cluster.errors import LeaseRefused, PeerError, SwapRefused
-from ringkv.cluster.lease import Offered
+from ringkv.cluster.errors import CorruptBlock, LeaseRefused, PeerError, SwapRefused
+from ringkv.cluster.lease import Offered, refusal
 from ringkv.cluster.position import slot, slot_at
 from ringkv.resp.scan import Page
 from ringkv.router.lookup.keys import keys_from
@@ -29,7 +29,7 @@ from ringkv.router.policy import GATE_DRAWS, GATE_KEYS, GATE_NEIGHBOURS, GATE_PA
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Of `asked` keys that the served version holds, `gone` are not in the next one, or cannot be read there.
+    """Of `asked` keys that the served version holds, `gone` are not in the next one, or damaged there.
 
     `drawn`: some of them were drawn, as too few had been asked for.
     """
@@ -150,8 +150,8 @@ def _told(reply: asyncio.Future[Any] | None) -> bool | None:
     error = reply.exception()
     if error is None:
         return bool(reply.result() == 1)
-    # Where the block is damaged nobody will get a value from there.
-    return False if isinstance(error, PeerError) else None
+    # Where the block is damaged nobody will get a value from there; where a store does not answer, somebody may soon.
+    return False if isinstance(refusal(str(error)), CorruptBlock) else None
 
 
 def _judged(told: Sequence[bool | None]) -> bool | None:

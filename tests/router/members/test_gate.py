@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from ringkv.cluster.position import position
-from tests.support.fake_shard import FakeShard, KeysAnswer, Start, nothing
+from tests.support.fake_shard import FakeShard, KeysAnswer, Start, corrupt, not_leased, nothing
 from tests.support.processes import eventually
 from tests.support.routed import KEYS, A, B, C, Route, Routed, holding
 from tests.support.scanned import telling
@@ -72,6 +72,32 @@ async def test_what_one_owner_does_not_tell_is_drawn_from_another_one(route: Rou
         shard.of[B.dataset_id] = nothing
     routed.offer(B, A)
     await eventually(lambda: routed.controller.versions.refused)
+
+
+async def test_keys_that_cannot_be_read_as_their_blocks_are_damaged_are_gone(route: Route) -> None:
+    routed = await route()
+    for shard in routed.shards:
+        shard.of[B.dataset_id] = corrupt
+    await routed.ask()
+    routed.offer(B, A)
+    await eventually(lambda: routed.controller.versions.refused)
+    assert routed.controller.versions.version == A
+
+
+async def test_keys_that_cannot_be_fetched_for_a_moment_are_not_gone(
+    route: Route, caplog: pytest.LogCaptureFixture
+) -> None:
+    routed = await route()
+    for shard in routed.shards:
+        shard.of[B.dataset_id] = not_leased  # as a shard says whose store does not answer
+    await routed.ask()
+    routed.offer(B, A)
+    await eventually(lambda: routed.controller.versions.refused or "no shard has told" in caplog.text)
+    assert routed.controller.versions.refused == {}
+    assert routed.controller.versions.version == A
+    for shard in routed.shards:
+        shard.of[B.dataset_id] = holding(b"b", KEYS)
+    await routed.serves(B)
 
 
 async def test_a_router_that_starts_begins_with_what_others_serve_and_refuses_what_they_have(
