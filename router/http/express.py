@@ -208,8 +208,6 @@ class ExpressConnection(HttpConnection):
         transport = self.transport
         if transport is not None:
             transport.write(answer)
-            if self._close:
-                transport.close()
 
     def _answer(self, outcome: Found) -> None:
         lookup, self._lookup = self._lookup, None
