@@ -10,10 +10,13 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ringkv.cluster.limits import LARGE_VALUE
+from ringkv.resp import codec
 from ringkv.router.http.connection import HttpConnection
 from ringkv.router.http.express import Lane
 from ringkv.router.http.unremarkable import leaves_nothing_behind, unremarkable
-from tests.support.fake_shard import Answer, Start, nothing, silence, topology_of, value
+from ringkv.router.lookup.large import WINDOW
+from tests.support.fake_shard import Answer, FakeShard, Start, nothing, silence, topology_of, value
 from tests.support.http import vanish
 from tests.support.processes import eventually
 from tests.support.twins import (
@@ -303,6 +306,24 @@ async def test_a_slow_reader_is_answered_one_value_at_a_time(start: Start) -> No
                 head = await reader.readuntil(b"\r\n\r\n")
                 assert b"Content-Length: %d\r\n" % size in head
                 assert await reader.readexactly(size) == b"v" * size
+
+
+async def test_large_values_come_one_after_the_other_and_leave_no_memory_claimed(start: Start) -> None:
+    size = 2 * WINDOW + 5
+
+    def large(_shard: FakeShard, asked: bytes) -> bytes:
+        """Of a key the size is told; of a piece only its end is known."""
+        if len(asked) == len(KEY):
+            return codec.error("LARGE", str(size))
+        return codec.bulk(b"v" * ((int(asked) - 1) % LARGE_VALUE + 1))
+
+    async with twin_of(await start(a=large), express=True) as twin, connection(twin.port) as (reader, writer):
+        async with asyncio.timeout(30):
+            for request in (PLAIN, SECOND, PLAIN):
+                writer.write(request)
+                assert b"Content-Length: %d\r\n" % size in await reader.readuntil(b"\r\n\r\n")
+                assert await reader.readexactly(size) == b"v" * size
+        await eventually(lambda: not twin.lookups.budget.claimed)
 
 
 @pytest.mark.parametrize("kind", [nothing, value])

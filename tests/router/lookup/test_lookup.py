@@ -10,6 +10,7 @@ from ringkv.router.lookup.lookup import Lookups
 from tests.support.batches import lookups_of
 from tests.support.data import random_keys
 from tests.support.fake_shard import (
+    Answer,
     Start,
     close,
     corrupt,
@@ -182,6 +183,21 @@ async def test_a_late_reply_after_a_hedge_is_not_given_twice(start: Start) -> No
     await eventually(lambda: not any(link.in_flight for link in links.values()))
     assert len(replies) == 1
     assert replies[0] in values_of("ab", KEYS[0])
+
+
+@pytest.mark.usefixtures("no_deadline")
+@pytest.mark.parametrize("refusal", [not_leased, corrupt])
+async def test_an_owner_that_refuses_what_another_has_answered_keeps_its_link(start: Start, refusal: Answer) -> None:
+    late, quick = await start(a=silence, b=silence)
+    lookups = await lookups_of([late, quick], 2)
+    asking = asyncio.create_task(lookups.get(KEYS[0]))
+    await asyncio.gather(late.arrived(1), quick.arrived(1))
+    quick.write(value(quick, KEYS[0]))
+    assert await asking == b"%b of b" % KEYS[0]
+    late.write(refusal(late, KEYS[0]) or b"")
+    link = late.links[0]
+    await eventually(lambda: not link.in_flight)
+    assert await link.call("HEARTBEAT")
 
 
 @pytest.mark.usefixtures("no_deadline")

@@ -93,6 +93,18 @@ async def test_what_silent_shards_owe_is_told_when_it_may_be_asked_elsewhere_and
 
 
 @pytest.mark.usefixtures("no_deadline")
+async def test_a_shard_that_is_lost_is_not_taken_for_one_that_answers(start: Start) -> None:
+    shards = await start(a=value, b=value)
+    lookups = await lookups_of(shards, 2)
+    links = lookups.topology.links if lookups.topology else {}
+    shards[0].abort()
+    await links["a"].closed
+    Silence().look(lookups.topology)
+    assert not links["a"].responsive
+    assert await all_asked(lookups, KEYS) == [b"%b of b" % key for key in KEYS]
+
+
+@pytest.mark.usefixtures("no_deadline")
 async def test_what_a_hung_shard_was_asked_for_want_of_others_is_asked_of_who_answers(
     start: Start,
 ) -> None:

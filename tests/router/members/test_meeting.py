@@ -42,6 +42,23 @@ async def test_on_this_machine_a_shard_is_looked_for_often_however_long_it_takes
     assert median(later - before for before, later in pairwise(tried)) < 0.2
 
 
+async def test_what_turns_out_to_be_no_shard_is_left_again_each_time(start: Start) -> None:
+    (stranger,) = await start(**{"no name": silence})
+    opened: list[Link] = []
+
+    class Noted(Opening):
+        async def link(self, address: Address, durations: Durations | None = None) -> Link:
+            opened.append(await super().link(address, durations))
+            return opened[-1]
+
+    member = Member(stranger.address, Noted(), lambda: None, EventLog("router"))
+    watching = asyncio.create_task(member.watch())
+    await eventually(lambda: len(opened) > 3)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert not any(link.open for link in opened[:-1])
+
+
 async def test_a_shard_that_comes_back_is_not_leaving_because_the_one_before_it_was(start: Start) -> None:
     """Also where the loss of another connection was noticed first."""
     (shard,) = await start()
