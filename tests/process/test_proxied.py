@@ -116,6 +116,16 @@ async def test_a_header_that_does_not_come_is_not_waited_for(
     assert "it has not come in time" in caplog.text
 
 
+async def test_who_has_sent_the_header_stays_for_as_long_as_it_likes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ringkv.process.proxied, "PATIENCE", 1.0)
+    async with connected() as (reader, writer):
+        writer.write(ONE)
+        assert await reader.readuntil(b" ") == b"192.0.2.1:56324 "
+        await asyncio.sleep(1.2)
+        writer.write(b"hello!")
+        assert await reader.read() == b"hello!"
+
+
 async def test_who_leaves_before_the_header_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
     async with connected() as (reader, writer):
         writer.write_eof()

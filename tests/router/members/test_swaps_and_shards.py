@@ -132,6 +132,22 @@ async def test_when_what_is_served_cannot_be_leased_anew_the_others_go_on_with_w
         assert await routed.lookups.find(key) == (b"%b of c" % key, C.dataset_id)
 
 
+async def test_when_those_that_are_left_have_nothing_in_common_the_newest_is_served(route: Route) -> None:
+    routed = await route("xyz")
+    first, second, dying = routed.shards
+    later, latest = replace(B, serial=8), replace(C, serial=9)
+    first.offer(latest)
+    second.offer(later)
+    members = routed.controller.members.values()
+    await eventually(
+        lambda: {member.identity.versions for member in members if member.identity} == {(latest,), (later,), (A,)}
+    )
+    await dying.end()
+    await routed.serves(latest)
+    for key in KEYS:
+        assert await routed.lookups.find(key) == (b"%b of c" % key, C.dataset_id)
+
+
 @pytest.mark.parametrize("leaves", [False, True])
 async def test_a_shard_that_is_lost_while_the_gate_waits_takes_nothing_of_what_is_served(
     route: Route, *, leaves: bool
