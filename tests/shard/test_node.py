@@ -333,3 +333,14 @@ async def test_a_shard_that_announces_nothing_is_no_node(published: Published) -
         for request in (("CLUSTER", "SLOTS"), ("CLUSTER", "COUNTKEYSINSLOT", 1), ("READONLY",), ("ASKING",)):
             assert told(await client(*request)) == "ERR This instance has cluster support disabled"
         assert b"cluster_enabled:0" in await client("INFO")
+
+
+async def test_what_a_router_has_asked_for_does_not_become_direct_when_it_goes(published: Published) -> None:
+    async with node(published) as served:
+        router = await leased(served, published.datasets[1], ONE)
+        for key in KEYS[:20]:
+            assert await router("GET", key) == value_of(1, key)
+        before = served.state.direct
+        router.close()
+        await eventually(lambda: not served.state.routers)
+        assert served.state.direct == before
