@@ -39,7 +39,7 @@ class AskingStore(Store):
 class Cold(Reading):
     """Waits for the block of one key, which is canonical."""
 
-    __slots__ = ("_client", "_key", "_store")
+    __slots__ = ("_client", "_key", "_null", "_store")
 
     def __init__(self, client: "ShardConnection", key: bytes) -> None:
         # What only the whole lookup needs is left to it: hardly any comes to that.
@@ -49,6 +49,7 @@ class Cold(Reading):
         self._made = None
         self._client = client
         self._key = key
+        self._null = client.null
         self._store = client.store
 
     def arrived(self, read: Read, body: Body) -> None:
@@ -58,12 +59,14 @@ class Cold(Reading):
         if client.store is not store or store is not client.version.store or not store.blocks.proves(read, body):
             self._look_up(read, body)
             return
-        self.reply = client.value(self._key, value_in(cast("bytes | bytearray", body), read.row.keys, self._key))
+        value = value_in(cast("bytes | bytearray", body), read.row.keys, self._key)
+        self.reply = client.value(self._key, value, self._null)
         client.deliver(self)
 
     def _look_up(self, read: Read, body: Body) -> None:
         client = self._client
-        make = partial(client.commands[b"GET"].handler, client, [b"GET", self._key])
-        Reading.__init__(self, self.notify, client.has, self._store.blocks, cast("Make", make))
+        make = cast("Make", partial(client.commands[b"GET"].handler, client, [b"GET", self._key]))
+        make = partial(client.as_asked, self._null, make)
+        Reading.__init__(self, self.notify, client.has, self._store.blocks, make)
         self._unread = 1
         self._arrived(read, body)

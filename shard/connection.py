@@ -6,6 +6,7 @@ It reads one version, that of its lease, else the current one: `store` is what e
 import asyncio
 import logging
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any, Literal
 
 from ringkv.cluster.errors import BlockNotFetched, DatasetError, InvalidKey, PartitionNotLeased, RingkvError
@@ -132,15 +133,15 @@ class ShardConnection(ClaimingConnection):
         if isinstance(found, Read):
             self.expect(self.read_one(key, found), 1)
         else:
-            self._write([self.value(key, found)], 1)
+            self._write([self.value(key, found, self.null)], 1)
         return 1
 
-    def value(self, key: bytes, value: bytes | None) -> bytes:
+    def value(self, key: bytes, value: bytes | None, null: bytes) -> bytes:
         """The reply to GET of a key, whose work is counted."""
         heat = self.heat
         if value is None:
             heat.skip -= 1
-            reply = self.null
+            reply = null
         else:
             size = len(value)
             heat.skip -= 1 + (size >> WORK_SHIFT)
@@ -169,6 +170,7 @@ class ShardConnection(ClaimingConnection):
         """The reply that `make` makes, once these blocks of a version, each of them another one, have been read."""
         for read in missing:
             version.warmup.hurry(read.block // version.store.blocks.width)
+        make = partial(self.as_asked, self.null, make)
         return Reading(self.notify, self.has, version.store.blocks, make).begin(version.reads, missing)
 
     def read_one(self, key: bytes, missing: Read) -> Pending:
@@ -177,6 +179,17 @@ class ShardConnection(ClaimingConnection):
         version.warmup.hurry(missing.block // version.store.blocks.width)
         version.reads.begin(missing, reply.arrived)
         return reply
+
+    def as_asked(self, null: bytes, make: Make) -> bytes | Pending:
+        """What `make` makes, with the null of the dialect in which it was asked for.
+
+        While blocks were read, a HELLO or RESET behind the request may have been answered.
+        """
+        now, self.null = self.null, null
+        try:
+            return make()
+        finally:
+            self.null = now
 
     def other_version(self, error: RingkvError, key: bytes) -> Version | None:
         """Another version in which a direct client's key is leased, where it is not in that of the connection.

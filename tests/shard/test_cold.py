@@ -24,6 +24,7 @@ from tests.support.data import random_keys
 from tests.support.memory import evict, resident
 from tests.support.packed import pack_pairs
 from tests.support.processes import eventually
+from tests.support.resp import command
 from tests.support.served import Asker, Disk, Served, in_block, serving
 
 PAIRS = {key: b"%b is the value" % key for key in random_keys(4_000, seed=71)}
@@ -119,6 +120,21 @@ async def test_who_waits_for_a_block_keeps_nobody_else_waiting(packed: Path, dis
         assert await waiting == PAIRS[cold]
         assert [await mine.read(), await mine.read()] == [PAIRS[hot], b"PONG"]
         assert served.version.reads.in_flight == 0
+
+
+async def test_a_null_is_of_the_dialect_in_which_it_was_asked_for(packed: Path, disk: Disk) -> None:
+    evict(packed)
+    async with serving(packed) as served:
+        reader, writer = await asyncio.open_unix_connection(served.address.host)
+        asked = (("GET", ABSENT[0]), ("MGET", *ABSENT[1:3]), ("MULTI",), ("GET", ABSENT[3]), ("HELLO", 3), ("EXEC",))
+        disk.gate.clear()
+        writer.write(b"".join(command(*each) for each in (*asked, ("GET", ABSENT[4]), ("RESET",))))
+        await eventually(lambda: served.version.reads.in_flight)
+        disk.gate.set()
+        replies = await reader.readuntil(b"+RESET\r\n")
+        assert replies.startswith(b"$-1\r\n*2\r\n$-1\r\n$-1\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n$-1\r\n%7\r\n")
+        assert replies.endswith(b"\r\n_\r\n+RESET\r\n")
+        writer.close()
 
 
 async def test_many_who_wait_for_one_block_read_it_once(packed: Path, disk: Disk) -> None:
