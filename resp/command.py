@@ -42,6 +42,12 @@ class Command(Generic[ClientT_contra]):
     def accepts(self, count: int) -> bool:
         return count == self.arity if self.arity >= 0 else -self.arity <= count <= self.most
 
+    def keys(self, args: Args) -> Args:
+        """Those of the arguments that are keys."""
+        if not self.first_key:
+            return []
+        return args[self.first_key : self.last_key + 1 if self.last_key >= 0 else len(args) + self.last_key + 1]
+
 
 def find(
     commands: Mapping[bytes, Command[ClientT_contra]], args: Args, immutable: str

@@ -72,8 +72,7 @@ def _keys(client: Connection, args: Args) -> bytes:
         return codec.error("ERR", "The command has no key arguments")
     if not entry.accepts(len(args)):
         return codec.error("ERR", "Invalid number of arguments specified for command")
-    end = entry.last_key + 1 if entry.last_key >= 0 else len(args) + entry.last_key + 1
-    return codec.array([codec.bulk(key) for key in args[entry.first_key : end]])
+    return codec.array([codec.bulk(key) for key in entry.keys(args)])
 
 
 def _described(client: Connection, name: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ringkv.cluster.nodes import key_slot
 from ringkv.resp import codec
 from ringkv.resp.command import Args, Command, find
 
@@ -17,14 +18,23 @@ _OBJECT: Final = 64
 
 
 class Queue:
-    """`requests` in the order they came, and the `bytes` of memory they take; `broken` once one could not be queued."""
+    """`requests` in the order they came, and the `bytes` of memory they take; `broken` once one could not be queued.
 
-    def __init__(self, immutable: str) -> None:
+    `crosses`: their keys are of several slots, where they have to be of one.
+    """
+
+    def __init__(self, immutable: str, *, one_slot: bool) -> None:
         """`immutable` is the word with which the refusal of a write begins."""
         self.requests: list[tuple[Command[Any], Args]] = []
         self.broken = False
         self.bytes = 0
         self._immutable = immutable
+        self._one_slot = one_slot
+        self._slots: set[int] = set()
+
+    @property
+    def crosses(self) -> bool:
+        return len(self._slots) > 1
 
     def add(self, commands: Mapping[bytes, Command[Any]], args: Args) -> bytes:
         """Queue a request; returns what is replied for now: QUEUED, or why it cannot be queued."""
@@ -37,6 +47,8 @@ class Queue:
         if self.bytes > MAX_QUEUED:
             self.requests.clear()
             return self._break(codec.error("ERR", f"a transaction may hold at most {MAX_QUEUED} bytes of requests"))
+        if self._one_slot and not self.crosses:
+            self._slots.update(map(key_slot, command.keys(args)))
         self.requests.append((command, args))
         return codec.simple("QUEUED")
 

@@ -49,11 +49,15 @@ class Tracking:
 class Session:
     """`null`, `authenticated`, `name`, `library`, `silence` and `tracking` are what client and server have agreed on.
 
+    A client of a Redis Cluster is `direct`.
+
     A client is `authenticated` once it has sent the secret, or where there is none; `may_read` says if it may read.
     Of a transaction: `queue` is there between MULTI and EXEC, `executing` is true while EXEC begins what was queued,
     `watched` is there after WATCH. `listens` says that push messages for other connections are sent here.
     `id` and `addresses`, the client's and the server's, are those of the connection.
     """
+
+    direct = False
 
     def __init__(self, server: Server, commands: Mapping[bytes, Command[Any]]) -> None:
         self.server = server
@@ -115,7 +119,7 @@ class Session:
 
     def begin_queue(self) -> None:
         """Queue what comes until `end_queue`."""
-        self.queue = Queue(self.server.immutable)
+        self.queue = Queue(self.server.immutable, one_slot=self.direct)
         self._choose()
 
     def end_queue(self) -> Queue | None:

@@ -18,7 +18,7 @@ from ringkv.process.cancelling import cancel
 from ringkv.process.turns import TURN_SECONDS
 from ringkv.resp import codec
 from ringkv.resp.claiming import COPIES, ClaimingConnection
-from ringkv.resp.cluster import Elsewhere
+from ringkv.resp.cluster import CROSS_SLOT, Elsewhere
 from ringkv.resp.command import Args, Command
 from ringkv.resp.connection import Connection
 from ringkv.resp.limits import FIRST_WINDOW, MAX_UNSENT, MAX_WINDOW
@@ -212,6 +212,8 @@ def exec_(client: ClaimingConnection, _args: Args) -> bytes | Pending:
         return codec.error("ERR", "EXEC without MULTI")
     if queue.broken:
         return codec.error("EXECABORT", "Transaction discarded because of previous errors.")
+    if queue.crosses:
+        return CROSS_SLOT  # else owners of these keys would send the client to each other
     return Execution(client, queue.requests, watched).start()
 
 

@@ -14,6 +14,7 @@ from ringkv.cluster.nodes import NodeTable, key_slot
 from ringkv.cluster.position import are_canonical, canonical, is_canonical
 from ringkv.cluster.told import is_id
 from ringkv.resp import codec, config, protocol, strings
+from ringkv.resp.cluster import CROSS_SLOT
 from ringkv.resp.codec import parse_integer
 from ringkv.resp.command import Args, Command
 from ringkv.resp.pending import Pending
@@ -29,9 +30,6 @@ from ringkv.shard.version import Version
 
 Reply = Callable[[Iterator[Any]], bytes | Pending]
 """From what was found of the keys, in their order, to the reply."""
-
-CROSS_SLOT: Final = codec.error("CROSSSLOT", "Keys in request don't hash to the same slot")
-"""Redis's words."""
 
 TOO_MUCH: Final = codec.error(TOO_LARGE, f"the values have more than {MAX_BATCH} bytes: ask for fewer keys at once")
 """The reply to an MGET of several keys."""

@@ -106,9 +106,13 @@ async def test_a_transaction_is_sent_to_the_owner_as_a_whole(published: Publishe
 
         assert told(await executed(key)).startswith("CLUSTERDOWN no router has told")
         await tell(served, await leased(served, dataset, ONE, TWO), dataset, 1, ONE, TWO)
-        assert await executed(key, b"no key at all", key) == [value_of(1, key), None, value_of(1, key)]
-        for keys in ([other], [key, other], [other, key, other]):
-            assert told(await executed(*keys)) == f"MOVED {slot(other)} 10.0.0.2:7001"
+        absent = b"{%b} is no key" % key
+        assert await executed(key, absent, key) == [value_of(1, key), None, value_of(1, key)]
+        assert told(await executed(other)) == f"MOVED {slot(other)} 10.0.0.2:7001"
+        # Sent to the owner of one of its keys, a client would be sent back for another, and so on.
+        mine = next(each for each in owned("one", ONE, TWO) if slot(each) != slot(key))
+        for keys in ([key, other], [other, key, other], [key, mine]):
+            assert told(await executed(*keys)) == "CROSSSLOT Keys in request don't hash to the same slot"
 
 
 async def test_who_asks_while_a_shard_learns_who_owns_what_waits_for_it(published: Published) -> None:
