@@ -36,11 +36,16 @@ class Queue:
     def crosses(self) -> bool:
         return len(self._slots) > 1
 
-    def add(self, commands: Mapping[bytes, Command[Any]], args: Args) -> bytes:
-        """Queue a request; returns what is replied for now: QUEUED, or why it cannot be queued."""
+    def add(self, commands: Mapping[bytes, Command[Any]], args: Args) -> bytes | None:
+        """Queue a request; returns what is replied for now: QUEUED, or why it cannot be queued.
+
+        None if it is not queued, as it is to be executed at once.
+        """
         command = find(commands, args, self._immutable)
         if isinstance(command, bytes):
             return self._break(command)
+        if args[0].upper() in AT_ONCE:
+            return None
         if not command.queues:
             return self._break(codec.error("ERR", "Command not allowed inside a transaction"))
         self.bytes += _OBJECT * (2 + len(args)) + sum(map(len, args))

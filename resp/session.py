@@ -10,7 +10,7 @@ from typing import Any, Final
 from ringkv.resp import codec
 from ringkv.resp.command import Args, Command, execute
 from ringkv.resp.pending import Pending, Unheard
-from ringkv.resp.queue import AT_ONCE, Queue
+from ringkv.resp.queue import Queue
 from ringkv.resp.requests import Requests
 from ringkv.resp.server import Server
 
@@ -172,9 +172,8 @@ class Session:
         silence = self.silence
         if silence is Silence.NEXT:
             self.hush(Silence.THIS)
-        if self.queue is not None and args[0].upper() not in AT_ONCE:
-            reply: bytes | Pending | None = self.queue.add(self.commands, args)
-        else:
+        reply: bytes | Pending | None = None if self.queue is None else self.queue.add(self.commands, args)
+        if reply is None:
             reply = execute(self.commands, self, args, immutable)
         heard = Silence.NONE in {silence, self.silence}  # CLIENT REPLY ON is answered, whatever was to be left out
         if self.silence is Silence.THIS:

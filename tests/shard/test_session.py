@@ -98,7 +98,8 @@ def test_transactions_follow_the_rules_of_redis(example_shard: SpawnedShard, con
     assert told(client("WATCH", KEY)) == "ERR WATCH inside MULTI is not allowed"
     assert client("GET", KEY) == client("mget", KEY, "x") == client("UNWATCH") == b"QUEUED"
     assert client("EXEC") == [b"1234", [b"1234", None], b"OK"]
-    for refused in (("NOSUCH",), ("GET",), ("SET", "k", "v"), ("LEASE", "x")):
+    not_queued = (("WATCH",), ("MULTI", "x"), ("DISCARD", "x"), ("EXEC", "x"), ("RESET", "x"))
+    for refused in (("NOSUCH",), ("GET",), ("SET", "k", "v"), ("LEASE", "x"), *not_queued):
         assert client("MULTI") == b"OK"
         assert client("GET", KEY) == b"QUEUED"
         assert told(client(*refused))
