@@ -16,6 +16,9 @@ from ringkv.resp.session import Tracking
 
 FLUSH: Final = b">2\r\n$10\r\ninvalidate\r\n_\r\n"
 
+BROKEN: Final = b">2\r\n$21\r\ntracking-redir-broken\r\n"
+"""What comes before the id of a connection that was to be told, and has gone: to the client that wanted it told."""
+
 _OPTIONS: Final = {b"BCAST", b"OPTIN", b"OPTOUT", b"NOLOOP"}
 """They say of which writes a client wants to be told. There are none, so they are accepted and change nothing."""
 
@@ -65,6 +68,8 @@ def _wanted(args: Args) -> tuple[set[bytes], int]:
 def trackinginfo(client: Connection, args: Args) -> bytes:
     wanted = client.tracking
     flags = [b"off"] if wanted is None else [b"on", *sorted(option.lower() for option in wanted.options)]
+    if wanted is not None and wanted.redirect and wanted.redirect not in client.server.clients:
+        flags.append(b"broken_redirect")
     fields = [
         (codec.bulk("flags"), codec.array([codec.bulk(flag) for flag in flags])),
         (codec.bulk("redirect"), getredir(client, args)),
@@ -92,5 +97,8 @@ def tell(server: Server) -> None:
     for client in server.clients.values():
         if isinstance(client, Connection) and client.tracking is not None:
             told = server.clients.get(client.tracking.redirect or client.id)
-            if isinstance(told, Connection) and told.resp3:
+            if told is None and client.resp3:
+                # Else it would go on with values that are old, for as long as it runs.
+                client.push(BROKEN + codec.integer(client.tracking.redirect))
+            elif isinstance(told, Connection) and told.resp3:
                 told.push(FLUSH)

@@ -83,6 +83,23 @@ async def test_a_flush_goes_to_the_connection_that_was_named(start: Start, serve
     assert await reading("PING") == b"PONG"
 
 
+async def test_who_had_another_connection_told_hears_that_it_has_gone(start: Start, serve: Serve) -> None:
+    (shard,) = await start(a=value)
+    port = await serve(shard)
+    reading, listening = await port.connect(), await port.connect()
+    for client in (reading, listening):
+        await client("HELLO", 3)
+    number = await listening("CLIENT", "ID")
+    assert await reading("CLIENT", "TRACKING", "ON", "REDIRECT", number) == b"OK"
+    assert (await reading("CLIENT", "TRACKINGINFO"))[b"flags"] == [b"on"]
+    await listening.close()
+    await eventually(lambda: port.port.server.connections == 1)
+    assert (await reading("CLIENT", "TRACKINGINFO"))[b"flags"] == [b"on", b"broken_redirect"]
+    port.lookups.swap(await topology_of([shard], 1, epoch=2))
+    assert await reading.read() == [b"tracking-redir-broken", number]
+    assert await reading("PING") == b"PONG"
+
+
 async def test_what_cannot_be_told_is_refused(start: Start, serve: Serve) -> None:
     (shard,) = await start(a=value)
     client = await (await serve(shard)).connect()
