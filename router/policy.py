@@ -150,7 +150,7 @@ HEARTBEAT_TIMEOUT: Final = 1.0
 LEASE_PATIENCE: Final = 10.0
 LEASE_PATIENCE_SHARD: Final = 0.05
 """Seconds that shards have to grant the leases of one topology, and how many more for each of them. They read no block
-for it: a busy machine takes a tenth of a second, and a ring of 1,024 shards three, for each router one after the other. A
+for it: a busy machine takes a tenth of a second, and a ring of 1,024 shards three, for one router after the other. A
 shard may answer heartbeats while its disk does not, and all others would wait for it: it is kept out as one that
 refuses."""
 
