@@ -117,12 +117,18 @@ class GuardedConnection(RequestHandler):
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's signature
         """Let the request end that is being answered. Of one that is answered no more of the body is waited for.
 
-        aiohttp would wait for it for ten seconds, although it drops from now on whatever comes.
+        aiohttp would wait for it for ten seconds, although it drops from now on whatever comes. And it would wait twice
+        as long as it is told for an answer that is slow, and then end the connection as if that was whole.
         """
         body = self._body
         if body is not None and _is_open(body) and not self._answering():
             body.set_exception(web.RequestPayloadError("the server is leaving"))
-        await super().shutdown(timeout)
+        late = self._loop.call_later(timeout, self._cut_off) if timeout is not None else None
+        try:
+            await super().shutdown(timeout)
+        finally:
+            if late is not None:
+                late.cancel()
 
     def note(self) -> None:
         """Tell the guard how much is held for the client, if that has changed, and is much."""
@@ -246,6 +252,11 @@ class GuardedConnection(RequestHandler):
             self.transport.close()
         elif self.transport is not None:
             self.transport.abort()
+
+    def _cut_off(self) -> None:
+        """Reset the connection, if its latest answer is not whole."""
+        if self.transport is not None and self._answering():
+            reset(self.transport)
 
     def _is_late(self) -> bool:
         """Whether only a part of a request has come, so that nothing of its answer can be on its way."""

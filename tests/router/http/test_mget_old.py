@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ringkv.resp import codec
-from tests.support.fake_shard import FakeShard, close, each, nothing, value
+from tests.support.fake_shard import FakeShard, close, each, nothing, silence, value
 from tests.support.http import Response, fetch
 from tests.support.mget import CUT_OFF, FEW, KEYS, lines, pairs
 from tests.support.processes import PATIENCE, eventually
@@ -90,6 +90,26 @@ async def test_a_part_is_not_taken_for_the_whole(serve: Serve) -> None:
     router.shards[0].answer_batch = lost_after(4)
     with pytest.raises(ConnectionResetError):
         await old(router, lines(KEYS))
+
+
+async def test_a_part_is_not_taken_for_the_whole_where_the_router_leaves_meanwhile(serve: Serve) -> None:
+    router = await serve()
+    hanging = asyncio.Event()
+
+    def answer(shard: FakeShard, keys: list[bytes]) -> bytes | None:
+        if len(shard.batches) <= 4:
+            return each(shard, keys)
+        shard.answer = silence
+        hanging.set()
+        return None
+
+    router.shards[0].answer_batch = answer
+    asked = asyncio.create_task(old(router, lines(KEYS)))
+    async with asyncio.timeout(PATIENCE):
+        await hanging.wait()
+    await router.runner.cleanup()
+    with pytest.raises(ConnectionResetError):
+        await asked
 
 
 Nginx = Callable[[int, str], int]
