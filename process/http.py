@@ -250,6 +250,8 @@ class GuardedConnection(RequestHandler):
         elif self.transport is not None and reason == "memory" and self._is_late():
             self.transport.write(TOO_MUCH)
             self.transport.close()
+        elif self._answering():
+            self._cut_off()
         elif self.transport is not None:
             self.transport.abort()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ringkv.process.http import GuardedConnection
 from ringkv.resp import codec
 from tests.support.fake_shard import FakeShard, close, each, nothing, silence, value
 from tests.support.http import Response, fetch
@@ -92,24 +93,42 @@ async def test_a_part_is_not_taken_for_the_whole(serve: Serve) -> None:
         await old(router, lines(KEYS))
 
 
-async def test_a_part_is_not_taken_for_the_whole_where_the_router_leaves_meanwhile(serve: Serve) -> None:
-    router = await serve()
-    hanging = asyncio.Event()
+async def begun(router: Router) -> asyncio.Task[object]:
+    """A long answer that has begun, and whose shard has nothing more to say."""
+    waits = asyncio.Event()
 
     def answer(shard: FakeShard, keys: list[bytes]) -> bytes | None:
         if len(shard.batches) <= 4:
             return each(shard, keys)
         shard.answer = silence
-        hanging.set()
+        waits.set()
         return None
 
     router.shards[0].answer_batch = answer
     asked = asyncio.create_task(old(router, lines(KEYS)))
     async with asyncio.timeout(PATIENCE):
-        await hanging.wait()
+        await waits.wait()
+    return asked
+
+
+async def test_a_part_is_not_taken_for_the_whole_where_the_router_leaves_meanwhile(serve: Serve) -> None:
+    router = await serve()
+    asked = await begun(router)
     await router.runner.cleanup()
     with pytest.raises(ConnectionResetError):
         await asked
+
+
+async def test_a_part_is_not_taken_for_the_whole_where_there_is_no_memory_for_it(serve: Serve) -> None:
+    router = await serve()
+    asked = await begun(router)
+    assert router.runner.server is not None
+    [connection] = router.runner.server.connections
+    assert isinstance(connection, GuardedConnection)
+    router.guard.hold(connection, 1 << 50)
+    with pytest.raises(ConnectionResetError):
+        await asked
+    assert router.guard.closed["memory"] == 1
 
 
 Nginx = Callable[[int, str], int]
