@@ -30,7 +30,7 @@ KEYS: Final = "Ringkv-Keys"
 EXPOSED: Final = ("ETag", hdrs.ACCEPT_RANGES, hdrs.CONTENT_RANGE, hdrs.RETRY_AFTER, KEYS, MISSING)
 """Headers that a browser shows to a page of another origin only when it is told to."""
 
-TAKEN: Final = (hdrs.AUTHORIZATION, hdrs.CONTENT_TYPE, hdrs.IF_NONE_MATCH, hdrs.IF_RANGE, hdrs.RANGE)
+TAKEN: Final = (hdrs.AUTHORIZATION, hdrs.CONTENT_TYPE, hdrs.IF_MATCH, hdrs.IF_NONE_MATCH, hdrs.IF_RANGE, hdrs.RANGE)
 """Headers that such a page may send."""
 
 

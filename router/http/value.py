@@ -6,7 +6,7 @@ from ringkv.cluster import told
 from ringkv.cluster.errors import ShardUnavailable
 from ringkv.cluster.position import canonical
 from ringkv.router.http.answers import Refusal, answer, response
-from ringkv.router.http.conditional import holds, holds_any, not_modified
+from ringkv.router.http.conditional import check_wanted, holds, holds_any, not_modified
 from ringkv.router.http.large import large
 from ringkv.router.http.ranges import part
 from ringkv.router.lookup.large import Large
@@ -26,14 +26,17 @@ class Values:
         wanted = wanted_dataset(request, lookups)
         known = wanted or (lookups.topology.dataset_id if lookups.topology else None)
         if known is not None and holds(request, known):
+            check_wanted(request, known)
             return not_modified(known)
         outcome, dataset_id = await lookups.find(key, wanted)
         if isinstance(outcome, Large):
+            check_wanted(request, outcome.dataset_id)
             if holds_any(request):
                 return not_modified(outcome.dataset_id)
             return await large(request, lookups, outcome)
         if dataset_id is None or type(outcome) is not bytes:
             return response(answer(outcome))
+        check_wanted(request, dataset_id)
         return not_modified(dataset_id) if holds_any(request) else response(part(request, outcome, dataset_id))
 
 

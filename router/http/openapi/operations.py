@@ -62,6 +62,9 @@ _DATASET: Final = _parameter(
 _IF_NONE_MATCH: Final = _parameter(
     hdrs.IF_NONE_MATCH, "header", f"`{ETAG}`s of what the client holds already, or `*`.", {"type": "string"}, '"x"'
 )
+_IF_MATCH: Final = _parameter(
+    hdrs.IF_MATCH, "header", f"`{ETAG}`s of the datasets whose value is wanted, or `*`.", {"type": "string"}, '"x"'
+)
 _RANGE: Final = _parameter(
     hdrs.RANGE, "header", "One range of bytes; whatever else it says is ignored.", {"type": "string"}, "bytes=0-1"
 )
@@ -149,7 +152,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         },
     ),
     "/{key}": Operation(
-        "Value", "The value of a key", VALUE, (_KEY, _DATASET, _IF_NONE_MATCH), (_RANGE, _IF_RANGE), PART
+        "Value", "The value of a key", VALUE, (_KEY, _DATASET, _IF_MATCH, _IF_NONE_MATCH), (_RANGE, _IF_RANGE), PART
     ),
 }
 """By path, as the table of endpoints writes it."""

@@ -94,6 +94,7 @@ VALUE: Final = UNAUTHORIZED | {
     "400": line("The key is not a UUID version 4, `dataset` is not the id of a dataset, or the request is no HTTP."),
     "404": line("The dataset does not hold the key.", (MISSING,)),
     "410": line("The dataset that was asked for is not held any more; the line names those that are."),
+    "412": line("`If-Match` names other datasets than the one that is served.", (ETAG,)),
     "503": unavailable("No owner of the key could be reached in time, or too many requests wait."),
 }
 PART: Final = {

@@ -68,6 +68,33 @@ async def test_a_star_asks_whether_there_is_any_value(serve: Serve, method: str)
     assert (await router(f"/{KEY}", method, held("*"))).status == 404
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    ("tags", "status"),
+    [
+        ('"dataset-1"', 200),
+        ('"other" , "dataset-1"', 200),
+        ("*", 200),
+        ('"other"', 412),
+        ('W/"dataset-1"', 412),
+        ('"*"', 412),
+        ("dataset-1", 412),
+    ],
+)
+async def test_who_wants_a_value_of_one_dataset_is_not_sent_that_of_another(
+    serve: Serve, method: str, tags: str, status: int
+) -> None:
+    router = await serve()
+    wanted = f"If-Match: {tags}\r\n"
+    response = await router(f"/{KEY}", method, f'{wanted}If-None-Match: "other"\r\n')
+    assert (response.status, response.headers["ETag"]) == (status, '"dataset-1"')
+    if status == 412:
+        assert (await router(f"/{KEY}", method, wanted + held('"dataset-1"'))).status == status
+        assert (await router(f"/{KEY}", method, f"{wanted}Range: bytes=0-1\r\n")).status == status
+    router.shards[0].answer = nothing
+    assert (await router(f"/{KEY}", method, wanted)).status == 404
+
+
 async def test_what_is_no_key_is_400_whatever_the_client_holds(serve: Serve) -> None:
     router = await serve()
     assert (await router("/nonsense", headers=held('"dataset-1"'))).status == 400

@@ -67,6 +67,7 @@ ARBITRARY = {
     "format": st.sampled_from(["json", "data"]) | st.text(max_size=60),
     "dataset": st.sampled_from([DATASET, 32 * "0"]) | st.text(max_size=60),
     "If-None-Match": st.sampled_from([f'"{DATASET}"', f'W/"{DATASET}"', "*", '"other"']) | IN_A_HEADER,
+    "If-Match": st.sampled_from([f'"{DATASET}"', f'W/"{DATASET}"', "*", '"other"']) | IN_A_HEADER,
     "If-Range": st.sampled_from([f'"{DATASET}"', '"other"']) | IN_A_HEADER,
     "Range": st.sampled_from(["bytes=0-1", "bytes=-1", "bytes=9-", "bytes=0-0,2-", "lines=1-"]) | IN_A_HEADER,
 }
@@ -175,6 +176,7 @@ def test_what_else_is_asked_is_answered_as_the_document_says(
         (200, "GET", "/{key}", {"query": {"dataset": DATASET}}),
         (400, "GET", "/{key}", {"query": {"dataset": "old"}}),
         (410, "GET", "/{key}", {"query": {"dataset": 32 * "0"}}),
+        (412, "GET", "/{key}", {"headers": {"If-Match": '"other"'}}),
         (414, "GET", "/{key}", {"query": {"x": "x" * MAX_URL}}),
         (416, "GET", "/{key}", {"headers": {"Range": "bytes=999-"}}),
         (417, "GET", "/{key}", {"headers": {"Expect": "a wonder"}}),
