@@ -29,7 +29,7 @@ class Command(Generic[ClientT_contra]):
     """As Redis's COMMAND describes it: the arity counts the name; negative means "at least", and then at most `most`.
 
     A handler returns the reply, or None where that is part of the latest pending one. Without `queues` a command is
-    executed at once, also between MULTI and EXEC.
+    refused between MULTI and EXEC, unless it is one of those that are executed at once there (`resp.queue`).
     """
 
     handler: Callable[[ClientT_contra, Args], bytes | Pending | None]

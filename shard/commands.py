@@ -228,7 +228,7 @@ def dbsize(client: ShardConnection, _args: Args) -> bytes:
 def heartbeat(client: ShardConnection, args: Args) -> bytes:
     """`HEARTBEAT [dataset]`: for routers; `dataset` is the one that they serve, if any.
 
-    The reply is that of `ringkv.cluster.lease.Heartbeat`: whether it drains, checked bytes, revision, direct requests.
+    The reply is that of `ringkv.cluster.lease.Heartbeat`.
     """
     dataset = args[1].decode("ascii", "replace") if args[1:] else ""
     if len(args) > 2 or not (is_id(dataset) or args[1:] == []):

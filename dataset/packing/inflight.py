@@ -1,4 +1,4 @@
-"""Tasks handed to other processes in order, so few at a time that memory stays bounded."""
+"""Tasks handed to processes or threads in order, so few at a time that memory stays bounded."""
 
 import multiprocessing
 import os

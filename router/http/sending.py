@@ -70,7 +70,7 @@ class Sending:
         return await fetch(self._lookups, keys, WINDOW_BYTES, dataset_id)
 
     async def _write_large(self, piece: bytes, batch: Batch) -> None:
-        """Write the piece of a batch that has claims, which are held until the client has read it."""
+        """Write the piece of a batch, whose claims, if it has any, are held until the client has read it."""
         connection = self._writer.protocol
         assert isinstance(connection, GuardedConnection)
         connection.keep(*batch.claims)

@@ -6,7 +6,7 @@
        │       another owner ──► …
        │           │ none left
        │           ▼
-       └──────► waiting for the next topology ──► deadline: Unavailable
+       └──────► waiting for the next topology ──► deadline: ShardUnavailable
 
 The data of a version never change, so asking twice, or somebody else, is always right. Each link answers of one
 dataset, so that an answer is known to be of that one, however many were swapped meanwhile.
