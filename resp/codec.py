@@ -92,6 +92,7 @@ def values(items: list[bytes | None], null: bytes) -> bytes:
     return b"*%d\r\n%b" % (len(items), bulks(items, null))
 
 
-def map_(items: list[tuple[bytes, bytes]]) -> bytes:
-    """A map of encoded names and values; RESP3 only."""
-    return b"%%%d\r\n%b" % (len(items), b"".join(part for item in items for part in item))
+def map_(items: list[tuple[bytes, bytes]], *, resp3: bool) -> bytes:
+    """A map of encoded names and values; RESP2 has none, and takes them as an array, one behind the other."""
+    parts = [part for item in items for part in item]
+    return b"%%%d\r\n%b" % (len(items), b"".join(parts)) if resp3 else array(parts)

@@ -49,9 +49,7 @@ def _get(client: Connection, patterns: Args) -> bytes:
         for name, value in sorted({**SETTINGS, **own}.items())
         if any(matches(name) for matches in matchers)
     ]
-    if client.null is codec.NULL3:
-        return codec.map_(found)
-    return codec.array([part for pair in found for part in pair])
+    return codec.map_(found, resp3=client.resp3)
 
 
 def _set(client: Connection, args: Args) -> bytes:

@@ -43,7 +43,7 @@ def _command(client: Connection, args: Args) -> bytes:
     if what == b"LIST":
         return _listed(client, args[2:])
     if what == b"DOCS":
-        return codec.map_([]) if client.resp3 else codec.array([])
+        return codec.map_([], resp3=client.resp3)
     if what == b"GETKEYS" and len(args) > 2:
         return _keys(client, args[2:])
     if what == b"INFO":

@@ -65,9 +65,7 @@ def hello(client: Connection, args: Args) -> bytes:
         (codec.bulk("role"), codec.bulk("master")),
         (codec.bulk("modules"), codec.array([])),
     ]
-    if version == b"3":
-        return codec.map_(fields)
-    return codec.array([part for field in fields for part in field])
+    return codec.map_(fields, resp3=client.resp3)
 
 
 def _agree(client: Connection, options: Args) -> bytes | None:

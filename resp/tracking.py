@@ -75,7 +75,7 @@ def trackinginfo(client: Connection, args: Args) -> bytes:
         (codec.bulk("redirect"), getredir(client, args)),
         (codec.bulk("prefixes"), codec.array([])),
     ]
-    return codec.map_(fields) if client.resp3 else codec.array([part for field in fields for part in field])
+    return codec.map_(fields, resp3=client.resp3)
 
 
 def caching(client: Connection, args: Args) -> bytes:

@@ -121,7 +121,7 @@ class Execution(Pending):
     def _end(self) -> bytes | None:
         """The reply, now that all requests are answered; None if they have to be read again."""
         if self._watched is not None and not self._watched():
-            return null_array(self._client)
+            return _null_array(self._client)
         if self._unchanged():
             if self._elsewhere is not None:
                 return self._elsewhere
@@ -194,8 +194,8 @@ class Execution(Pending):
         self._window = max(1, min(MAX_UNSENT // largest, 2 * self._window, MAX_WINDOW))
 
 
-def null_array(client: ClaimingConnection) -> bytes:
-    return b"*-1\r\n" if client.null is codec.NULL else codec.NULL3
+def _null_array(client: ClaimingConnection) -> bytes:
+    return codec.NULL3 if client.resp3 else b"*-1\r\n"
 
 
 def multi(client: Connection, _args: Args) -> bytes:

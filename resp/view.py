@@ -82,10 +82,6 @@ class ClusterView:
 
     def _encoded_shards(self, *, resp3: bool) -> bytes:
         """An entry for each node, as the master of the slots of which it is the first owner."""
-
-        def mapping(fields: list[tuple[bytes, bytes]]) -> bytes:
-            return codec.map_(fields) if resp3 else codec.array([part for field in fields for part in field])
-
         found = []
         for node in self._nodes:
             about = [
@@ -98,14 +94,11 @@ class ClusterView:
                 (codec.bulk("health"), codec.bulk("online")),
             ]
             bounds = [codec.integer(bound) for run in self._owned[node] for bound in run]
-            found.append(
-                mapping(
-                    [
-                        (codec.bulk("slots"), codec.array(bounds)),
-                        (codec.bulk("nodes"), codec.array([mapping(about)])),
-                    ]
-                )
-            )
+            shard = [
+                (codec.bulk("slots"), codec.array(bounds)),
+                (codec.bulk("nodes"), codec.array([codec.map_(about, resp3=resp3)])),
+            ]
+            found.append(codec.map_(shard, resp3=resp3))
         return codec.array(found)
 
     @property

@@ -31,10 +31,13 @@ def test_arrays_hold_values_numbers_and_nulls(items: list[bytes | int | None]) -
 
 
 def test_resp3_has_maps_and_a_null_of_its_own() -> None:
-    assert read(codec.map_([(codec.bulk("a"), codec.integer(1)), (codec.bulk("b"), codec.NULL3)])) == {
-        b"a": 1,
-        b"b": None,
-    }
+    fields = [(codec.bulk("a"), codec.integer(1)), (codec.bulk("b"), codec.NULL3)]
+    assert read(codec.map_(fields, resp3=True)) == {b"a": 1, b"b": None}
+
+
+def test_a_map_is_an_array_of_names_and_values_in_resp2() -> None:
+    fields = [(codec.bulk("a"), codec.integer(1)), (codec.bulk("b"), codec.NULL)]
+    assert read(codec.map_(fields, resp3=False)) == [b"a", 1, b"b", None]
 
 
 @given(st.text(st.characters(codec="utf-8")))
