@@ -7,10 +7,11 @@ claim ──► reply ──┬─ by itself ─────► about_to_send �
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from ringkv.process.budget import Claim, lacking
-from ringkv.process.connections import ConnectionGuard
+from ringkv.process.closings import Reason
+from ringkv.process.connections import ConnectionGuard, Waiting
 from ringkv.process.gone import has_gone
 from ringkv.resp import codec
 from ringkv.resp.command import Command
@@ -45,7 +46,7 @@ class ClaimingConnection(Connection):
         claimed = min(size, sum(claim.size for claim in (*self._claimed, *self._unread)))
         self.guard.hold(self, size - claimed, claimed)
 
-    def waiting(self) -> tuple[Literal["header", "idle", "send", "nothing", "listens"], float]:
+    def waiting(self) -> Waiting:
         """What the client owes: a request, its rest, or to read replies; and a mark that changes when some of it comes.
 
         A client that waits for push messages may be silent, and is not closed for that but for the place it takes.
@@ -70,7 +71,7 @@ class ClaimingConnection(Connection):
         if has_gone(self._transport):
             self.abort()
 
-    def drop(self, reason: str) -> None:
+    def drop(self, reason: Reason) -> None:
         """Close at once. A new client for whom there is no place, or one for whom memory is short, is told why."""
         if reason == "refused":
             self._transport.write(codec.error("ERR", "max number of clients reached"))

@@ -7,13 +7,14 @@ import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from ringkv.cluster.errors import BlockNotFetched, DatasetError, InvalidKey, PartitionNotLeased, RingkvError
 from ringkv.cluster.lease import WRONG_DATASET, WRONG_RING, LeaseRequest
 from ringkv.cluster.limits import LARGE_VALUE
 from ringkv.cluster.position import are_canonical, canonical, is_canonical, slot, slot_shift
 from ringkv.cluster.ring import Ring, build_ring, ring_id
+from ringkv.process.connections import Waiting
 from ringkv.resp import codec
 from ringkv.resp.claiming import ClaimingConnection
 from ringkv.resp.command import Command
@@ -65,7 +66,7 @@ class ShardConnection(ClaimingConnection):
         if self.lease is None:
             super().hold(size)
 
-    def waiting(self) -> tuple[Literal["header", "idle", "send", "nothing", "listens"], float]:
+    def waiting(self) -> Waiting:
         """As for any connection, but a router with a lease may be silent for as long as it likes."""
         waiting = super().waiting()
         return ("nothing", 0) if waiting[0] in {"idle", "listens"} and self.lease is not None else waiting
