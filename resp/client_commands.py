@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ringkv.resp import codec
-from ringkv.resp.command import Args, Command
+from ringkv.resp.command import Args, Command, shown, wrong_number
 from ringkv.resp.connection import Connection
 from ringkv.resp.pending import Awaited, Pending
 from ringkv.resp.server import Client
@@ -73,7 +73,7 @@ def _setname(client: Connection, args: Args) -> bytes:
 def _setinfo(client: Connection, args: Args) -> bytes:
     """`SETINFO LIB-NAME name`, or LIB-VER: shown by LIST and INFO."""
     if args[0].upper() not in {b"LIB-NAME", b"LIB-VER"}:
-        return codec.error("ERR", f"Unrecognized option '{args[0][:40].decode('ascii', 'backslashreplace')}'")
+        return codec.error("ERR", f"Unrecognized option '{shown(args[0])}'")
     if not all(ord(" ") < byte < 127 for byte in args[1]):
         return codec.error("ERR", "lib-name and lib-ver cannot contain spaces, newlines or special characters.")
     client.library[args[0].lower().decode()] = args[1].decode()
@@ -122,11 +122,10 @@ SUBCOMMANDS: dict[bytes, tuple[Callable[[Connection, Args], bytes | Pending], in
 def client_(client: Connection, args: Args) -> bytes | Pending:
     what, rest = args[1].upper(), args[2:]
     handler, count = SUBCOMMANDS.get(what, (None, 0))
-    shown = args[1][:40].decode("ascii", "backslashreplace")
     if handler is None:
-        return codec.error("ERR", f"unknown subcommand '{shown}' of CLIENT")
+        return codec.error("ERR", f"unknown subcommand '{shown(args[1])}' of CLIENT")
     if count not in {-1, len(rest)}:
-        return codec.error("ERR", f"wrong number of arguments for 'client|{shown.lower()}' command")
+        return wrong_number(f"client|{shown(args[1])}")
     return handler(client, rest)
 
 

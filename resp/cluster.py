@@ -6,7 +6,7 @@ from ringkv.cluster.nodes import Node, key_slot
 from ringkv.cluster.position import SLOTS
 from ringkv.resp import codec
 from ringkv.resp.codec import parse_integer
-from ringkv.resp.command import Args, Command
+from ringkv.resp.command import Args, Command, shown, wrong_number
 from ringkv.resp.connection import Connection
 
 DISABLED: Final = codec.error("ERR", "This instance has cluster support disabled")
@@ -76,12 +76,12 @@ def cluster(client: Connection, args: Args) -> bytes:
     """`CLUSTER INFO | KEYSLOT | MYID | NODES | SHARDS | SLOTS`"""
     if client.server.node is None and client.server.view is None:
         return DISABLED
-    shown = args[1][:40].decode("ascii", "backslashreplace")
+    what = shown(args[1])
     handler, count = SUBCOMMANDS.get(args[1].upper(), (None, 0))
     if handler is None:
-        return codec.error("ERR", f"unknown subcommand '{shown}' of CLUSTER: it only tells, and changes nothing")
+        return codec.error("ERR", f"unknown subcommand '{what}' of CLUSTER: it only tells, and changes nothing")
     if len(args) != count:
-        return codec.error("ERR", f"wrong number of arguments for 'cluster|{shown.lower()}' command")
+        return wrong_number(f"cluster|{what}")
     return handler(client, args)
 
 

@@ -49,6 +49,16 @@ class Command(Generic[ClientT_contra]):
         return args[self.first_key : self.last_key + 1 if self.last_key >= 0 else len(args) + self.last_key + 1]
 
 
+def shown(word: bytes) -> str:
+    """A word of a request as an error reply shows it: in ASCII, and no more than its beginning."""
+    return word[:40].decode("ascii", "backslashreplace")
+
+
+def wrong_number(name: str) -> bytes:
+    """The error reply to too few or too many arguments of a command, as `get` or `client|id`: Redis's own words."""
+    return codec.error("ERR", f"wrong number of arguments for '{name.lower()}' command")
+
+
 def find(
     commands: Mapping[bytes, Command[ClientT_contra]], args: Args, immutable: str
 ) -> Command[ClientT_contra] | bytes:
@@ -58,13 +68,12 @@ def find(
     """
     name = args[0].upper()
     command = commands.get(name)
-    shown = name[:40].decode("ascii", "backslashreplace")
     if command is None:
         if name in WRITES:
             return codec.error(immutable, "the dataset is immutable: a new version of the data is a new file")
-        return codec.error("ERR", f"unknown command '{shown}'")
+        return codec.error("ERR", f"unknown command '{shown(name)}'")
     if not command.accepts(len(args)):
-        return codec.error("ERR", f"wrong number of arguments for '{shown.lower()}' command")
+        return wrong_number(shown(name))
     return command
 
 

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final
 
 from ringkv.resp import codec
-from ringkv.resp.command import Args, Command
+from ringkv.resp.command import Args, Command, wrong_number
 from ringkv.resp.connection import Connection, in_turn
 from ringkv.resp.glob import check_length, matcher
 from ringkv.resp.pending import Pending
@@ -36,7 +36,7 @@ def config(client: Connection, args: Args) -> bytes | Pending:
 
 def _get(client: Connection, patterns: Args) -> bytes:
     if not patterns:
-        return codec.error("ERR", "wrong number of arguments for 'config|get' command")
+        return wrong_number("config|get")
     try:
         check_length(patterns)
         matchers = [matcher(pattern) for pattern in patterns]
@@ -57,7 +57,7 @@ def _set(client: Connection, args: Args) -> bytes:
     if not client.authenticated:
         return codec.error("NOAUTH", "CONFIG SET needs AUTH first: this server has a secret ($RINGKV_SECRET)")
     if not args or len(args) % 2:
-        return codec.error("ERR", "wrong number of arguments for 'config|set' command")
+        return wrong_number("config|set")
     settings = client.server.settings()
     for name, value in zip(args[::2], args[1::2], strict=True):
         setting = settings.get(name.lower())

@@ -4,7 +4,7 @@ from ringkv.resp import codec
 from ringkv.resp.claiming import ClaimingConnection
 from ringkv.resp.client_commands import CLIENT, rename
 from ringkv.resp.cluster import CLUSTER
-from ringkv.resp.command import Args, Command
+from ringkv.resp.command import Args, Command, wrong_number
 from ringkv.resp.connection import Connection
 from ringkv.resp.information import INFORMATION
 from ringkv.resp.server import REDIS_VERSION
@@ -28,7 +28,7 @@ def echo(_client: Connection, args: Args) -> bytes:
 def auth(client: Connection, args: Args) -> bytes:
     """`AUTH secret`, or a token; or with a user name before it. A server without either answers as Redis would."""
     if len(args) > 3:
-        return codec.error("ERR", "wrong number of arguments for 'auth' command")
+        return wrong_number("auth")
     server = client.server
     if server.secret is None and server.tokens is None:
         if args[1:-1] == [b"default"]:

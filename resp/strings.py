@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from ringkv.resp import codec
 from ringkv.resp.codec import parse_integer
-from ringkv.resp.command import Args, Command
+from ringkv.resp.command import Args, Command, shown, wrong_number
 from ringkv.resp.connection import Connection
 from ringkv.resp.pending import Pending
 
@@ -185,13 +185,12 @@ def _group(name: str, ones: Mapping[bytes, OneKey], read: Read[ClientT]) -> Comm
 
     def handler(client: ClientT, args: Args) -> bytes | Pending | None:
         what = args[1].upper()
-        shown = args[1][:40].decode("ascii", "backslashreplace")
         if what == b"HELP":
             return codec.array([codec.simple(line) for line in known])
         if what not in subcommands:
-            return codec.error("ERR", f"unknown subcommand '{shown}'. Try {name.upper()} HELP.")
+            return codec.error("ERR", f"unknown subcommand '{shown(args[1])}'. Try {name.upper()} HELP.")
         if not subcommands[what].accepts(len(args)):
-            return codec.error("ERR", f"wrong number of arguments for '{name}|{shown.lower()}' command")
+            return wrong_number(f"{name}|{shown(args[1])}")
         return subcommands[what].handler(client, args)
 
     return Command(handler, -2, 2, 2)

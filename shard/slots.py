@@ -11,7 +11,7 @@ from ringkv.cluster.limits import SCAN_KEYS
 from ringkv.cluster.position import SLOTS, slot
 from ringkv.resp import cluster, codec
 from ringkv.resp.codec import parse_integer
-from ringkv.resp.command import Args
+from ringkv.resp.command import Args, wrong_number
 from ringkv.resp.pending import Awaited, Pending
 from ringkv.shard.connection import ShardConnection
 from ringkv.shard.refusal import refusal
@@ -27,7 +27,7 @@ def cluster_(client: ShardConnection, args: Args) -> bytes | Pending:
         return cluster.cluster(client, args)
     counts = what == b"COUNTKEYSINSLOT"
     if len(args) != (3 if counts else 4):
-        return codec.error("ERR", f"wrong number of arguments for 'cluster|{what.decode().lower()}' command")
+        return wrong_number(f"cluster|{what.decode()}")
     try:
         wanted = cluster.slot_of(args[2])
         most = None if counts else parse_integer(args[3])
