@@ -15,8 +15,9 @@ from ringkv.router.figures.reporter import Reporter
 from ringkv.router.http.answers import fresh_json
 from ringkv.router.http.layout import fraction
 from ringkv.router.lookup.link import Link
-from ringkv.router.lookup.lookup import UNREACHABLE, Lookups
+from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.lookup.topology import Topology
+from ringkv.router.lookup.unanswered import UNREACHABLE, no_ring
 from ringkv.router.policy import DEADLINE
 
 FROM_SHARD: Final = ("block", "checked", "found", "rank", "offset", "size", "file")
@@ -44,7 +45,7 @@ class Explanations:
         placed = clock()
         topology = self._lookups.topology
         if topology is None:
-            raise ShardUnavailable("there is no ring yet: no shard could be reached")
+            raise no_ring()
         partition = slot_at(at) >> topology.shift
         routes = topology.routes[partition]
         routed = clock()

@@ -28,8 +28,8 @@ from ringkv.router.http.answers import CONTENT_TYPE, Answer, answer
 from ringkv.router.http.connection import HttpConnection
 from ringkv.router.http.unremarkable import authorization, leaves_nothing_behind, unremarkable
 from ringkv.router.lookup.large import Large, LargeLookup
-from ringkv.router.lookup.ledger import too_many
 from ringkv.router.lookup.lookup import Found, Lookup, Lookups
+from ringkv.router.lookup.unanswered import too_many
 from ringkv.router.policy import DIRECT_BYTES, MAX_TAILS
 
 _HEAD: Final = slice(41)

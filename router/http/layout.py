@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from ringkv.cluster.errors import ShardUnavailable
 from ringkv.cluster.placing import points
 from ringkv.cluster.position import POSITION_BITS
 from ringkv.cluster.ring import Ring
 from ringkv.router.http.answers import fresh_json
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.lookup.topology import Topology
+from ringkv.router.lookup.unanswered import no_ring
 from ringkv.router.policy import LAYOUT_POINTS
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ class Layouts:
         """`GET /ring/layout`. Raises ShardUnavailable where there is no ring."""
         topology = self._lookups.topology
         if topology is None:
-            raise ShardUnavailable("there is no ring yet: no shard could be reached")
+            raise no_ring()
         if self._body is None or self._topology is not topology:
             self._topology = topology
             self._body = asyncio.ensure_future(asyncio.to_thread(_encoded, topology))

@@ -27,7 +27,8 @@ from ringkv.router.http.formats import Format, Json, Lines
 from ringkv.router.http.keylines import KeyLines
 from ringkv.router.http.sending import Sending
 from ringkv.router.lookup.batch import Batch, fetch
-from ringkv.router.lookup.lookup import UNREACHABLE, Lookups
+from ringkv.router.lookup.lookup import Lookups
+from ringkv.router.lookup.unanswered import UNREACHABLE
 from ringkv.router.policy import MGET_BYTES, MGET_HELD, MGET_KEYS, WINDOW_BYTES, WINDOW_KEYS
 
 log = logging.getLogger("ringkv.router")

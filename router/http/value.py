@@ -10,7 +10,8 @@ from ringkv.router.http.conditional import check_wanted, holds, holds_any, not_m
 from ringkv.router.http.large import large
 from ringkv.router.http.ranges import part
 from ringkv.router.lookup.large import Large
-from ringkv.router.lookup.lookup import UNREACHABLE, Lookups
+from ringkv.router.lookup.lookup import Lookups
+from ringkv.router.lookup.unanswered import UNREACHABLE
 
 
 class Values:

@@ -28,6 +28,7 @@ from ringkv.router.lookup.large import Large, claim, read
 from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.lookup.topology import Topology
+from ringkv.router.lookup.unanswered import not_held, replaced
 from ringkv.router.policy import BATCH_KEYS, BATCH_LOOKUPS, BATCH_PATIENCE, DEADLINE
 
 Values = list[bytes | None]
@@ -69,7 +70,7 @@ async def fetch(
             found = values[:answered] if answered < len(values) else values
             return Batch(topology.dataset_id, found, tuple(looking.claims))
         if clock() > until:
-            raise ShardUnavailable("the dataset was replaced again and again; try again later")
+            raise replaced()
 
 
 async def _topology(lookups: Lookups, key: bytes, dataset_id: str | None) -> Topology:
@@ -77,7 +78,7 @@ async def _topology(lookups: Lookups, key: bytes, dataset_id: str | None) -> Top
     if dataset_id is not None:
         topology = lookups.holding(dataset_id)
         if topology is None:
-            raise ShardUnavailable(f"dataset {dataset_id} was replaced, and is not held any more; ask again")
+            raise not_held(dataset_id)
         return topology
     while (topology := lookups.topology) is None:
         outcome = await lookups.get(key)

@@ -24,6 +24,7 @@ from ringkv.cluster.position import slot
 from ringkv.process.budget import Claim
 from ringkv.process.cancelling import cancel
 from ringkv.router.lookup.link import Link
+from ringkv.router.lookup.unanswered import UNREACHABLE, not_held
 from ringkv.router.policy import BATCH_PATIENCE, DEADLINE, LARGE_PIECES, PIECE_PATIENCE, TICK
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ async def _piece(lookups: "Lookups", large: Large, start: int, stop: int) -> byt
     until = time.monotonic() + DEADLINE
     refused: list[Link] = []
     asked: dict[asyncio.Future[Any], Link] = {}
-    problem = "no shard that owns this key could be reached"
+    problem = UNREACHABLE
     try:
         while True:
             link = _owner(lookups, large, [*refused, *asked.values()])
@@ -199,6 +200,6 @@ def _owner(lookups: "Lookups", large: Large, asked: Collection[Link]) -> Link | 
     """An owner that was not asked, in the router's zone if there is one. Raises ShardUnavailable."""
     topology = lookups.holding(large.dataset_id)
     if topology is None:
-        raise ShardUnavailable(f"dataset {large.dataset_id} was replaced, and is not held any more; ask again")
+        raise not_held(large.dataset_id)
     able = (link for link in topology.routes[slot(large.key) >> topology.shift] if link.open and link not in asked)
     return min(able, key=lambda link: (not link.responsive, not link.near, link.in_flight), default=None)

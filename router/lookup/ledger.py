@@ -8,16 +8,11 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from ringkv.cluster.errors import TooManyRequests
 from ringkv.process.budget import Budget, memory_of
 from ringkv.router.lookup.counters import Counters
 from ringkv.router.lookup.durations import Durations, total
+from ringkv.router.lookup.unanswered import too_many
 from ringkv.router.policy import BATCHES, LARGE_READS, MAX_IN_FLIGHT
-
-
-def too_many() -> TooManyRequests:
-    """The error of a request that is refused because too many are in flight."""
-    return TooManyRequests(f"{MAX_IN_FLIGHT} requests wait already; try again later")
 
 
 class Ledger:

@@ -28,11 +28,12 @@ from ringkv.router.lookup.hedging import HedgeBudget, HedgeDelay
 from ringkv.router.lookup.hot import HotValues
 from ringkv.router.lookup.kept import Kept
 from ringkv.router.lookup.large import Large
-from ringkv.router.lookup.ledger import Ledger, too_many
+from ringkv.router.lookup.ledger import Ledger
 from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.sample import Sample
 from ringkv.router.lookup.silence import Silence
 from ringkv.router.lookup.topology import Topology
+from ringkv.router.lookup.unanswered import UNREACHABLE, too_many
 from ringkv.router.policy import DEADLINE, MAX_IN_FLIGHT, TICK
 
 Reply = bytes | None | ShardUnavailable
@@ -42,7 +43,6 @@ Found = Reply | Large
 """A Reply, or a large value that is still to be read."""
 
 _SLOT_MASK: Final = SLOTS - 1
-UNREACHABLE: Final = "no shard that owns this key could be reached"
 
 
 class Lookup:

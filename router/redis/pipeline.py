@@ -23,9 +23,9 @@ from ringkv.resp import codec
 from ringkv.resp.pending import Pending
 from ringkv.router.lookup.batch import places_by_link
 from ringkv.router.lookup.large import Large, LargeLookup
-from ringkv.router.lookup.ledger import too_many
 from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.lookup import Found, Lookup, Reply
+from ringkv.router.lookup.unanswered import too_many
 from ringkv.router.redis.replies import key_of
 from ringkv.router.redis.unavailable import unavailable
 from ringkv.router.redis.whole import Client, Whole, larges_of

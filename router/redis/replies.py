@@ -13,8 +13,8 @@ from ringkv.resp.pending import Pending
 from ringkv.resp.session import ATTEMPTS
 from ringkv.router.lookup.batch import Values, fetch
 from ringkv.router.lookup.large import Large, claim
-from ringkv.router.lookup.ledger import too_many
 from ringkv.router.lookup.lookup import Found, Lookup, Lookups
+from ringkv.router.lookup.unanswered import replaced, too_many
 from ringkv.router.policy import FEW_KEYS, MGET_REPLY, WINDOW_BYTES, WINDOW_KEYS
 from ringkv.router.redis.unavailable import unavailable
 from ringkv.router.redis.whole import Client, Whole, larges_of
@@ -132,7 +132,7 @@ class FewKeys(Pending):
         elif len(datasets) == 1:
             self._end_with(self._encode(self._values))
         elif self._attempts == ATTEMPTS:
-            self._end_with(unavailable(ShardUnavailable("the dataset was replaced again and again; try again later")))
+            self._end_with(unavailable(replaced()))
         else:
             reply = self.start(self._keys)
             if isinstance(reply, bytes):

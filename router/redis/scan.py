@@ -15,8 +15,9 @@ from ringkv.cluster.lease import refusal
 from ringkv.cluster.position import slot_at
 from ringkv.resp.scan import Page
 from ringkv.router.lookup.keys import keys_from
-from ringkv.router.lookup.lookup import UNREACHABLE, Lookups
+from ringkv.router.lookup.lookup import Lookups
 from ringkv.router.lookup.topology import Topology
+from ringkv.router.lookup.unanswered import UNREACHABLE
 from ringkv.router.policy import BATCH_PATIENCE, DEADLINE, SCAN_PARTITIONS, TICK
 
 
