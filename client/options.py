@@ -7,7 +7,11 @@ from typing import Any
 import click
 
 from ringkv.client.files import InvalidCertificates, tls_context
-from ringkv.client.get import TOKEN_VARIABLE, wrong_usage
+from ringkv.client.get import DEFAULT_URL, TOKEN_VARIABLE, URL_VARIABLE, wrong_usage
+
+url = click.option(
+    "--url", envvar=URL_VARIABLE, show_envvar=True, default=DEFAULT_URL, show_default=True, help="The router."
+)
 
 token_file = click.option(
     "--token-file",

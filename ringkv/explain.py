@@ -10,13 +10,11 @@ import click
 
 from ringkv.client.files import find_token
 from ringkv.client.get import (
-    DEFAULT_URL,
     FAILED,
     FOUND,
     INTERRUPTED,
     MISSING,
     OUTPUT_CLOSED,
-    URL_VARIABLE,
     Client,
     ClientError,
     UnexpectedAnswer,
@@ -24,7 +22,7 @@ from ringkv.client.get import (
     forget_output,
     one_line,
 )
-from ringkv.client.options import tls, token_file
+from ringkv.client.options import tls, token_file, url
 from ringkv.process.command import OneLineCommand
 
 if TYPE_CHECKING:
@@ -33,9 +31,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=OneLineCommand)
 @click.argument("key")
-@click.option(
-    "--url", envvar=URL_VARIABLE, show_envvar=True, default=DEFAULT_URL, show_default=True, help="The router."
-)
+@url
 @token_file
 @tls
 @click.option("--json", "as_json", is_flag=True, help="Print what the router says, as it is.")

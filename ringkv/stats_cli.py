@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ringkv.client.get import DEFAULT_URL, INTERRUPTED, URL_VARIABLE, Client, ClientError
-from ringkv.client.options import tls
+from ringkv.client.get import INTERRUPTED, Client, ClientError
+from ringkv.client.options import tls, url
 from ringkv.looks import Looks
 from ringkv.process.command import OneLineCommand
 from ringkv.process.seconds import SecondsType
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=OneLineCommand)
-@click.option(
-    "--url", envvar=URL_VARIABLE, show_envvar=True, default=DEFAULT_URL, show_default=True, help="The router."
-)
+@url
 @tls
 @click.option(
     "--interval",
