@@ -1,9 +1,7 @@
 """`ringkv versions`, `rollback`, `prune` and `diff`: the command lines of catalogs."""
 
-import getpass
 import json
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -15,6 +13,7 @@ import click
 from ringkv.cluster.errors import CatalogError
 from ringkv.cluster.lease import MAX_BY
 from ringkv.dataset.command import ended_by_sigint
+from ringkv.dataset.publisher import user
 from ringkv.process.command import OneLineCommand
 from ringkv.process.files import raise_limit
 from ringkv.process.options import DURATION
@@ -220,14 +219,3 @@ def _line(entry: "Listed") -> str:
         end = f"until {entry.until}" if entry.until else "and is served"
         when = f"version {entry.serial}, by {entry.by}, since {entry.since} {end}"
     return f"{entry.dataset}  {counted(entry.keys, 'key'):>16}  {decimal(entry.bytes):>10}  {when}"
-
-
-def user() -> str:
-    """The user and host of this process, as `--by` has them by default."""
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):
-        name = str(os.getuid())
-    said = f"{name}@{socket.gethostname()}"
-    # A catalog whose text has what is no character, or another line, would be none to whoever reads it.
-    return "".join(letter if letter.isprintable() else "?" for letter in said)[:MAX_BY]

@@ -12,10 +12,11 @@ import click
 from ringkv.client.options import tls
 from ringkv.cluster.errors import StartupError
 from ringkv.cluster.limits import GATE
-from ringkv.dataset.catalog_cli import LOCATION, as_json_option, by_option, told, user
+from ringkv.dataset.catalog_cli import LOCATION, as_json_option, by_option, told
 from ringkv.dataset.command import ended_by_sigint, ended_by_sigterm
 from ringkv.dataset.options import cache_dir, on_duplicate, pack_memory
 from ringkv.dataset.progress import progress_bar
+from ringkv.dataset.publisher import user
 from ringkv.process.command import OneLineCommand
 from ringkv.process.files import raise_limit
 from ringkv.process.forking import end_by_sigterm, fork_server

@@ -13,8 +13,8 @@ from typing import Final
 
 from ringkv.cluster.errors import CatalogError, PublishRefused
 from ringkv.dataset.catalog import Catalog, Current, Version, new_folder
-from ringkv.dataset.catalog_cli import user
 from ringkv.dataset.dataset import Dataset
+from ringkv.dataset.publisher import user
 
 KEPT: Final = 2
 """How many versions are kept: the newest one, and the one before, which serves until routers have gone over."""

@@ -22,7 +22,6 @@ from pyspark.sql.types import BinaryType, StringType
 from ringkv.cluster.errors import MalformedLine, PackingFailed, RingkvError, SourceError
 from ringkv.cluster.position import block_count
 from ringkv.dataset.catalog import Catalog
-from ringkv.dataset.catalog_cli import user
 from ringkv.dataset.manifest import SourceEntry
 from ringkv.dataset.packing.arcs import CHUNK, SPLIT_BITS, Merge, Part, Tally, arc_count
 from ringkv.dataset.packing.cuts import ROW, segment_size
@@ -41,6 +40,7 @@ from ringkv.dataset.packing.spark_tasks import (
 )
 from ringkv.dataset.packing.splits import Split, Text, check_unchanged, find_texts, splits
 from ringkv.dataset.publish import Order, Published, publish_parts
+from ringkv.dataset.publisher import user
 from ringkv.dataset.source.file import digest_of
 from ringkv.dataset.source.protocol import Named
 from ringkv.dataset.upload import Tell
