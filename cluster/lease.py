@@ -27,7 +27,7 @@ from ringkv.cluster import told
 from ringkv.cluster.errors import CorruptBlock, LargeValue, NotOffered, PartitionNotLeased, PeerError, RingkvError
 from ringkv.cluster.hot import NO_EXTRA, NO_LOAD, Extra, Load
 from ringkv.cluster.limits import LARGE_VALUE, MAX_REPLICAS, MAX_SHARDS, MAX_VALUE
-from ringkv.cluster.place import Place, Places, placed, words
+from ringkv.cluster.place import ANYWHERE, Places, placed, words
 from ringkv.cluster.position import SLOTS
 
 NOT_LEASED = "NOTLEASED"
@@ -114,7 +114,7 @@ class LeaseRequest:
             raise ValueError(f"replicas must be a positive number up to {MAX_REPLICAS}, not {replicas[:20]!r}")
         if len(set(names)) != len(names):
             raise ValueError("a name stands twice in the ring")
-        places = {name: place for name, place in found if place != Place()}
+        places = {name: place for name, place in found if place != ANYWHERE}
         return cls(dataset_id, ring_id, int(replicas), tuple(names), places, extra)
 
 

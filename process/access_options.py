@@ -101,6 +101,6 @@ def access(command: Callable[..., None]) -> Callable[..., None]:
             type=FILE,
             envvar=f"RINGKV_{option[2:].replace('-', '_').upper()}",
             show_envvar=True,
-            help=f"{told}",
+            help=told,
         )(opened)
     return read_token_file(opened)

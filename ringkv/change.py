@@ -98,14 +98,13 @@ def change(before: Ring, after: Ring, weights: Weights | None) -> Change:
         len(set(new).difference(old)) if new != old else 0 for old, new in zip(before.owners, after.owners, strict=True)
     ]
     weighed = weights.keys if weights and sum(weights.keys) else [1] * after.partitions
-    copies = min(after.replicas, len(after.names))
     return Change(
         before=balance(before, weights),
         after=balance(after, weights),
         moved=moved,
         least=least,
         ratio=moved / least if least else None,
-        share=_dot(gained, weighed) / (copies * sum(weighed)),
+        share=_dot(gained, weighed) / (after.copies * sum(weighed)),
         keys=_dot(gained, weights.keys) if weights else None,
         bytes=_dot(gained, weights.bytes) if weights else None,
     )

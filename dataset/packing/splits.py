@@ -101,7 +101,7 @@ class Split(NamedTuple):
     start: int
     end: int
 
-    def pieces(self, size: int, seen: "Seen") -> Iterator[bytes]:
+    def pieces(self, size: int, seen: Seen) -> Iterator[bytes]:
         """Whole lines, of a compressed text in pieces of about `size` bytes. `seen` is updated with all bytes read.
 
         Raises SourceError, StoreError.

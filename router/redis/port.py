@@ -7,7 +7,7 @@ many keys ───────────────► batches (router/looku
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Final
 
@@ -54,9 +54,8 @@ class RedisServer(Server):
 
     def info(self) -> Info:
         lookups, topology = self.lookups, self.lookups.topology
-        counters = {field.name: getattr(lookups.counters, field.name) for field in fields(lookups.counters)}
         info = super().info()
-        info["stats"] |= {f"lookup_{name}": count for name, count in counters.items()}
+        info["stats"] |= {f"lookup_{name}": count for name, count in asdict(lookups.counters).items()}
         info["dataset"] = {
             "dataset_id": topology.dataset_id if topology else "",
             "keys": topology.dataset.keys if topology else 0,
