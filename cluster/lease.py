@@ -30,26 +30,26 @@ from ringkv.cluster.limits import LARGE_VALUE, MAX_REPLICAS, MAX_SHARDS, MAX_VAL
 from ringkv.cluster.place import ANYWHERE, Places, placed, words
 from ringkv.cluster.position import SLOTS
 
-NOT_LEASED = "NOTLEASED"
+NOT_LEASED: Final = "NOTLEASED"
 """The key's partition is not leased here: the key may well exist. Never to be read as "not found"."""
 
-CORRUPT = "CORRUPT"
+CORRUPT: Final = "CORRUPT"
 """The key's block does not match its checksum on this shard's disk, or cannot be read from it."""
 
-LARGE = "LARGE"
+LARGE: Final = "LARGE"
 """The value has more than LARGE_VALUE bytes: how many stands behind the word, and PIECE asks for them."""
 
-TOO_LARGE = "TOOLARGE"
+TOO_LARGE: Final = "TOOLARGE"
 """The values of this MGET are together larger than one reply may be (MAX_BATCH): ask for fewer keys at once."""
 
-WRONG_DATASET = "WRONGDATASET"
+WRONG_DATASET: Final = "WRONGDATASET"
 """The shard serves other data than the router asks for."""
 
-WRONG_RING = "WRONGRING"
+WRONG_RING: Final = "WRONGRING"
 """The shard computes another ring, or is not part of it."""
 
-SERVING = "SERVING"
-DRAINING = "DRAINING"
+SERVING: Final = "SERVING"
+DRAINING: Final = "DRAINING"
 """How a shard's reply to HEARTBEAT begins: DRAINING once it was told to stop. A router then leases the shard's
 partitions on others, and closes its connections to it."""
 

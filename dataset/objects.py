@@ -28,7 +28,6 @@ SCHEMES: Final = ("s3", "gs", "az", "https", "http", "file")
 
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
-
 Range = tuple[int, int]
 """The first byte of some, and the first one behind them."""
 

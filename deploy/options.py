@@ -38,7 +38,6 @@ warm_rate = click.option(
     help="Bytes a second that a shard reads and checks before anybody asks for them; 0 for none.",
 )
 
-
 gate = click.option(
     "--gate",
     type=SHARE,

@@ -16,6 +16,23 @@ from ringkv.cluster.errors import InvalidAddress, StartupError
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.Protocol)
 
+BACKLOG: Final = 4096
+"""Connections that may wait to be accepted: a load balancer that reconnects brings hundreds in one moment, an attacker
+thousands, and a client that finds no place tries again only after a second."""
+
+RECEIVED: Final = 32 << 10
+"""Size in bytes of the receive buffer that is asked for; the kernel takes up to twice as many. A request has less. By
+default it takes megabytes from a client, all of which would be read in one turn of the event loop."""
+
+ACCEPTED: Final = 16
+"""Connections that are accepted in one turn of the event loop: libuv takes one of each listening socket. Where hundreds
+of clients have come before, and make each turn long, a new one would wait for as many turns."""
+
+UNACKNOWLEDGED: Final = 5.0
+"""Seconds after which a connection is lost whose peer's host does not acknowledge what is sent: by then all requests in
+it have been given up. By default it takes a quarter of an hour, in which nobody notices that a path loses packets of
+this one connection, as others to the same host work."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Address:
@@ -97,25 +114,6 @@ def is_host(text: str) -> bool:
         except UnicodeError:
             return False
     return all(0 < len(label) < 64 for label in text.removesuffix(".").split("."))
-
-
-BACKLOG = 4096
-"""Connections that may wait to be accepted: a load balancer that reconnects brings hundreds in one moment, an attacker
-thousands, and a client that finds no place tries again only after a second."""
-
-RECEIVED = 32 << 10
-"""Size in bytes of the receive buffer that is asked for; the kernel takes up to twice as many. A request has less. By
-default it takes megabytes from a client, all of which would be read in one turn of the event loop."""
-
-ACCEPTED: Final = 16
-"""Connections that are accepted in one turn of the event loop: libuv takes one of each listening socket. Where hundreds
-of clients have come before, and make each turn long, a new one would wait for as many turns."""
-
-
-UNACKNOWLEDGED: Final = 5.0
-"""Seconds after which a connection is lost whose peer's host does not acknowledge what is sent: by then all requests in
-it have been given up. By default it takes a quarter of an hour, in which nobody notices that a path loses packets of
-this one connection, as others to the same host work."""
 
 
 class Listening:

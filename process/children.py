@@ -27,7 +27,6 @@ UNUSABLE_DATASET: Final = 65
 """The exit code, EX_DATAERR of sysexits.h, of a child that cannot serve the dataset it was given: to start it again
 would not help."""
 
-
 Start = Callable[[ForkServerProcess], None]
 """How a process is started: by which fork server."""
 

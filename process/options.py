@@ -239,7 +239,6 @@ _LIMITS: Final = {
 }
 """Field of ConnectionLimits → its option."""
 
-
 _memory: Final = click.option(
     "--memory",
     type=SIZE,

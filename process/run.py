@@ -12,7 +12,7 @@ import uvloop
 from ringkv.process.files import watch_files
 from ringkv.process.priority import go_first
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 COLLECT: Final = 700, 10, 100
 """New objects, and collections of newer ones, until the collector looks at those of each age. A look at all of them

@@ -14,7 +14,6 @@ from typing import Final
 TURN_SECONDS: Final = 0.001
 """Seconds of such work between two looks at what else has arrived: single requests of others wait little longer."""
 
-
 LONG: Final = 1 << 13
 """Bytes that come together, a hundred requests: up to so many are always worked on at once."""
 

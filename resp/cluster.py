@@ -12,7 +12,6 @@ from ringkv.resp.connection import Connection
 DISABLED: Final = codec.error("ERR", "This instance has cluster support disabled")
 """Redis's words: by them a client of Redis Cluster knows that it talks to a server of the ordinary kind."""
 
-
 CROSS_SLOT: Final = codec.error("CROSSSLOT", "Keys in request don't hash to the same slot")
 """Redis's words."""
 

@@ -12,6 +12,5 @@ MAX_WINDOW: Final = 256
 """Requests that may wait for their replies at once: FIRST_WINDOW until the replies show how large the values are, then
 up to MAX_WINDOW. With more, a pipeline is no faster, and 64 such clients would fill a router."""
 
-
 MAX_UNSENT: Final = 4 << 20
 """Bytes that the replies to a window of requests should have together: larger replies make the window smaller."""

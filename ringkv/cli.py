@@ -33,7 +33,6 @@ COMMANDS = {
 }
 """Command → the module that defines it, under the same name."""
 
-
 NOT_WRITTEN: Final = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """Why an output cannot be written that is open. Whoever writes to files of its own tells of these itself."""
 

@@ -3,6 +3,7 @@
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from ringkv.cluster.errors import InvalidAddress
 from ringkv.cluster.limits import GATE
@@ -12,7 +13,7 @@ from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
 from ringkv.process.tls import ClientFiles
 from ringkv.router.policy import HOT_MEMORY, HOT_OWNERS
 
-SCHEME = "dns://"
+SCHEME: Final = "dns://"
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,6 @@ LOOKS_IN_VAIN: Final = 4
 PER_TURN: Final = 8
 """Reads that are ended in one turn of the loop, half a millisecond's work: others, whose keys are hot, wait for it."""
 
-
 Result = tuple[Read, bytes | bytearray | OSError | None]
 """A read that has ended, and what it brought: None if a mirror does not have the block."""
 

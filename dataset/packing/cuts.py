@@ -1,6 +1,7 @@
 """Where the work is cut: the ring into segments, a segment into what one worker holds in memory at once."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,13 +9,13 @@ from numpy.typing import NDArray
 from ringkv.cluster.limits import SEGMENT_BYTES
 from ringkv.cluster.position import SLOTS
 
-MIN_SEGMENT_BYTES = 16 << 20
+MIN_SEGMENT_BYTES: Final = 16 << 20
 """Smaller ones would cost more in tasks and files than they could gain in parallel."""
 
-ROW = 8 + 16 + 4
+ROW: Final = 8 + 16 + 4
 """Bytes that a row takes while it is merged, beside its value."""
 
-SEGMENTS = 64
+SEGMENTS: Final = 64
 """How many segments a dataset of up to SEGMENTS times SEGMENT_BYTES gets: as many processors can share its work."""
 
 

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from xxhash import xxh3_128, xxh3_128_hexdigest
 
 from ringkv.cluster.errors import SourceError
 
-BLOCK = 1 << 20
+BLOCK: Final = 1 << 20
 """Bytes that are read at once for hashing."""
 
 

@@ -23,7 +23,6 @@ MISSING: Final = "Ringkv-Missing"
 """How many of the keys asked for the dataset does not hold: a header of the 404 to one key, by which it differs from
 any other 404, and the trailer (RFC 9110, section 6.5) of an answer to many."""
 
-
 KEYS: Final = "Ringkv-Keys"
 """How many keys an answer to many is about: those that it holds and those that are missing, together."""
 

@@ -23,7 +23,6 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 READ: Final = (hdrs.METH_GET, hdrs.METH_HEAD)
 """The methods of most endpoints. aiohttp leaves the body out of an answer to HEAD."""
 
-
 ANY: Final = (*READ, hdrs.METH_POST)
 """All methods that some endpoint takes."""
 

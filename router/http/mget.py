@@ -38,7 +38,6 @@ FORMATS: Final[dict[str, Callable[[], Format]]] = {"data": Lines, "json": Json}
 _AS_IT_IS: Final = "identity"
 """The one content coding of a body that is accepted; RFC 9110, section 15.5.16, has the 415 name it."""
 
-
 READ_BYTES: Final = 16 << 10
 """Bytes that become keys in one turn of the event loop: a quarter of a millisecond, for which others wait."""
 
