@@ -5,6 +5,7 @@ coroutines, and these refer to the task, to the connection that it was for, and 
 """
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +14,13 @@ def cancel(task: asyncio.Task[Any]) -> None:
     """Cancel a task that nobody waits for."""
     task.cancel()
     forget(task)
+
+
+def give_up(answers: Iterable[asyncio.Future[Any]]) -> None:
+    """Wait for these futures, which are no tasks, no more."""
+    for answer in answers:
+        if not answer.cancel() and not answer.cancelled():
+            answer.exception()  # asked for, as asyncio logs what nobody asks for
 
 
 def forget(task: asyncio.Task[Any]) -> None:

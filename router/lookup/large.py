@@ -22,7 +22,7 @@ from ringkv.cluster.errors import PeerError, ShardUnavailable, TooManyRequests
 from ringkv.cluster.limits import LARGE_VALUE
 from ringkv.cluster.position import slot
 from ringkv.process.budget import Claim
-from ringkv.process.cancelling import cancel
+from ringkv.process.cancelling import cancel, give_up
 from ringkv.router.lookup.link import Link
 from ringkv.router.lookup.unanswered import UNREACHABLE, not_held
 from ringkv.router.policy import BATCH_PATIENCE, DEADLINE, LARGE_PIECES, PIECE_PATIENCE, TICK
@@ -174,9 +174,7 @@ async def _piece(lookups: "Lookups", large: Large, start: int, stop: int) -> byt
                 problem = outcome or problem
                 refused.append(link)
     finally:
-        for answered in asked:
-            if not answered.cancel() and not answered.cancelled():
-                answered.exception()  # asked for, as asyncio logs what nobody asks for
+        give_up(asked)
 
 
 def _outcome(answered: asyncio.Future[Any], link: Link, size: int) -> bytes | str:

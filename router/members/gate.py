@@ -18,6 +18,7 @@ from ringkv.cluster.cursor import CURSORS, first_position
 from ringkv.cluster.errors import CorruptBlock, LeaseRefused, PeerError, SwapRefused
 from ringkv.cluster.lease import Offered, refusal
 from ringkv.cluster.position import slot, slot_at
+from ringkv.process.cancelling import give_up
 from ringkv.resp.scan import Page
 from ringkv.router.lookup.keys import keys_from
 from ringkv.router.lookup.link import Link
@@ -133,9 +134,7 @@ async def _find(keys: Sequence[bytes], topology: Topology) -> list[bool | None]:
             await asyncio.wait(replies, timeout=GATE_PATIENCE)
         return [_judged([_told(reply) for reply in owners]) for owners in asked]
     finally:
-        for reply in replies:
-            if not reply.cancel() and not reply.cancelled():
-                reply.exception()  # asked for, as asyncio logs what nobody asks for
+        give_up(replies)
 
 
 def _ask(key: bytes, owners: Iterable[Link]) -> list[asyncio.Future[Any] | None]:
