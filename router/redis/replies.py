@@ -7,7 +7,6 @@ from typing import cast
 from ringkv.cluster.errors import InvalidKey, ShardUnavailable
 from ringkv.cluster.position import canonical, is_canonical
 from ringkv.process.budget import Claim, lacking
-from ringkv.resp import codec
 from ringkv.resp.claiming import COPIES
 from ringkv.resp.pending import Pending
 from ringkv.resp.session import ATTEMPTS
@@ -17,7 +16,7 @@ from ringkv.router.lookup.lookup import Found, Lookup, Lookups
 from ringkv.router.lookup.unanswered import replaced, too_many
 from ringkv.router.policy import FEW_KEYS, MGET_REPLY, WINDOW_BYTES, WINDOW_KEYS
 from ringkv.router.redis.unavailable import unavailable
-from ringkv.router.redis.whole import Client, Whole, larges_of
+from ringkv.router.redis.whole import Client, Whole, larges_of, too_much
 
 Encode = Callable[[Values], bytes]
 """From the values of the keys, in their order, to the bytes of the reply."""
@@ -183,7 +182,7 @@ async def many_keys(client: Client, keys: Sequence[bytes | None], encode: Encode
             missing = lacking(COPIES * size, claims)
             most = min(MGET_REPLY, lookups.budget.most // COPIES) if missing else MGET_REPLY
             if size > most:
-                return codec.error("ERR", f"these values have more than {most} bytes: ask for fewer keys at once")
+                return too_much(most)
             if missing:
                 client.make(size)
                 claims.append(await claim(lookups, missing))

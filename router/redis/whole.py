@@ -72,9 +72,7 @@ class Whole:
         lookups = self._client.lookups
         size = sum(large.size for large in self._larges.values())
         if size > MGET_REPLY:
-            self._done(
-                codec.error("ERR", f"these values have more than {MGET_REPLY} bytes: ask for fewer keys at once")
-            )
+            self._done(too_much(MGET_REPLY))
             return
         try:
             claimed = await claim(lookups, COPIES * size)
@@ -87,6 +85,11 @@ class Whole:
         else:
             self._client.about_to_send([claimed])
         self._done(found)
+
+
+def too_much(most: int) -> bytes:
+    """The error reply to who asks for values of more than `most` bytes together."""
+    return codec.error("ERR", f"these values have more than {most} bytes: ask for fewer keys at once")
 
 
 def larges_of(found: Sequence[bytes | Large | None]) -> dict[int, Large]:
