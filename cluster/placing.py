@@ -128,7 +128,7 @@ class Placing:
         unused = sum(self._room[zone] - left for zone in due)
         return due[: self._more] if self._spare - unused < len(due) else []
 
-    def _take(  # noqa: PLR0913, PLR0917  # all partitions at once: a call for each would take longer than the rest
+    def _take(  # noqa: PLR0913, PLR0917 - all partitions at once: a call for each would take longer than the rest
         self,
         zone: str,
         positions: Iterable[int],

@@ -14,7 +14,7 @@ INTERVAL: Final = 0.2
 """Seconds between two looks at a router: a swap takes about one, and a look costs it a request."""
 
 
-def wait_until_served(  # noqa: PLR0913  # what for, where and how long; two choices by name
+def wait_until_served(  # noqa: PLR0913 - what for, where and how long; two choices by name
     url: str, catalog: Catalog, version: Version, seconds: float, *, if_up: bool, tls: ssl.SSLContext | None = None
 ) -> bool:
     """Wait until the router serves this version of the catalog or a later one.

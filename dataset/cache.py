@@ -122,7 +122,7 @@ def _unused(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _path_of(  # noqa: PLR0913, PLR0917  # what both of the functions above hand on
+def _path_of(  # noqa: PLR0913, PLR0917 - what both of the functions above hand on
     data: Sequence[Path],
     sources: Sequence[Source],
     on_duplicate: "DuplicatePolicy",

@@ -105,7 +105,7 @@ class Catalog:
             raise self._conflict(found)
         return tag
 
-    def swap(self, expected: Current | None, dataset: str, folder: str, by: str, forced: bool) -> Current:  # noqa: FBT001  # a field
+    def swap(self, expected: Current | None, dataset: str, folder: str, by: str, forced: bool) -> Current:  # noqa: FBT001 - a field
         """Let the dataset in `folder` be served in place of `expected`, which must still be current.
 
         Raises VersionConflict, CatalogError, StoreError.
@@ -121,7 +121,7 @@ class Catalog:
             raise self._conflict(self.current()) from error
         return new
 
-    def serve(self, expected: Current | None, folder: str, by: str, forced: bool) -> Current:  # noqa: FBT001  # a field
+    def serve(self, expected: Current | None, folder: str, by: str, forced: bool) -> Current:  # noqa: FBT001 - a field
         """As `swap`, of the dataset in this folder. Raises CatalogError also if that was pruned meanwhile.
 
         Raises InvalidDataset and NoSuchObject too.

@@ -84,7 +84,7 @@ def versions(*, catalog: str, as_json: bool) -> None:
 @click.argument("id", required=False)
 @by_option
 @as_json_option
-def rollback(*, catalog: str, id: str | None, by: str | None, as_json: bool) -> None:  # noqa: A002  # as users see it
+def rollback(*, catalog: str, id: str | None, by: str | None, as_json: bool) -> None:  # noqa: A002 - as users see it
     """Let the dataset that CATALOG served before be served again, or the one whose id begins with ID.
 
     It must be whole. Routers serve it whatever keys they find missing: whoever goes back means it.

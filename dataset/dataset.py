@@ -79,7 +79,7 @@ class Dataset:
         """
         if isinstance(location, Path):
             return cls(location, _open(location))
-        from ringkv.dataset.opening import open_dataset  # noqa: PLC0415  # it opens datasets, and has to know this
+        from ringkv.dataset.opening import open_dataset  # noqa: PLC0415 - it opens datasets, and has to know this
 
         return open_dataset(location, mirror)
 

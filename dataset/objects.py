@@ -57,7 +57,7 @@ class Objects(ABC):
     @classmethod
     def at(cls, location: str | Path) -> "Objects":
         """The folder of this address, which may be empty or missing. Raises StoreError for what is no address."""
-        from ringkv.dataset.local_objects import LocalObjects  # noqa: PLC0415  # one of these, which it has to know
+        from ringkv.dataset.local_objects import LocalObjects  # noqa: PLC0415 - one of these, which it has to know
 
         if not is_url(location):
             return LocalObjects(Path(location))

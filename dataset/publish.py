@@ -92,7 +92,7 @@ def publish(data: Sequence[Path], catalog: Catalog, order: Order, tell: Tell, pr
     return Published(version, new.manifest.keys, changed=True, uploaded=not found, gone=share)
 
 
-def publish_parts(  # noqa: PLR0913, PLR0917  # what `publish` has, and in place of data what became of them
+def publish_parts(  # noqa: PLR0913, PLR0917 - what `publish` has, and in place of data what became of them
     made: Parts, catalog: Catalog, before: Current | None, order: Order, tell: Tell, progress: Progress
 ) -> Published:
     """Let the dataset of these parts be served, which are in the catalog already, and have been read back from there.

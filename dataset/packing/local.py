@@ -83,7 +83,7 @@ class SortedRuns(NamedTuple):
     places: Places
 
 
-def pack(  # noqa: PLR0913  # what is packed into what, and five choices by name
+def pack(  # noqa: PLR0913 - what is packed into what, and five choices by name
     data: Path | Sequence[Source],
     target: Path,
     *,

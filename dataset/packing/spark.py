@@ -82,7 +82,7 @@ class Job:
         return self.splits[split].text if self.splits else FRAME
 
 
-def publish(  # noqa: PLR0913  # four say what, two how
+def publish(  # noqa: PLR0913 - four say what, two how
     df: DataFrame,
     catalog: str | Path,
     key: str = "key",
@@ -159,7 +159,7 @@ def _tallies(job: Job, shuffled: "RDD[Record]") -> list[Tally]:
     return tallies
 
 
-def _merged(  # noqa: PLR0913, PLR0917  # all that the whole of it is made of
+def _merged(  # noqa: PLR0913, PLR0917 - all that the whole of it is made of
     job: Job, shuffled: "RDD[Record]", tallies: Sequence[Tally], catalog: Catalog, folder: str, order: Order
 ) -> list[Part]:
     """The parts of all arcs, in order. Raises DuplicateKey, PackingFailed, StoreError."""

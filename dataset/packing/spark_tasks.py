@@ -43,7 +43,7 @@ def sort_frame_task(attempts: int, arcs: int, chunk: int, batches: Iterator[Any]
 
 
 def unpickled(row: Any) -> Record:
-    found: Record = pickle.loads(row[0])  # noqa: S301  # what `sort_frame_task` has written in this very job
+    found: Record = pickle.loads(row[0])  # noqa: S301 - what `sort_frame_task` has written in this very job
     return found
 
 

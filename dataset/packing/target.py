@@ -59,7 +59,7 @@ def _unserved(target: Path, real: Path) -> Iterator[bool]:
     except NotADirectoryError as error:
         raise _stays(target, "is no folder") from error
     try:
-        names = set(os.listdir(folder))  # noqa: PTH208  # pathlib knows no descriptors
+        names = set(os.listdir(folder))  # noqa: PTH208 - pathlib knows no descriptors
         if names:
             _check_names(target, folder, names)
             try:

@@ -38,7 +38,7 @@ def _found(path: Path) -> Iterator[Source]:
     if path == STDIN:
         yield _stdin()
     elif glob.has_magic(str(path)) and not os.path.lexists(path):
-        matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  # absolute too
+        matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 - absolute too
         files = [match for match in matches if not stat.S_ISDIR(_status(match).st_mode)]
         if not files:
             raise SourceError(f"{path}: no file matches this pattern")

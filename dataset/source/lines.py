@@ -53,7 +53,7 @@ class TextFile:
     def digest(self) -> str:
         return self._hash.hexdigest()
 
-    def pieces(self, size: int, spool: Path) -> Iterator[FileRange]:  # noqa: ARG002  # every byte has its place
+    def pieces(self, size: int, spool: Path) -> Iterator[FileRange]:  # noqa: ARG002 - every byte has its place
         """Ranges of whole lines of about `size` bytes, or of one longer line.
 
         A line that is too long for the format is cut; the parser then refuses it.

@@ -51,7 +51,7 @@ def test_the_entries_of_a_block_are_the_same_with_others_and_alone(slots: int, f
 @given(st.lists(st.tuples(st.integers(1, 1 << 26), st.integers(1, 1 << 20))), st.booleans())
 def test_the_entries_of_all_keys_of_many_blocks_are_those_of_each(
     places: list[tuple[int, int]],
-    mapped: bool,  # noqa: FBT001  # as Hypothesis gives it
+    mapped: bool,  # noqa: FBT001 - as Hypothesis gives it
 ) -> None:
     rows = [Row(keys, 0, 0, 8 * place) for place, keys in places]
     blocks = np.array([(number, *row) for number, row in enumerate(rows)], PLACED)

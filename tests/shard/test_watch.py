@@ -113,7 +113,7 @@ def test_a_shard_whose_segment_is_overwritten_says_why_and_leaves(
 
 
 @pytest.mark.parametrize("overwrite", [overwrite_in_place, overwrite_and_set_the_time_back, append])
-def test_no_absence_is_claimed_and_no_wrong_byte_sent_meanwhile(  # noqa: PLR0917  # fixtures
+def test_no_absence_is_claimed_and_no_wrong_byte_sent_meanwhile(  # noqa: PLR0917 - fixtures
     shard: SpawnedShard, client: Client, served: Path, other: Path, pairs: dict[bytes, bytes], overwrite: Change
 ) -> None:
     """From the moment on in which the shard knows; before it, what is mapped is read as it is."""
@@ -157,7 +157,7 @@ def rewrite_the_same(served: Path, _other: Path) -> None:
 
 
 @pytest.mark.parametrize("do", [rename_over, rename_away, remove, link, touch, restrict, rewrite_the_same])
-def test_what_leaves_the_bytes_alone_costs_no_answer(  # noqa: PLR0917  # fixtures
+def test_what_leaves_the_bytes_alone_costs_no_answer(  # noqa: PLR0917 - fixtures
     shard: SpawnedShard, client: Client, served: Path, other: Path, pairs: dict[bytes, bytes], do: Change
 ) -> None:
     do(served, other)
