@@ -10,7 +10,7 @@ Routers stay with what they serve if their gates refuse what is newer: so a shar
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from math import inf
 from typing import Final
@@ -130,7 +130,7 @@ class Following:
                             await self._catalog.fetch(version.folder, self._mirror)
                         opened[version.dataset] = await to_end(self._open, version)
                     elif version is current.version:
-                        await self._go_over(held.dataset, version.folder, held.retry)
+                        await self._go_over(held, version)
                 except (DatasetError, OSError) as error:
                     if version is current.version:
                         problem = str(error)
@@ -157,18 +157,23 @@ class Following:
             raise InvalidDataset(f"{dataset.path}: {wrong}; publish it again")
         return dataset
 
-    async def _go_over(self, dataset: Dataset, folder: str, retry: Callable[[], None]) -> None:
-        """Fetch a dataset that is held and was published again from where it lies now: it may have been damaged before.
+    async def _go_over(self, held: Version, version: catalogs.Version) -> None:
+        """Read a dataset that is held and was published again from where it lies now: it may have been damaged before.
 
-        `retry` is called when what is fetched comes from there. Raises InvalidDataset, StoreError.
+        Raises DatasetError.
         """
-        origin, place = dataset.origin, self._catalog.objects.place(folder)
-        if origin is None or origin.location == place:
+        dataset, objects = held.dataset, self._catalog.objects
+        place = objects.place(version.folder)
+        if dataset.origin is None:
+            if str(dataset.path) != place:
+                await self._versions.go_over(held, await to_end(self._open, version))
+                log.info("what is read comes from %s now, and not from %s any more", place, dataset.path)
             return
-        before = origin.location
-        if await go_over(dataset, self._catalog.objects, folder):
+        if (before := dataset.origin.location) == place:
+            return
+        if await go_over(dataset, objects, version.folder):
             log.info("what is fetched comes from %s now, and not from %s any more", place, before)
-            retry()
+            held.retry()
         else:
             log.warning("%s: has the same data in other files: %s is fetched until the next start", place, before)
 

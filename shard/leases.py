@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ringkv.cluster.errors import PartitionNotLeased
 from ringkv.cluster.lease import Leased
+from ringkv.shard.blocks import Blocks
 from ringkv.shard.store import Store
 from ringkv.shard.threads import to_end
 from ringkv.shard.warmup import Warmup
@@ -51,17 +52,12 @@ class Leases:
         lease = Lease(tuple(partitions), Leased(keys=0, bytes=0))
         self._held.update(lease.partitions)
         self._active.add(lease)
-        blocks = self._store.blocks
         try:
             async with self._granting:
                 self._still_serve()
+                blocks = self._store.blocks
                 new = [partition for partition in lease.partitions if not blocks.is_leased(partition)]
-                # In a thread: the tables may have to be read from disk.
-                found = await to_end(blocks.leasing, new)
-                # A segment at a time, as no request is answered meanwhile: a large one takes a millisecond or two.
-                for group in blocks.dataset.by_segment(found).values():
-                    blocks.lease({p: found[p] for p in group if p in self._held})
-                    await asyncio.sleep(0)
+                found = await self._leased(blocks, new)
                 self._release([p for p in found if p not in self._held])
                 blocks.fit()
                 self._warmup.add(found)
@@ -70,6 +66,23 @@ class Leases:
             raise
         lease.leased = self._store.totals(p for p in lease.partitions if p not in extra)
         return lease
+
+    async def go_over(self, store: Store, warmup: Warmup) -> None:
+        """Lease all that is leased in the store of another copy of the dataset, and from then on there alone.
+
+        Nothing but that happens between the last of it and the return. Raises PartitionNotLeased once `close` was
+        called.
+        """
+        async with self._granting:
+            found = await self._leased(store.blocks, sorted(self._held))
+            self._still_serve()
+            store.blocks.release([p for p in found if p not in self._held])
+            store.blocks.fit()
+            warmup.add(found)
+            # What is still to be let go of is of the store of before, and goes with that.
+            for releasing in self._releasing:
+                releasing.cancel()
+            self._store, self._warmup = store, warmup
 
     def keep(self, partition: int) -> Lease:
         """Let a partition that can be read now stay so for a reply that is under way."""
@@ -103,6 +116,16 @@ class Leases:
             async with asyncio.timeout(seconds), self._granting:
                 return True
         return False
+
+    async def _leased(self, blocks: Blocks, partitions: list[int]) -> Collection[int]:
+        """Lease these partitions, of which those may have to be let go of that nobody needs any more."""
+        # In a thread: the tables may have to be read from disk.
+        found = await to_end(blocks.leasing, partitions)
+        # A segment at a time, as no request is answered meanwhile: a large one takes a millisecond or two.
+        for group in blocks.dataset.by_segment(found).values():
+            blocks.lease({p: found[p] for p in group if p in self._held})
+            await asyncio.sleep(0)
+        return found
 
     def _still_serve(self) -> None:
         """Raises PartitionNotLeased behind `close`."""

@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
-from ringkv.cluster.errors import DatasetOverwritten
+from ringkv.cluster.errors import DatasetOverwritten, PartitionNotLeased
 from ringkv.cluster.hot import NO_EXTRA
 from ringkv.cluster.lease import Offered
 from ringkv.dataset.dataset import Dataset
@@ -34,21 +34,19 @@ class Version:
 
     def __init__(self, dataset: Dataset, about: Offered, pace: Pace) -> None:
         """Take over an open dataset, which is closed with the version."""
-        self.dataset = dataset
         self.about = about
-        self.store = Store(dataset)
-        self.bounded = BoundedStore(dataset, self.store.blocks)
-        self.asking = AskingStore(dataset, self.store.blocks)
-        self.reads = Reads(self.store.blocks)
-        self.warmup = Warmup(self.store.blocks, pace)
-        self.leases = Leases(self.store, self.warmup)
+        self._pace = pace
+        self._read(dataset, store := Store(dataset), warmup := Warmup(store.blocks, pace))
+        self.leases = Leases(store, warmup)
         self.everything: Lease | None = None
         self.extra = NO_EXTRA
         self.lost = False
         self._lives: list[asyncio.Task[None]] = []
+        self._ended: Callable[[Version, BaseException], None]
 
     def live(self, ended: Callable[["Version", BaseException], None]) -> None:
         """Warm what is leased, and watch the segments. `ended` is called with the error that ends that, if one does."""
+        self._ended = ended
         if not all(segment.nowait for segment in self.dataset.segments):
             log.warning(
                 "%s: its file system cannot tell what is in memory: the first read of each block takes a thread",
@@ -56,13 +54,34 @@ class Version:
             )
 
         def told(life: asyncio.Task[None]) -> None:
-            if not life.cancelled() and (error := life.exception()) is not None:
+            if not life.cancelled() and (error := life.exception()) is not None and life in self._lives:
                 self.lost = self.lost or isinstance(error, DatasetOverwritten)
                 ended(self, error)
 
         self._lives = [asyncio.create_task(life) for life in (watch(self.store.blocks, self.warmup), self.warmup.run())]
         for life in self._lives:
             life.add_done_callback(told)
+
+    async def go_over(self, dataset: Dataset) -> Coroutine[Any, Any, None]:
+        """Read another copy of the dataset, which is taken over: the one before may be damaged.
+
+        Returns what closes the one before, once everything that reads it has come to its end. Raises
+        PartitionNotLeased if the version is closed, or lost, meanwhile.
+        """
+        store = Store(dataset)
+        warmup = Warmup(store.blocks, self._pace)
+        try:
+            await self.leases.go_over(store, warmup)
+        except BaseException:
+            dataset.close()
+            raise
+        if self.lost:
+            dataset.close()
+            raise PartitionNotLeased(f"{dataset.path}: version {self.about.serial} was lost meanwhile")
+        before = _close(self.dataset, self._lives, self.reads)
+        self._read(dataset, store, warmup)
+        self.live(self._ended)
+        return before
 
     def retry(self) -> None:
         """Try again what could not be served, as the dataset's blocks come from another place now."""
@@ -73,10 +92,23 @@ class Version:
 
     async def close(self) -> None:
         """End everything that reads the dataset, and close it. There must be no leases any more."""
-        for life in self._lives:
-            life.cancel()
-        await asyncio.gather(*self._lives, return_exceptions=True)
-        self._lives = []
-        ended = await asyncio.gather(self.leases.close(CLOSE_SECONDS), self.reads.finish(CLOSE_SECONDS))
-        if all(ended):
-            await to_end(self.dataset.close)
+        lives, self._lives = self._lives, []
+        await _close(self.dataset, lives, self.reads, self.leases)
+
+    def _read(self, dataset: Dataset, store: Store, warmup: Warmup) -> None:
+        self.dataset = dataset
+        self.store = store
+        self.bounded = BoundedStore(dataset, store.blocks)
+        self.asking = AskingStore(dataset, store.blocks)
+        self.reads = Reads(store.blocks)
+        self.warmup = warmup
+
+
+async def _close(dataset: Dataset, lives: list[asyncio.Task[None]], reads: Reads, leases: Leases | None = None) -> None:
+    """End everything that reads the dataset, and close it."""
+    for life in lives:
+        life.cancel()
+    await asyncio.gather(*lives, return_exceptions=True)
+    ending = [reads.finish(CLOSE_SECONDS), *([leases.close(CLOSE_SECONDS)] if leases is not None else [])]
+    if all(await asyncio.gather(*ending)):
+        await to_end(dataset.close)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ringkv.cluster.lease import Offered
+from ringkv.dataset.dataset import Dataset
 from ringkv.shard.heard import Heard
 from ringkv.shard.leases import Lease
 from ringkv.shard.version import Version
@@ -106,6 +107,22 @@ class Versions:
         finally:
             for version in versions:
                 self._coming.remove(version)
+            self.tidy()
+
+    async def go_over(self, version: Version, dataset: Dataset) -> None:
+        """Let a version that is held be read from this copy of its dataset, whoever has leased it.
+
+        Raises PartitionNotLeased if it has been closed, or lost, meanwhile.
+        """
+        self._coming.append(version)  # so that it is not closed meanwhile
+        try:
+            closing = await version.go_over(dataset)
+            self._begin(closing)
+            for reader in self.readers:
+                if reader.version is version:
+                    reader.go_over(version)
+        finally:
+            self._coming.remove(version)
             self.tidy()
 
     def other(self, version: Version, partition: Callable[[Version], int]) -> Version | None:
