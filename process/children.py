@@ -7,14 +7,17 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from multiprocessing.connection import Connection, Pipe
 from multiprocessing.context import ForkServerProcess
 from typing import Any, Final
 
 from ringkv.cluster.errors import DatasetOverwritten, RingkvError
 from ringkv.process.logs import LogStyle, start_logging
+from ringkv.process.pulse import beat, beats
 from ringkv.process.run import Serve, run
 from ringkv.process.start import name_process
 
@@ -27,6 +30,12 @@ UNUSABLE_DATASET: Final = 65
 """The exit code, EX_DATAERR of sysexits.h, of a child that cannot serve the dataset it was given: to start it again
 would not help."""
 
+LOOK_SECONDS: Final = 1.0
+HUNG_LOOKS: Final = 10
+"""A child that is watched is killed when it has not come to its event loop from one look to the next for so many of
+them. On a machine that is busy, or swaps, an event loop is late by a second or two. Where this process stood still
+itself, as when a laptop sleeps, that was one look and not many."""
+
 Start = Callable[[ForkServerProcess], None]
 """How a process is started: by which fork server."""
 
@@ -35,12 +44,13 @@ Start = Callable[[ForkServerProcess], None]
 class Life:
     """What a child does: `serve(*given, stop)` of a module, which its parent, who only starts it, need not import.
 
-    `title` is its name in `ps`.
+    `title` is its name in `ps`. `watched`: nobody else would notice if it hung, and so its parent does.
     """
 
     title: str
     module: str
     given: tuple[Any, ...]
+    watched: bool = False
 
     def begin(self) -> Serve:
         """In the child: what it is to run."""
@@ -53,8 +63,16 @@ class Child:
 
     def __init__(self, start: Start, name: str, log_style: LogStyle, life: Life) -> None:
         self.name = name
-        self._process = ForkServerProcess(target=_live, args=(log_style, life), name=name, daemon=True)
-        start(self._process)
+        pulse: Connection | None = None
+        self._pulse: Connection | None = None
+        if life.watched:
+            self._pulse, pulse = Pipe(duplex=False)
+        self._process = ForkServerProcess(target=_live, args=(log_style, life, pulse), name=name, daemon=True)
+        try:
+            start(self._process)
+        finally:
+            if pulse is not None:
+                pulse.close()
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[int] = self._loop.create_future()
         self._loop.add_reader(self._process.sentinel, self._gone)
@@ -63,6 +81,26 @@ class Child:
     def pid(self) -> int:
         assert self._process.pid is not None
         return self._process.pid
+
+    async def end(self) -> int:
+        """Wait for its end, and bring that about if it is watched and hangs. Returns the exit code."""
+        # Before its first beat it may be starting for as long as that takes.
+        missed, begun = 0, False
+        while self._pulse is not None and not self.ended.done():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await asyncio.shield(self.ended)
+            if self.ended.done():
+                break
+            if beats(self._pulse):
+                missed, begun = 0, True
+            elif begun:
+                missed += 1
+            if missed == HUNG_LOOKS:
+                log.error("%s has done nothing for %.0f s and is killed", self.name, HUNG_LOOKS * LOOK_SECONDS)
+                self._process.kill()
+                break
+        return await asyncio.shield(self.ended)
 
     def hang_up(self) -> None:
         """Send SIGHUP: files are to be read again."""
@@ -84,15 +122,17 @@ class Child:
     def _gone(self) -> None:
         self._loop.remove_reader(self._process.sentinel)
         self._process.join()
+        if self._pulse is not None:
+            self._pulse.close()
         self.ended.set_result(self._process.exitcode or 0)
 
 
-def _live(log_style: LogStyle, life: Life) -> None:
+def _live(log_style: LogStyle, life: Life, pulse: Connection | None) -> None:
     """Run in the child, in a session of its own: Ctrl-C at the terminal reaches the parent alone, which stops it."""
     os.setsid()
     start_logging(log_style)
     try:
-        run(partial(_until_orphaned, life.begin()))
+        run(partial(_until_orphaned, life.begin(), pulse))
     except DatasetOverwritten as error:
         # All shards that serve the dataset find the same: the parent says it once.
         log.info("%s: %s", multiprocessing.current_process().name, error)
@@ -102,7 +142,7 @@ def _live(log_style: LogStyle, life: Life) -> None:
         sys.exit(1)
 
 
-async def _until_orphaned(serve: Serve, stop: asyncio.Event) -> None:
+async def _until_orphaned(serve: Serve, pulse: Connection | None, stop: asyncio.Event) -> None:
     """Serve until told to stop, or until the parent has ended for whatever reason."""
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -113,4 +153,9 @@ async def _until_orphaned(serve: Serve, stop: asyncio.Event) -> None:
         stop.set()
 
     loop.add_reader(parent.sentinel, orphaned)
-    await serve(stop)
+    beating = loop.create_task(beat(pulse)) if pulse is not None else None
+    try:
+        await serve(stop)
+    finally:
+        if beating is not None:
+            beating.cancel()

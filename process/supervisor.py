@@ -68,7 +68,7 @@ class Supervisor:
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, RESTART_DELAY_MAX)
                 continue
-            code = await asyncio.shield(self._children[name].ended)
+            code = await self._children[name].end()
             if code == UNUSABLE_DATASET:
                 if not self.failed.done():
                     self.failed.set_exception(DatasetOverwritten(f"{name} can no longer serve its dataset"))

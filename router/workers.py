@@ -68,12 +68,14 @@ def lives(settings: RouterSettings, workers: Sequence[Worker], runtime: Path) ->
     came to its socket wait instead of being refused.
     """
     if len(workers) == 1:
-        return {"router": Life("router", MODULE, (settings, workers[0]))}
+        return {"router": Life("router", MODULE, (settings, workers[0]), watched=True)}
     paths = [runtime / f"router-{number}.json" for number, _ in enumerate(workers, 1)]
-    return {
-        path.stem: Life(path.stem, MODULE, (settings, replace(worker, figures=path, others=_without(paths, path))))
-        for path, worker in zip(paths, workers, strict=True)
-    }
+
+    def life(path: Path, worker: Worker) -> Life:
+        own = replace(worker, figures=path, others=_without(paths, path))
+        return Life(path.stem, MODULE, (settings, own), watched=True)
+
+    return {path.stem: life(path, worker) for path, worker in zip(paths, workers, strict=True)}
 
 
 async def serve_workers(

@@ -183,3 +183,16 @@ def test_a_redis_port_in_use_is_refused(spawn: Spawner) -> None:
     cluster = spawn.up(EXAMPLE, "--redis-port", "0")
     line = one_line(spawn("up", EXAMPLE, "--port", "0", "--redis-port", str(cluster.redis_port)))
     assert "the address is in use" in line
+
+
+def test_a_worker_that_hangs_is_told_and_replaced(spawn: Spawner) -> None:
+    cluster = spawn.up(EXAMPLE, "--workers", "2", "--shards", "1")
+    wait_for_workers(cluster.port, 2)
+    hung, other = sorted(worker_pids(cluster))
+    os.kill(hung, signal.SIGSTOP)
+    told = r"ERROR +ringkv.supervisor: (router-\d) has done nothing for 10 s and is killed"
+    name = cluster.spawned.wait_for_line(told)[1]
+    cluster.spawned.wait_for_line(f"{name} ended with code -9 and is started again")
+    wait_for_workers(cluster.port, 2)
+    assert other in worker_pids(cluster)
+    assert len(re.findall(told, cluster.spawned.err)) == 1
