@@ -151,7 +151,14 @@ def open_mirrored(objects: Objects, folder: str, name: str, mirror: Mirror | Non
     if mirror is not None:
         return mirror.open(objects, folder, name)
     with ExitStack() as undo:
-        own = Mirror(Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="ringkv-"))), 0)
+        try:
+            cache = undo.enter_context(tempfile.TemporaryDirectory(prefix="ringkv-"))
+        except OSError as error:
+            raise CacheError(
+                f"no folder can be made for the tables of {objects.place(folder)}: {error.strerror or error};"
+                " say where there is room with $TMPDIR"
+            ) from error
+        own = Mirror(Path(cache), 0)
         undo.callback(own.close)
         dataset = own.open(objects, folder, name)
         dataset.closing(undo.pop_all().close)

@@ -8,7 +8,6 @@ supervisor ─┬─ shard-1 … shard-N     on Unix sockets in a folder of thei
 import asyncio
 import logging
 import signal
-import tempfile
 from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -31,6 +30,7 @@ from ringkv.process.connections import DEFAULT_LIMITS, ConnectionLimits
 from ringkv.process.forking import ForkServer
 from ringkv.process.logs import LogStyle
 from ringkv.process.supervisor import Supervisor
+from ringkv.process.temporary import temporary_folder
 from ringkv.router.policy import HOT_MEMORY, HOT_OWNERS
 from ringkv.router.settings import Cluster, Discovery, RouterSettings, Worker
 from ringkv.router.workers import lives
@@ -75,20 +75,20 @@ class Routers(NamedTuple):
 async def serve(settings: LocalSettings, routers: Routers, stop: asyncio.Event) -> None:
     """Run the cluster until `stop`. Prints one line when the first GET will succeed, and one for each new version.
 
-    Raises StartupError, and DatasetOverwritten when a segment of what is served is overwritten.
+    Raises StartupError, CatalogError, and DatasetOverwritten when a segment of what is served is overwritten.
     """
-    with tempfile.TemporaryDirectory(prefix="ringkv-") as runtime, ExitStack() as open_datasets:
+    with temporary_folder() as runtime, ExitStack() as open_datasets:
         supervisor = Supervisor(settings.log_style)
         own = None
         if isinstance(settings.served, Dataset):
-            own = OwnVersions(Path(runtime), settings.served)
+            own = OwnVersions(runtime, settings.served)
             open_datasets.callback(own.close)
         http = Address.of(routers.workers[0].http)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, supervisor.hang_up)
         try:
             # The catalog that it makes for itself ends with it: the next start must not begin with that.
             source = Followed(own.location) if own else Followed(str(settings.served), settings.cache)
-            _start(supervisor, settings, source, routers, Path(runtime))
+            _start(supervisor, settings, source, routers, runtime)
             if await _ready(supervisor, http, stop):
                 _say(f"ringkv: ready on {_where(routers.workers[0], settings.nodes)}")
             meanwhile: list[Coroutine[Any, Any, Any]] = [stop.wait()]

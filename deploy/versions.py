@@ -24,9 +24,12 @@ class OwnVersions:
     """`catalog` is what the shards follow."""
 
     def __init__(self, runtime: Path, first: Dataset) -> None:
-        """From here on this object closes `first`, and all datasets that `take` is given."""
+        """From here on this object closes `first`, and all datasets that `take` is given. Raises CatalogError."""
         self._folder = runtime / "versions"
-        self._folder.mkdir()
+        try:
+            self._folder.mkdir()
+        except OSError as error:
+            raise _cannot_be_made(self._folder, error) from error
         self.catalog = Catalog.at(self._folder)
         self._open: list[tuple[str, Dataset]] = []
         self._current: Current | None = None
@@ -80,7 +83,7 @@ class OwnVersions:
         try:
             link.symlink_to(f"/proc/{os.getpid()}/fd/{dataset.descriptor}")
         except OSError as error:
-            raise CatalogError(f"{link}: cannot be made: {error.strerror or error}") from error
+            raise _cannot_be_made(link, error) from error
         try:
             self._current = self.catalog.swap(self._current, dataset.manifest.dataset_id, folder, user(), forced=False)
         except BaseException:
@@ -93,3 +96,7 @@ class OwnVersions:
             (self._folder / name).unlink()
             old.close()
         return self._current.version
+
+
+def _cannot_be_made(path: Path, error: OSError) -> CatalogError:
+    return CatalogError(f"{path}: cannot be made: {error.strerror or error}")

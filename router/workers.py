@@ -6,7 +6,6 @@ clients ──► one port ─┬─► worker 1 ──┬──► shards      
 
 import asyncio
 import socket
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
@@ -19,6 +18,7 @@ from ringkv.process.children import Life
 from ringkv.process.forking import CHILDREN, fork_server
 from ringkv.process.logs import LogStyle
 from ringkv.process.supervisor import Supervisor
+from ringkv.process.temporary import temporary_folder
 from ringkv.router.settings import RouterSettings, Worker
 
 MODULE: Final = "ringkv.router.server"
@@ -82,10 +82,10 @@ async def serve_workers(
     settings: RouterSettings, workers: Sequence[Worker], log_style: LogStyle, stop: asyncio.Event
 ) -> None:
     """Keep the workers alive until `stop`. Raises StartupError."""
-    with tempfile.TemporaryDirectory(prefix="ringkv-") as runtime:
+    with temporary_folder() as runtime:
         fork_server(*PRELOAD)
         supervisor = Supervisor(log_style)
-        supervisor.keep(lives(settings, workers, Path(runtime)), ForkServerProcess.start)
+        supervisor.keep(lives(settings, workers, runtime), ForkServerProcess.start)
         stopping = asyncio.create_task(stop.wait())
         first: set[asyncio.Future[Any]] = {stopping, supervisor.failed}
         try:

@@ -195,6 +195,21 @@ def test_a_disk_without_space(spawn: Spawner) -> None:
     assert "No space left on device" in line
 
 
+@pytest.mark.parametrize("inodes", [3, 4, 5])
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
+def test_a_disk_for_temporary_files_that_has_room_for_few(spawn: Spawner, inodes: int) -> None:
+    """A cluster makes its files there one after the other, and may fail at each."""
+    folder, ringkv = spawn.directory(), (sys.executable, "-m", "ringkv", "up", EXAMPLE, "--port", "0")
+    script = f'mount -t tmpfs -o nr_inodes={inodes} tmpfs {folder} && TMPDIR={folder} "$@"'
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("mount namespaces are not allowed here")
+    spawned = spawn.run("unshare", "--mount", "bash", "-c", script, "bash", *ringkv)
+    if spawned.wait() == 32 and "mount" in spawned.err:
+        pytest.skip("mounting is not allowed here")
+    line = one_line(spawned)
+    assert "No space left on device" in line
+
+
 @pytest.mark.parametrize(
     ("args", "reason"),
     [
