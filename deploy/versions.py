@@ -8,6 +8,7 @@ has the path by then.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -93,7 +94,9 @@ class OwnVersions:
         self._open.append((folder, dataset))
         while len(self._open) > KEPT:
             name, old = self._open.pop(0)
-            (self._folder / name).unlink()
+            # The next version is served already, whatever somebody has made of a link that nobody needs any more.
+            with suppress(OSError):
+                (self._folder / name).unlink()
             old.close()
         return self._current.version
 

@@ -249,3 +249,22 @@ def test_a_cluster_serves_also_where_its_first_line_cannot_be_written(spawn: Spa
     has_all(SpawnedCluster(spawned, line[1], int(line[2])), data)
     spawned.process.terminate()
     assert spawned.wait() == 0
+
+
+def test_a_link_of_before_that_cannot_be_removed_ends_nothing(spawn: Spawner, data: Path) -> None:
+    """A link that somebody has removed, as they clean /tmp, or something in its place."""
+    cluster = spawn.up(data)
+    (folder,) = cluster.spawned.runtime.glob("ringkv-*/versions")
+    text, links = data.read_bytes(), list[Path]()
+    for serial in (2, 3, 4):
+        links += [path for path in folder.iterdir() if path.is_symlink() and path not in links]
+        oldest = links[max(0, serial - 3)]
+        text += b"%08x-aaaa-4aaa-aaaa-aaaaaaaaaaaa new\n" % serial
+        if serial > 2:
+            oldest.unlink()
+        if serial > 3:
+            oldest.mkdir()
+        put(data, text)
+        wait_until_served(cluster, serial, PAIRS + serial - 1)
+        assert get(cluster, f"{serial:08x}-aaaa-4aaa-aaaa-aaaaaaaaaaaa") == b"new"
+    assert not cluster.spawned.err
