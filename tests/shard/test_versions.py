@@ -1,18 +1,22 @@
 """A shard goes from version to version: who has leased one reads that, all others the newest, and nobody a mixture."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import hiredis
 import pytest
 
+import ringkv.shard.connection
 import tests.support.published
 from ringkv.cluster.lease import Offered, offered_in
 from ringkv.cluster.limits import LARGE_VALUE
-from ringkv.cluster.ring import build_ring
+from ringkv.cluster.ring import Ring, build_ring
 from ringkv.dataset.format import segment_name
+from ringkv.shard.blocks import Blocks
 from ringkv.shard.connection import ShardConnection
 from ringkv.shard.settings import Followed
 from tests.support.damage import flip_value_byte
@@ -274,6 +278,55 @@ def test_a_version_that_is_overwritten_is_left_and_the_other_goes_on(
     assert connect(shard).lease(published.datasets[3], RING).startswith(b"OK 2000 ")
     assert old("GET", KEYS[1]) == value_of(1, KEYS[1])
     assert shard.spawned.process.poll() is None
+
+
+async def test_a_version_that_is_replaced_while_a_ring_is_built_is_not_leased(
+    published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    def slow(*given: Any) -> Ring:
+        begun.set()
+        assert gate.wait(30)
+        return build_ring(*given)
+
+    monkeypatch.setattr(ringkv.shard.connection, "build_ring", slow)
+    async with serving(Followed(published.path), leased=True) as served:
+        client, held = await served.connect(), served.state.versions
+        client.send(("LEASE", published.datasets[1], RING.ring_id, 1, "one"))
+        await eventually(begun.is_set)
+        published.publish(2)
+        published.publish(3)
+        served.shard.look_now()
+        await eventually(lambda: served.version not in held.offered)
+        gate.set()
+        assert told(await client.read()).startswith("WRONGDATASET one serves dataset ")
+        await eventually(lambda: (held.leases, len(held)) == (0, 2))
+
+
+async def test_a_version_that_is_overwritten_while_it_is_leased_is_not_leased(
+    published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, gate, leasing = threading.Event(), threading.Event(), Blocks.leasing
+
+    def slow(blocks: Blocks, partitions: list[int]) -> Any:
+        begun.set()
+        assert gate.wait(30)
+        return leasing(blocks, partitions)
+
+    async with serving(Followed(published.path), leased=True) as served:
+        client, held = await served.connect(), served.state.versions
+        published.publish(2)
+        served.shard.look_now()
+        await eventually(lambda: len(held.offered) == 2)
+        monkeypatch.setattr(Blocks, "leasing", slow)
+        client.send(("LEASE", published.datasets[1], RING.ring_id, 1, "one"))
+        await eventually(begun.is_set)
+        os.truncate(published.folder(1) / segment_name(0), 4096)
+        await eventually(lambda: served.version.lost)
+        gate.set()
+        assert told(await client.read()).startswith("WRONGDATASET one serves dataset ")
+        await eventually(lambda: (held.leases, len(held)) == (0, 1))
 
 
 def test_what_routers_serve_is_offered_also_where_the_newest_cannot_be(

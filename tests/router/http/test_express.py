@@ -271,7 +271,8 @@ async def test_a_client_that_goes_in_the_middle_leaves_nothing_in_the_lane(start
         await hung.arrived(1)
         assert twin.lookups.in_flight == 1
         vanish(writer)
-        await eventually(lambda: twin.lookups.in_flight == 0)
+        await eventually(lambda: twin.lookups.counters.abandoned == 1)
+        assert twin.lookups.in_flight == 0
 
 
 async def test_a_router_that_is_told_to_stop_answers_what_is_in_the_lane(start: Start) -> None:

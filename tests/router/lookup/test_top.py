@@ -60,3 +60,12 @@ def test_what_was_asked_for_two_windows_ago_is_forgotten() -> None:
     assert top.counted() == (HOT_WINDOW, {b"a": 1, b"b": 1})
     clock.now += 3 * HOT_WINDOW
     assert top.counted() == (HOT_WINDOW, {})
+
+
+def test_of_keys_that_were_pushed_out_nothing_is_kept() -> None:
+    top = TopKeys()
+    for number in range(10 * HOT_COUNTED):
+        top.count(b"%d" % number)
+    window = top._now  # noqa: SLF001
+    assert len(window.counts) == len(window.heap) == HOT_COUNTED
+    assert window.too_many.keys() <= window.counts.keys()

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+import ringkv.router.members.gate
 from ringkv.cluster.position import position
 from tests.support.fake_shard import FakeShard, KeysAnswer, Start, corrupt, not_leased, nothing
 from tests.support.processes import eventually
@@ -59,6 +60,18 @@ async def test_keys_are_drawn_where_too_few_were_asked_for(route: Route, caplog:
 
 async def test_what_no_shard_tells_is_not_drawn(route: Route) -> None:
     routed = await route()
+    for shard in routed.shards:
+        shard.of[B.dataset_id] = nothing
+    routed.offer(B, A)
+    await routed.serves(B)
+
+
+async def test_a_shard_that_says_nothing_when_keys_are_drawn_holds_up_nobody(
+    route: Route, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ringkv.router.members.gate, "GATE_PATIENCE", 0.05)
+    routed = await route()
+    tell_keys(routed, lambda *_: None)
     for shard in routed.shards:
         shard.of[B.dataset_id] = nothing
     routed.offer(B, A)
