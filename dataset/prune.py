@@ -53,10 +53,11 @@ def prune(catalog: Catalog, keep: int, min_age: float, *, dry_run: bool) -> list
             folders.append(_Folder(name, objects, max(times)))
     kept = _in_use(current, since)
     served = {
-        version.folder: version.at for version in reversed([current.version, *current.history] if current else [])
+        version.folder: version.serial for version in reversed([current.version, *current.history] if current else [])
     }
     datasets = [folder for folder in folders if folder.whole]
-    datasets.sort(key=lambda folder: (folder.name in kept, served.get(folder.name, ""), folder.touched), reverse=True)
+    # By their serials, not by their times: these are of as many clocks as there are machines that publish.
+    datasets.sort(key=lambda folder: (folder.name in kept, served.get(folder.name, 0), folder.touched), reverse=True)
     kept |= {folder.name for folder in datasets[:keep]}
     removed = []
     for folder in folders:

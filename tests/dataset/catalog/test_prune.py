@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,14 @@ from tests.dataset.catalog.conftest import Publish
 from tests.support.damage import flip_value_byte
 
 Data = Callable[..., Path]
+
+
+class Tomorrow(datetime):
+    """A clock that is a day ahead."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "Tomorrow":
+        return super().now(tz) + timedelta(days=1)
 
 
 @pytest.fixture
@@ -64,6 +73,24 @@ def test_the_dataset_before_stays_also_where_what_is_served_had_to_be_published_
     assert rollback(catalog, None, "me")[0].folder == folders[3]
 
 
+def test_the_last_ones_are_those_that_were_served_last(catalog: Catalog, folders: list[str]) -> None:
+    for folder in (folders[0], folders[3], folders[4]):
+        rollback(catalog, folder, "me")
+    assert sorted(pruned(catalog, 3)) == sorted(folders[1:3])
+
+
+@pytest.mark.parametrize("location", ["folder"], indirect=True)
+def test_the_last_ones_stay_whatever_the_clocks_of_their_publishers_say(
+    catalog: Catalog, publish: Publish, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as clock:
+        clock.setattr("ringkv.dataset.catalog.datetime", Tomorrow)
+        ahead = publish(data(range(500))).version.folder
+    others = [publish(data(range(501 + more))).version.folder for more in range(3)]
+    assert pruned(catalog, 3) == [ahead]
+    assert there(catalog) == set(others)
+
+
 def test_what_is_young_stays(catalog: Catalog, folders: list[str]) -> None:
     assert pruned(catalog, 2, 3600) == []
     assert there(catalog) == set(folders)
@@ -80,6 +107,28 @@ def test_what_was_served_of_late_stays_however_old(
     later = time.time() + 4000
     monkeypatch.setattr("ringkv.dataset.prune.time.time", lambda: later)
     assert sorted(pruned(catalog, 2, 3600)) == sorted(folders[:3])
+
+
+@pytest.mark.parametrize("location", ["folder"], indirect=True)
+def test_what_was_served_long_ago_goes_though_what_is_served_is_new(
+    catalog: Catalog, folders: list[str], publish: Publish, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = time.time() + 4000
+    monkeypatch.setattr("ringkv.dataset.prune.time.time", lambda: later)
+    monkeypatch.setattr("ringkv.dataset.catalog.datetime", Tomorrow)
+    publish(data(range(505)))
+    assert sorted(pruned(catalog, 2, 3600)) == sorted(folders[:4])
+
+
+@pytest.mark.parametrize("location", ["folder"], indirect=True)
+def test_a_folder_in_which_nothing_was_finished_goes_when_it_is_old(catalog: Catalog) -> None:
+    assert catalog.objects.path
+    begun = catalog.objects.path / new_folder("ab" * 16)
+    begun.mkdir(parents=True)
+    (begun / ".segment-00000.arrow.abc.ringkv-part").write_bytes(b"1234")
+    assert pruned(catalog, 2, 3600) == []
+    assert pruned(catalog, 2) == [begun.name]
+    assert not begun.exists()
 
 
 def test_what_nobody_has_finished_goes_when_it_is_old(catalog: Catalog, folders: list[str]) -> None:
