@@ -61,7 +61,7 @@ def prune(catalog: Catalog, keep: int, min_age: float, *, dry_run: bool) -> list
     kept |= {folder.name for folder in datasets[:keep]}
     removed = []
     for folder in folders:
-        if folder.name not in kept and folder.touched < since and (dry_run or _remove(catalog, folder)):
+        if folder.name not in kept and folder.touched < since and (dry_run or _remove(catalog, folder, since)):
             size = sum(listed.size for listed in folder.objects)
             removed.append(Pruned(folder.name, size, folder.whole))
     if not dry_run:
@@ -92,30 +92,33 @@ def _in_use(current: Current | None, since: datetime) -> set[str]:
     return found
 
 
-def _remove(catalog: Catalog, folder: _Folder) -> bool:
-    """Remove the folder, unless it is being published or opened just now; whether it is gone."""
+def _remove(catalog: Catalog, folder: _Folder, since: datetime) -> bool:
+    """Remove the folder, unless it is being finished, published or opened just now; whether it is gone."""
+
+    def is_used() -> bool:
+        # It may have been served since it was listed, which takes a while, and be no more: routers still read it then.
+        return folder.name in _in_use(catalog.current(), since)
+
     if catalog.objects.path is not None:
-        return remove_unused(catalog.objects.path / folder.name, lambda: _is_current(catalog, folder.name))
+        path = catalog.objects.path / folder.name
+        return remove_unused(path, lambda: (path / MANIFEST).is_file() != folder.whole or is_used())
     names = [listed.name for listed in folder.objects]
     manifest = f"{folder.name}/{MANIFEST}"
+    try:
+        text = catalog.objects.read(manifest)
+    except NoSuchObject:
+        text = b""
+    if bool(text) != folder.whole:
+        return False  # somebody else prunes, or has finished it
     if folder.whole:
         # Without its manifest the folder is no dataset any more. A publisher that took it for one has published it by
         # now, or will notice.
-        try:
-            text = catalog.objects.read(manifest)
-        except NoSuchObject:
-            return False  # somebody else prunes
         catalog.objects.delete([manifest])
-        if _is_current(catalog, folder.name):
+        if is_used():
             catalog.objects.create(manifest, text)
             return False
     catalog.objects.delete(name for name in names if name != manifest)
     return True
-
-
-def _is_current(catalog: Catalog, folder: str) -> bool:
-    current = catalog.current()
-    return current is not None and current.version.folder == folder
 
 
 def _remove_parts(catalog: Catalog, since: datetime) -> None:

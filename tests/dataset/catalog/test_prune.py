@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
@@ -175,6 +175,42 @@ def test_what_is_published_at_that_moment_stays(
     current = catalog.current()
     assert current
     assert current.version.folder == folders[1]
+
+
+def test_what_was_served_meanwhile_stays(catalog: Catalog, folders: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Routers let it go only minutes later, and what they have not fetched of it would be gone."""
+    listing = type(catalog.objects).folders
+
+    def interrupted(self: Objects) -> Sequence[str]:
+        monkeypatch.undo()
+        monkeypatch.setattr("ringkv.dataset.catalog.datetime", Tomorrow)  # which is after all that there is
+        for folder in (folders[1], folders[4], folders[3]):
+            rollback(catalog, folder, "me")
+        return listing(self)
+
+    monkeypatch.setattr(type(catalog.objects), "folders", interrupted)
+    assert sorted(pruned(catalog, 2)) == sorted([folders[0], folders[2]])
+    assert there(catalog) == {folders[1], folders[3], folders[4]}
+
+
+def test_what_is_finished_at_that_moment_stays(
+    catalog: Catalog, folders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a publisher on a machine that slept for hours."""
+    assert folders
+    begun = new_folder("ab" * 16)
+    catalog.objects.create(f"{begun}/segment-00000.arrow", b"1234")
+    listing = type(catalog.objects).list
+
+    def interrupted(self: Objects, prefix: str = "") -> object:
+        found = list(listing(self, prefix))
+        if prefix == begun:
+            self.create(f"{begun}/manifest.json", b"{}")
+        return iter(found)
+
+    monkeypatch.setattr(type(catalog.objects), "list", interrupted)
+    assert pruned(catalog, 9) == []
+    assert catalog.objects.read(f"{begun}/segment-00000.arrow") == b"1234"
 
 
 @pytest.mark.parametrize("location", ["folder"], indirect=True)
