@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -110,15 +110,11 @@ class Catalog:
 
         Raises VersionConflict, CatalogError, StoreError.
         """
-        tag = self.check_current(expected)
         at = datetime.now(UTC).isoformat(timespec="seconds")
         before = (expected.version, *expected.history) if expected else ()
         serial = before[0].serial + 1 if before else 1
         new = Current(Version(serial, dataset, folder, by, at, forced), before[:MAX_HISTORY])
-        try:
-            self.objects.swap(CURRENT, new.text().encode(), tag)
-        except Conflict as error:
-            raise self._conflict(self.current()) from error
+        self._replace(expected, new)
         return new
 
     def serve(self, expected: Current | None, folder: str, by: str, forced: bool) -> Current:  # noqa: FBT001 - a field
@@ -134,6 +130,10 @@ class Catalog:
                 self.manifest(folder)
             except NoSuchObject as error:
                 # Pruning removes the manifest first, and then looks at what is served: so one of the two notices.
+                if expected:
+                    # Whoever starts now finds what was served, with a serial that all take for a later one.
+                    serial = new.version.serial + 1
+                    self._replace(new, Current(replace(expected.version, serial=serial), expected.history))
                 raise CatalogError(
                     f"{self.location}: dataset {dataset} was pruned meanwhile; publish it again"
                 ) from error
@@ -185,6 +185,14 @@ class Catalog:
         except NoSuchObject:
             return None, None
         return parse_current(self.objects.place(CURRENT), text), tag
+
+    def _replace(self, expected: Current | None, new: Current) -> None:
+        """Write current.json, which must say what is expected. Raises VersionConflict, CatalogError, StoreError."""
+        tag = self.check_current(expected)
+        try:
+            self.objects.swap(CURRENT, new.text().encode(), tag)
+        except Conflict as error:
+            raise self._conflict(self.current()) from error
 
     def _conflict(self, found: Current | None) -> VersionConflict:
         what = "nothing is served any more"

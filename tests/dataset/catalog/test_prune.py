@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ringkv.cluster.errors import CatalogError
 from ringkv.dataset.catalog import Catalog, new_folder
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.objects import Objects
@@ -175,6 +176,34 @@ def test_what_is_published_at_that_moment_stays(
     current = catalog.current()
     assert current
     assert current.version.folder == folders[1]
+
+
+def test_what_is_pruned_as_it_is_published_is_not_served(
+    catalog: Catalog, folders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a shard that starts then would find nothing. In a folder of this machine it is locked, and not pruned."""
+    swapping = type(catalog.objects).swap
+
+    def interrupted(self: Objects, name: str, data: bytes, tag: str | None) -> None:
+        monkeypatch.undo()
+        pruned(catalog, 2)
+        swapping(self, name, data, tag)
+
+    monkeypatch.setattr(type(catalog.objects), "swap", interrupted)
+    before = catalog.current()
+    assert before
+    wanted = folders[0]
+    if catalog.objects.path:
+        rollback(catalog, wanted, "me")
+    else:
+        with pytest.raises(CatalogError, match="was pruned meanwhile; publish it again"):
+            rollback(catalog, wanted, "me")
+        wanted = folders[4]
+    current = catalog.current()
+    assert current
+    assert (current.version.folder, current.version.serial > before.version.serial) == (wanted, True)
+    assert there(catalog) >= {wanted, folders[3], folders[4]}
+    assert rollback(catalog, None, "me")[0].folder in {folders[3], folders[4]}
 
 
 def test_what_was_served_meanwhile_stays(catalog: Catalog, folders: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
