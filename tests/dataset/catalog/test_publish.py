@@ -1,7 +1,7 @@
 """What is published is served whole, and what should not be is refused before anybody is led to it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from ringkv.cluster.errors import CorruptBlock, DuplicateKey, PublishRefused, StoreError, VersionConflict
-from ringkv.dataset.catalog import Catalog, Current
+from ringkv.dataset.catalog import Catalog, Current, new_folder
 from ringkv.dataset.content import RANGE, opened_in
 from ringkv.dataset.objects import Objects
 from ringkv.dataset.packing.local import pack
 from ringkv.dataset.publish import Order
+from ringkv.dataset.source.protocol import Source
 from ringkv.dataset.versions import listed
 from tests.dataset.catalog.conftest import ORDER, Publish
 from tests.support.damage import flip_value_byte, place_of
@@ -72,6 +73,39 @@ def test_publishing_what_is_served_changes_nothing(catalog: Catalog, publish: Pu
     again = publish(data(range(500), "the same"))
     assert (again.version, again.changed, again.uploaded) == (first.version, False, False)
     assert {(found.name, found.modified) for found in catalog.objects.list()} == before
+
+
+def test_what_lies_under_the_name_of_another_dataset_is_not_served(
+    catalog: Catalog, publish: Publish, data: Data
+) -> None:
+    """As where somebody has copied a folder over another one."""
+    first, second = publish(data(range(500))).version, publish(data(range(501))).version
+    catalog.objects.delete([f"{first.folder}/manifest.json"])
+    wrong = new_folder(first.dataset)
+    for found in list(catalog.objects.list(second.folder)):
+        catalog.objects.create(found.name.replace(second.folder, wrong), catalog.objects.read(found.name))
+    told: list[str] = []
+    assert publish(data(range(500)), told=told).version.folder not in {first.folder, wrong}
+    assert keys_of(catalog) == 500
+    assert (
+        f"damaged: {catalog.objects.place(wrong)}: holds dataset {second.dataset}, not what its name says"
+        in "".join(told)
+    )
+
+
+@pytest.mark.parametrize("location", ["folder"], indirect=True)
+def test_what_was_damaged_since_it_was_packed_is_not_served(
+    catalog: Catalog, publish: Publish, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def packed(sources: Sequence[Source], target: Path, **named: Any) -> None:
+        pack(sources, target, **named)
+        flip_value_byte(target, 7)
+
+    monkeypatch.setattr("ringkv.dataset.publish.pack", packed)
+    with pytest.raises(CorruptBlock, match="is corrupt: its bytes do not match their checksum"):
+        publish(data(range(500)))
+    assert catalog.current() is None
+    assert names(catalog) == set()
 
 
 def test_a_packed_dataset_is_published_as_it_is(catalog: Catalog, publish: Publish, data: Data, tmp_path: Path) -> None:

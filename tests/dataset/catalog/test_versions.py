@@ -9,6 +9,7 @@ from ringkv.cluster.errors import CatalogError, InvalidDataset, NoSuchObject
 from ringkv.dataset.catalog import Catalog
 from ringkv.dataset.versions import listed, rollback
 from tests.dataset.catalog.conftest import Publish
+from tests.support.damage import flip_value_byte
 
 Data = Callable[..., Path]
 
@@ -54,6 +55,18 @@ def test_any_dataset_can_be_named_by_how_its_id_begins(catalog: Catalog, publish
     same, changed = rollback(catalog, first.dataset, "me")
     assert (same, changed) == (back, False)
     assert rollback(catalog, last.folder, "me")[0].folder == last.folder
+
+
+@pytest.mark.parametrize("location", ["folder"], indirect=True)
+def test_of_a_dataset_that_had_to_be_published_again_the_later_copy_is_gone_back_to(
+    catalog: Catalog, publish: Publish, data: Data
+) -> None:
+    assert catalog.objects.path
+    damaged = publish(data(range(500))).version
+    flip_value_byte(catalog.objects.path / damaged.folder, 7)
+    again = publish(data(range(500))).version
+    publish(data(range(501)))
+    assert rollback(catalog, again.dataset, "me")[0].folder == again.folder
 
 
 def test_what_cannot_be_gone_back_to_is_refused(catalog: Catalog, publish: Publish, data: Data) -> None:
