@@ -40,6 +40,7 @@ from ringkv.dataset.packing.segment import Segment, SegmentTask, write_segment
 from ringkv.dataset.packing.target import put, replaceable
 from ringkv.dataset.packing.workspace import workspace
 from ringkv.dataset.progress import Progress
+from ringkv.dataset.source.file import RegularFile
 from ringkv.dataset.source.find import find
 from ringkv.dataset.source.protocol import Source
 from ringkv.process.words import counted
@@ -144,6 +145,7 @@ def _sort(job: Job) -> SortedRuns:
             for source, rows in zip(sources, result.rows, strict=False):
                 places.add(source, rows)
             if isinstance(result, Rejected):
+                _check_unchanged(files)  # what is just being written is no line, but will be
                 line, reason = result.malformed
                 places.add(sources[len(result.rows)], line + 1)
                 raise MalformedLine(f"{places.of(places.rows - 1)}: {reason}")
@@ -151,9 +153,14 @@ def _sort(job: Job) -> SortedRuns:
             slots += result.slots
             if total:
                 job.progress(min(consumed, total // 2), total)
+    _check_unchanged(files)
+    return SortedRuns(runs, slots, places)
+
+
+def _check_unchanged(files: Sequence[RegularFile]) -> None:
+    """Raise SourceError if one of them is not what it was when it was found."""
     for file in files:
         file.check_unchanged()
-    return SortedRuns(runs, slots, places)
 
 
 def _answers(job: Job, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Generator[Result, None, None]:
