@@ -175,7 +175,8 @@ def _in_store(location: str) -> Iterator[Text]:
         yield _text(location, folder, _objects(folder).look(name))
     except NoSuchObject:
         objects = _objects(location)
-        listed = sorted(objects.list())
+        # Without what is empty: that has no lines, and may be the mark of a folder, which is not found by its name.
+        listed = sorted(one for one in objects.list() if one.size)
         found = [one for one in listed if not any(part.startswith((".", "_")) for part in one.name.split("/"))]
         if not found:
             raise SourceError(f"{location}: no such object, and no folder with data") from None

@@ -3,7 +3,8 @@
 import bz2
 import gzip
 import lzma
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +15,7 @@ from xxhash import xxh3_128_hexdigest
 
 from ringkv.cluster.errors import SourceError, StoreError
 from ringkv.cluster.limits import MAX_VALUE
-from ringkv.dataset.objects import Objects
+from ringkv.dataset.objects import Listed, Objects
 from ringkv.dataset.packing.splits import Seen, check_unchanged, find_texts, splits
 from ringkv.dataset.source.lines import parsed
 from ringkv.dataset.text import MAX_LINE, Malformed
@@ -95,6 +96,22 @@ def test_a_folder_of_a_store_is_its_objects_in_order(bucket: str) -> None:
         find_texts([f"{bucket}/nothing"])
     with pytest.raises(StoreError, match="is not the address of a store"):
         find_texts(["ftp://somewhere/text"])
+
+
+def test_the_marks_of_folders_in_a_store_are_no_texts(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Consoles make them: empty objects `text/` and `text/sub/`, listed without their slash, and not found so."""
+    objects = Objects.at(bucket)
+    objects.create("text/sub/a", b"a line\n")
+    listing = type(objects).list
+
+    def marked(self: Objects, prefix: str = "") -> Iterator[Listed]:
+        yield from (Listed(name, 0, datetime.now(UTC)) for name in ("", "empty", "sub"))
+        yield from listing(self, prefix)
+
+    monkeypatch.setattr(type(objects), "list", marked)
+    texts = find_texts([f"{bucket}/text"])
+    check_unchanged(texts)
+    assert [text.name for text in texts] == [f"{bucket}/text/sub/a"]
 
 
 def test_a_table_and_a_stream_are_refused(tmp_path: Path) -> None:
