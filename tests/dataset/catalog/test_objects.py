@@ -138,6 +138,17 @@ def test_a_file_url_is_its_folder(tmp_path: Path) -> None:
     assert Objects.at(f"file://{tmp_path}/a%20b").read("one") == b"1"
 
 
+def test_what_is_written_to_a_folder_others_may_read_as_the_umask_says(tmp_path: Path) -> None:
+    """Shards may run as another user."""
+    objects = Objects.at(tmp_path)
+    (tmp_path / "source").touch(0o600)
+    objects.create("created", tmp_path / "source")
+    objects.swap("swapped", b"1", None)
+    (tmp_path / "as usual").touch()
+    modes = {(tmp_path / name).stat().st_mode for name in ("created", "swapped", "as usual")}
+    assert len(modes) == 1
+
+
 def test_a_web_server_is_read_and_not_written(bucket: str, store: StoreServer) -> None:
     Objects.at(bucket).create("a/one", b"12345")
     web = Objects.at(f"{store.web}/{BUCKET}/{bucket.rpartition('/')[2]}")
