@@ -1,7 +1,6 @@
 """The figures of this router process, read from its lookups and its controller when somebody asks."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 
 from ringkv import __version__
 from ringkv.cluster.lease import Leased
@@ -55,10 +54,7 @@ def own_figures(
 
 def _counters(lookups: Lookups, durations: Durations) -> dict[str, int]:
     counters = lookups.counters
-    found = asdict(counters)
-    # Which zone has answered follows from the number of each shard's replies, so that no lookup has to count it.
-    for name, replies in lookups.shard_durations.items():
-        found["own_zone" if lookups.near.get(name, True) else "other_zone"] += replies.count
+    found = counters.told(lookups.shard_durations, lookups.near)
     # Values found are derived: timed answers less missing less unavailable.
     return {**found, "found": durations.count - counters.missing - counters.unavailable}
 

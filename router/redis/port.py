@@ -7,7 +7,7 @@ many keys ───────────────► batches (router/looku
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -55,7 +55,8 @@ class RedisServer(Server):
     def info(self) -> Info:
         lookups, topology = self.lookups, self.lookups.topology
         info = super().info()
-        info["stats"] |= {f"lookup_{name}": count for name, count in asdict(lookups.counters).items()}
+        counted = lookups.counters.told(lookups.shard_durations, lookups.near)
+        info["stats"] |= {f"lookup_{name}": count for name, count in counted.items()}
         info["dataset"] = {
             "dataset_id": topology.dataset_id if topology else "",
             "keys": topology.dataset.keys if topology else 0,

@@ -99,6 +99,16 @@ def test_it_introduces_itself_as_a_read_only_standalone_redis(client: Redis, clu
         client.execute_command("LEASE", "x")
 
 
+def test_info_counts_every_key_that_a_shard_has_answered(cluster: SpawnedCluster) -> None:
+    with redis.Redis(port=cluster.redis_port) as client:
+        before = client.info("stats")
+        for key in (keys := random_keys(100, seed=32)):
+            client.get(key)
+        client.mget(keys)
+        after = client.info("stats")
+    assert after["lookup_own_zone"] - before["lookup_own_zone"] == 200
+
+
 def test_a_needless_password_is_taken_or_refused_as_by_a_redis_without_one(cluster: SpawnedCluster) -> None:
     with redis.Redis(port=cluster.redis_port, password="needless", protocol=3) as client:
         assert client.get(KEY) == b"1234"
