@@ -28,9 +28,10 @@ HALVES = {
 
 
 class Client:
-    """A connection as a guard sees it, that notes what is done to it."""
+    """A connection as a guard sees it, that notes what is done to it; one that is dropped ends in the next turn."""
 
     def __init__(self, guard: ConnectionGuard) -> None:
+        self._guard = guard
         self.stalled = False
         self.dropped: Reason | None = None
         guard.admit(self, None)
@@ -45,6 +46,7 @@ class Client:
 
     def drop(self, reason: Reason) -> None:
         self.dropped = reason
+        asyncio.get_running_loop().call_soon(self._guard.leave, self)
 
 
 def test_processes_share_what_is_given_and_each_has_enough_to_serve() -> None:
@@ -96,8 +98,6 @@ async def test_many_who_go_at_once_hold_up_nobody_for_long() -> None:
         most, before = max(most, now - before), now
     assert all(client.dropped == "header" for client in clients)
     assert 0 < most <= 2 * CLOSE_TOGETHER
-    for client in clients:
-        guard.leave(client)
 
 
 async def test_beyond_all_of_it_the_one_goes_for_whom_something_is_held_for_longest() -> None:
