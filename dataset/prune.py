@@ -104,13 +104,12 @@ def _remove(catalog: Catalog, folder: _Folder, since: datetime) -> bool:
         return remove_unused(path, lambda: (path / MANIFEST).is_file() != folder.whole or is_used())
     names = [listed.name for listed in folder.objects]
     manifest = f"{folder.name}/{MANIFEST}"
-    try:
+    text: bytes | None = None
+    with suppress(NoSuchObject):
         text = catalog.objects.read(manifest)
-    except NoSuchObject:
-        text = b""
-    if bool(text) != folder.whole:
+    if (text is not None) != folder.whole:
         return False  # somebody else prunes, or has finished it
-    if folder.whole:
+    if text is not None:
         # Without its manifest the folder is no dataset any more. A publisher that took it for one has published it by
         # now, or will notice.
         catalog.objects.delete([manifest])

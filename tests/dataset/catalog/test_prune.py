@@ -141,6 +141,14 @@ def test_what_nobody_has_finished_goes_when_it_is_old(catalog: Catalog, folders:
     assert there(catalog) == set(folders)
 
 
+def test_a_folder_whose_manifest_is_empty_goes_too(catalog: Catalog, folders: list[str]) -> None:
+    manifest = f"{folders[0]}/manifest.json"
+    catalog.objects.delete([manifest])
+    catalog.objects.create(manifest, b"")
+    assert sorted(pruned(catalog, 3)) == sorted(folders[:2])
+    assert not any(found.name.startswith(folders[0]) for found in catalog.objects.list())
+
+
 def test_what_is_not_ours_stays(catalog: Catalog, folders: list[str]) -> None:
     others = {"notes.txt", "other/data", f"{'ab' * 16}/data", f"{'ab' * 16}.0123456/data"}
     for name in others:
