@@ -12,7 +12,7 @@ import click
 
 from ringkv.cluster.errors import CatalogError
 from ringkv.cluster.lease import MAX_BY
-from ringkv.dataset.command import ended_by_sigint
+from ringkv.dataset.command import ended_soon
 from ringkv.dataset.publisher import user
 from ringkv.process.command import OneLineCommand
 from ringkv.process.files import raise_limit
@@ -68,7 +68,7 @@ def versions(*, catalog: str, as_json: bool) -> None:
     from ringkv.dataset.versions import listed
 
     opened = Catalog.at(catalog)
-    with ended_by_sigint():
+    with ended_soon():
         found = listed(opened)
     if as_json:
         click.echo(json.dumps({"catalog": opened.location, "versions": [asdict(entry) for entry in found]}))
@@ -98,7 +98,7 @@ def rollback(*, catalog: str, id: str | None, by: str | None, as_json: bool) -> 
 
     raise_limit()
     opened = Catalog.at(catalog)
-    with ended_by_sigint():
+    with ended_soon():
         version, changed = roll_back(opened, id, by or user())
     if as_json:
         click.echo(json.dumps({"catalog": opened.location, "version": asdict(version), "changed": changed}))
@@ -135,7 +135,7 @@ def prune(*, catalog: str, keep: int, min_age: float, dry_run: bool, as_json: bo
     from ringkv.dataset.prune import prune as prune_catalog
 
     opened = Catalog.at(catalog)
-    with ended_by_sigint():
+    with ended_soon():
         removed = prune_catalog(opened, keep, min_age, dry_run=dry_run)
     if as_json:
         found = [asdict(entry) for entry in removed]
@@ -165,7 +165,7 @@ def diff(*, old: str, new: str, limit: int, as_json: bool) -> None:
     from ringkv.dataset.diff import difference
 
     raise_limit()
-    with ended_by_sigint(), _content(old) as before, _content(new) as after:
+    with ended_soon(), _content(old) as before, _content(new) as after:
         found = difference(before, after, limit)
         same = before.manifest.keys - found.removed.count - found.changed.count
     kinds = {"added": found.added, "removed": found.removed, "changed": found.changed}

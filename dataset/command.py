@@ -47,16 +47,16 @@ def ended_by_sigterm() -> Iterator[None]:
 
 
 @contextmanager
-def ended_by_sigint(seconds: float = INTERRUPT_SECONDS) -> Iterator[None]:
-    """Let Ctrl-C, or SIGTERM, end the process soon, also while it waits for a store that hangs, when Python does not
-    see it: so many seconds later.
+def ended_soon(seconds: float = INTERRUPT_SECONDS) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the process so many seconds later at most: also while it waits for a store that hangs,
+    when Python does not see them.
 
     Only for what may be killed at any moment. What it would have removed goes as what a killed process has left.
     """
     pipe = os.pipe()
     for descriptor in pipe:
         os.set_blocking(descriptor, descriptor == pipe[0])
-    threading.Thread(target=_end_after_sigint, args=(pipe[0], seconds), daemon=True).start()
+    threading.Thread(target=_end_after_signal, args=(pipe[0], seconds), daemon=True).start()
     before = signal.set_wakeup_fd(pipe[1], warn_on_full_buffer=False)
     try:
         yield
@@ -65,7 +65,7 @@ def ended_by_sigint(seconds: float = INTERRUPT_SECONDS) -> Iterator[None]:
         os.close(pipe[1])
 
 
-def _end_after_sigint(pipe: int, seconds: float) -> None:
+def _end_after_signal(pipe: int, seconds: float) -> None:
     """End the process so many seconds after the first of these signals, whose numbers come through this pipe."""
     while number := os.read(pipe, 1):
         if number[0] == signal.SIGTERM:

@@ -13,7 +13,7 @@ from ringkv.client.options import tls
 from ringkv.cluster.errors import StartupError
 from ringkv.cluster.limits import GATE
 from ringkv.dataset.catalog_cli import LOCATION, as_json_option, by_option, told
-from ringkv.dataset.command import ended_by_sigint, ended_by_sigterm
+from ringkv.dataset.command import ended_by_sigterm, ended_soon
 from ringkv.dataset.options import cache_dir, on_duplicate, pack_memory
 from ringkv.dataset.progress import progress_bar
 from ringkv.dataset.publisher import user
@@ -146,7 +146,7 @@ def publish(
     catalog = Catalog.at(location)
     order = Order(by or user(), on_duplicate, budget_of(memory), cache, gate, force, force_swap)
     tell = (lambda _line: None) if as_json else click.echo
-    with ended_by_sigterm(), ended_by_sigint(END_SECONDS):
+    with ended_by_sigterm(), ended_soon(END_SECONDS):
         if spark is not None:
             done = _on_spark()(spark, sources, catalog, order, tell)
         else:
