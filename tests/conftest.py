@@ -16,6 +16,7 @@ from ringkv.dataset.generate import lines
 from ringkv.dataset.packing.local import pack
 from tests.support.data import EXAMPLE, read_pairs
 from tests.support.processes import SpawnedShard, Spawner
+from tests.support.published import Published
 from tests.support.resp import Client
 from tests.support.store import StoreServer
 
@@ -78,6 +79,14 @@ def connect() -> Iterator[Callable[[SpawnedShard], Client]]:
             return Client(client)
 
         yield opened
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Published:
+    """A catalog in a folder, with its first version."""
+    made = Published(tmp_path / "catalog")
+    made.publish(1)
+    return made
 
 
 @pytest.fixture(scope="module")

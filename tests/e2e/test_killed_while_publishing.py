@@ -18,13 +18,6 @@ LEAST = 15
 
 
 @pytest.fixture
-def published(tmp_path: Path) -> Published:
-    made = Published(tmp_path / "catalog")
-    made.publish(1)
-    return made
-
-
-@pytest.fixture
 def publisher(published: Published, tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     """Publishes the second version, and waits for a line before each step."""
     data = write_pairs(tmp_path / "data", pairs_of(2))

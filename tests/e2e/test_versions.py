@@ -1,20 +1,12 @@
 """What is published is served by a running cluster, unless the gate keeps it out; any version that is held answers."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from tests.support.processes import Spawner, wait_for
 from tests.support.published import KEYS, Published, value_of
 from tests.support.versioned import Versioned
-
-
-@pytest.fixture
-def published(tmp_path: Path) -> Published:
-    made = Published(tmp_path / "catalog")
-    made.publish(1)
-    return made
 
 
 def cluster_of(spawn: Spawner, published: Published, *options: str) -> Versioned:

@@ -3,10 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from ringkv.cluster.nodes import Node, NodeTable, key_slot
 from ringkv.cluster.position import SLOTS, slot
@@ -21,13 +18,6 @@ from tests.support.served import Asker, Served, serving
 DIRECT = Direct(Address("10.0.0.1", 7000))
 ONE, TWO, THREE = Node("one", "10.0.0.1", 7000), Node("two", "10.0.0.2", 7001), Node("three", "10.0.0.3", 7002)
 MISSING = b"00000000-0000-4000-8000-000000000000"
-
-
-@pytest.fixture
-def published(tmp_path: Path) -> Published:
-    made = Published(tmp_path / "catalog")
-    made.publish(1)
-    return made
 
 
 @asynccontextmanager

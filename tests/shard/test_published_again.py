@@ -26,13 +26,6 @@ VALUES = [value_of(1, key) for key in KEYS]
 DAMAGED = 7
 
 
-@pytest.fixture
-def published(tmp_path: Path) -> Published:
-    made = Published(tmp_path / "catalog")
-    made.publish(1)
-    return made
-
-
 def again(published: Published, before: Callable[[Path], None] = lambda _: None) -> Path:
     """Publish the data of version 1 once more; returns the folder."""
     folder = published.put(1, before)

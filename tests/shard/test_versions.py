@@ -32,13 +32,6 @@ SWAPS = 8
 
 
 @pytest.fixture
-def published(tmp_path: Path) -> Published:
-    made = Published(tmp_path / "catalog")
-    made.publish(1)
-    return made
-
-
-@pytest.fixture
 def shard(spawn: Spawner, published: Published) -> SpawnedShard:
     return spawn.shard(published.path, "--name", "one")
 

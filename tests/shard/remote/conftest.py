@@ -14,13 +14,6 @@ from tests.support.web import Web, web
 
 
 @pytest.fixture
-def published(tmp_path: Path) -> Published:
-    made = Published(tmp_path / "catalog")
-    made.publish(1)
-    return made
-
-
-@pytest.fixture
 def remote(published: Published) -> Iterator[Web]:
     with web(published.path) as served:
         yield served
