@@ -32,13 +32,15 @@ def reader() -> hiredis.Reader:
     return hiredis.Reader(notEnoughData=NOT_ENOUGH)
 
 
-_GET: Final = b"*2\r\n$3\r\nGET\r\n$36\r\n"
-_BETWEEN_GETS: Final = b"\r\n" + _GET
+GET: Final = b"*2\r\n$3\r\nGET\r\n$36\r\n"
+"""What a GET of a key begins with."""
+
+_BETWEEN_GETS: Final = b"\r\n" + GET
 
 
 def get_commands(keys: list[bytes]) -> bytes:
     """`GET key` for each of at least one key of 36 bytes: the one command that is worth a template."""
-    return b"%b%b\r\n" % (_GET, _BETWEEN_GETS.join(keys))
+    return b"%b%b\r\n" % (GET, _BETWEEN_GETS.join(keys))
 
 
 _is_integer = re.compile(rb"0|-?[1-9][0-9]{0,18}").fullmatch

@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from itertools import repeat
 from typing import Final
 
-_GET_HEADS: Final = {head: b"\r\n" + head for head in (b"*2\r\n$3\r\nGET\r\n$36\r\n", b"*2\r\n$3\r\nget\r\n$36\r\n")}
+from ringkv.resp.codec import GET
+
+_GET_HEADS: Final = {head: b"\r\n" + head for head in (GET, GET.replace(b"GET", b"get"))}
 """What a GET of a key begins with → what stands between two keys."""
 
-_GET_HEAD: Final = len(min(_GET_HEADS))
+_GET_HEAD: Final = len(GET)
 GET_BYTES: Final = _GET_HEAD + 36 + 2
 """Bytes of one such GET."""
 

@@ -232,7 +232,7 @@ async def test_rings_are_built_one_at_a_time_and_not_for_those_who_have_left(
         building -= 1
         return build_ring(names, replicas, partitions, places, extra)
 
-    monkeypatch.setattr("ringkv.shard.connection.build_ring", slow)
+    monkeypatch.setattr("ringkv.shard.lessee.build_ring", slow)
     async with serving(pack_pairs(tmp_path, {}), leased=True) as served:
         dataset = served.store.dataset.manifest.dataset_id
         clients = [await served.connect() for _ in range(4)]

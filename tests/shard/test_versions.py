@@ -10,7 +10,7 @@ from typing import Any
 import hiredis
 import pytest
 
-import ringkv.shard.connection
+import ringkv.shard.lessee
 import tests.support.published
 from ringkv.cluster.lease import Offered, offered_in
 from ringkv.cluster.limits import LARGE_VALUE
@@ -283,7 +283,7 @@ async def test_a_version_that_is_replaced_while_a_ring_is_built_is_not_leased(
         assert gate.wait(30)
         return build_ring(*given)
 
-    monkeypatch.setattr(ringkv.shard.connection, "build_ring", slow)
+    monkeypatch.setattr(ringkv.shard.lessee, "build_ring", slow)
     async with serving(Followed(published.path), leased=True) as served:
         client, held = await served.connect(), served.state.versions
         client.send(("LEASE", published.datasets[1], RING.ring_id, 1, "one"))
