@@ -136,8 +136,11 @@ class Versions:
         self.served = version
         self._go_over()
 
-    def joined(self) -> None:
-        """A router has a lease: let go of what was leased without one."""
+    def joined(self, version: Version) -> None:
+        """A router has a lease of this version: let go of what was leased without one."""
+        for reader in self.readers:  # some of its values may be large now
+            if reader.version is version:
+                reader.go_over(version)
         self.alone = False
         self.tidy()
 

@@ -10,7 +10,9 @@ import hiredis
 import pytest
 from aiohttp import web
 
+from ringkv.cluster.lease import LeaseRequest
 from ringkv.cluster.limits import LARGE_VALUE, MAX_BATCH
+from ringkv.cluster.ring import build_ring
 from ringkv.process.address import Address, bind
 from ringkv.process.budget import LEAST
 from ringkv.process.connections import ConnectionLimits
@@ -113,6 +115,23 @@ async def test_what_is_large_in_a_reply_waits_for_memory_and_gives_it_back(
     assert await client("PING") == b"PONG"
     await eventually(lambda: budget.claimed == 0)
     await eventually(lambda: budget.held == 0)
+
+
+async def test_what_turns_out_to_be_large_with_a_lease_waits_for_memory_also_of_who_was_there_before(
+    packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ringkv.process.budget.PATIENCE", 0.05)
+    async with serving(packed, leased=True, limits=ConnectionLimits(memory=LEAST)) as served:
+        client, router = await served.connect(), await served.connect()
+        assert str(await client("GET", LARGE)).startswith("NOTLEASED")
+        about = served.version.about
+        ring = build_ring(("one",), 1, about.partitions)
+        request = LeaseRequest(about.dataset_id, ring.ring_id, ring.replicas, ring.names)
+        assert (await router(*request.command())).startswith(b"OK 23 ")
+        budget = served.state.guard.budget
+        with await budget.claim(budget.most):
+            assert str(await client("GET", LARGE)).startswith("TRYAGAIN no memory for ")
+        assert await client("GET", LARGE) == PAIRS[LARGE]
 
 
 async def test_the_http_port_waits_for_memory_too(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
