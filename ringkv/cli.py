@@ -5,6 +5,7 @@ import ringkv.process.patient  # noqa: F401 - before all that is to be imported 
 # isort: split
 
 import errno
+import io
 import os
 import sys
 from importlib import import_module
@@ -74,6 +75,7 @@ def main() -> None:
     curl localhost:8000/f8a24bb8-eff8-41dc-929b-10b4c3e49e05
     """
     _take_standard_numbers()
+    _escape_what_cannot_be_encoded()
 
 
 def _take_standard_numbers() -> None:
@@ -85,3 +87,12 @@ def _take_standard_numbers() -> None:
     while (descriptor := os.open(os.devnull, os.O_WRONLY)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
+
+
+def _escape_what_cannot_be_encoded() -> None:
+    """Write it as on stderr, where it would end a command whose work is done: an arrow in Latin-1, a name of odd bytes.
+
+    Where the locale has the bytes of such names written as they are, they still are.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""What a command prints may have no room, or nobody to read it: that is one line or none, and no other answer."""
+"""What a command prints may have no room, no encoding, or nobody to read it: no other answer comes of that."""
 
 import sys
 from pathlib import Path
@@ -65,3 +65,17 @@ def test_an_output_that_nobody_reads_ends_a_command_without_a_word(spawn: Spawne
 def test_a_plan_needs_no_output(spawn: Spawner) -> None:
     spawned = spawn.run("bash", "-c", 'exec "$@" >&-', "bash", sys.executable, "-m", "ringkv", "plan", "--shards", "3")
     assert (spawned.wait(), spawned.err) == (0, "")
+
+
+def test_a_name_that_no_encoding_has_does_not_end_a_command_whose_work_is_done(spawn: Spawner) -> None:
+    """As in a locale of UTF-8 other than C.UTF-8; the name is of bytes that are none."""
+    catalog = f"{spawn.directory()}/caf\udce9"
+    spawned = spawn("publish", EXAMPLE, catalog, env={"PYTHONIOENCODING": "utf-8:strict"})
+    assert (spawned.wait(), spawned.err) == (0, "")
+    assert r"caf\udce9 serves version 1" in spawned.out
+
+
+def test_a_plan_needs_no_unicode(spawn: Spawner) -> None:
+    spawned = spawn("plan", "--shards", "3..4", env={"PYTHONIOENCODING": "latin-1:strict"})
+    assert (spawned.wait(), spawned.err) == (0, "")
+    assert r"3 \u2192 4" in spawned.out
