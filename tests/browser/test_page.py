@@ -166,6 +166,17 @@ def test_without_a_network_it_says_so_and_goes_on(visit: Visiting, url: str) -> 
     visiting.ends_well(but="ERR_INTERNET_DISCONNECTED")
 
 
+@pytest.mark.parametrize("part", ["page.js", "svg.js"])
+def test_a_part_of_the_script_that_did_not_come_is_asked_for_again(visit: Visiting, url: str, part: str) -> None:
+    visiting = visit(url)
+    page = visiting.page
+    page.route(f"**/page/{part}", lambda route: route.abort("connectionrefused"), times=1)
+    visiting.open(f"#{KEY}")
+    expect(page.locator("#connection")).to_have_text("Live")
+    expect(value(page)).to_have_text("1234")
+    visiting.ends_well(but="ERR_CONNECTION_REFUSED|Failed to fetch dynamically imported module")
+
+
 def test_a_hidden_page_asks_for_nothing(visit: Visiting, url: str) -> None:
     visiting = visit(url)
     visiting.page.clock.install()
