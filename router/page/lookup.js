@@ -10,6 +10,7 @@ const SHOWN = 32 * 1024; // bytes of a value
 const PATIENCE = 10_000; // milliseconds: the router gives up earlier, so that whoever is silent for longer is not there
 const SOON = 300; // within which an answer is usually there
 const UNAUTHORIZED = 401;
+const NOT_FOUND = 404;
 const UNAVAILABLE = 503;
 
 let asked = 0;
@@ -85,7 +86,7 @@ async function lookUp(key) {
     }
     const way = await explained.json();
     const answer = await read(said(key), {}, AbortSignal.timeout(PATIENCE));
-    show(way, steps(way), ...(answer.ok ? [await value(answer)] : await refused(answer, key)));
+    show(way, steps(way), ...(answer.ok ? [await value(answer)] : notHere(answer) ? [found(way)] : await refused(answer, key)));
     if (answer.status === UNAVAILABLE) later();
     // While the value was on its way, which it is for longest when its shard is lost, there was no way to draw again.
     if (changes !== before) drawAgain();
@@ -133,6 +134,13 @@ async function drawAgain() {
     // The way stays marked as that of the ring before, until the next change or question.
   }
 }
+
+/** Whether keys are answered at another address: here is only the page, and no 404 that is about the dataset. */
+const notHere = (answer) => answer.status === NOT_FOUND && !answer.headers.has("Ringkv-Missing");
+
+/** What the way tells of a value that is not to be had here. */
+const found = (way) =>
+  html("p", { class: "hint" }, way.found ? `The dataset has it: ${plural(way.size, "byte")}, which are told where keys are answered, and not here.` : "The dataset does not have it.");
 
 /** What the router says instead of a value, in its own words, and a field for the token if it is that. */
 async function refused(answer, key) {

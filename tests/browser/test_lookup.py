@@ -191,6 +191,21 @@ def test_a_router_without_shards_says_so(visit: Visiting, spawn: Spawner) -> Non
     visiting.ends_well(but="status of 503 ")
 
 
+def test_where_keys_are_not_answered_a_value_that_is_there_is_not_said_to_be_missing(
+    visit: Visiting, spawn: Spawner
+) -> None:
+    shard = spawn.shard(EXAMPLE)
+    listen = ("--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
+    router = spawn("router", "--shards", str(shard.address), *listen)
+    visiting = visit(f"http://{router.wait_for_line(r'router tells operators on (.*)')[1]}")
+    page = visiting.open(f"#{KEY}")
+    result = page.locator("#result > p")
+    expect(result).to_have_text("The dataset has it: 4 bytes, which are told where keys are answered, and not here.")
+    look_up(page, ABSENT)
+    expect(result).to_have_text("The dataset does not have it.")
+    visiting.ends_well(but="status of 404 ")
+
+
 @pytest.mark.parametrize("content", VALUES, ids=lambda content: repr(content[:20]))
 def test_a_value_is_text_whatever_it_is(
     visit: Visiting, url_of_values: str, keys_of_values: tuple[Path, dict[bytes, str]], content: bytes
