@@ -14,6 +14,7 @@ const BANDS = [230, 276];
 const LANES = [172, 222];
 const LANE_MAX = 12;
 const BETWEEN = 3; // between two bands
+const NAME_MAX = 18; // characters of a shard's name in the ring: its end tells more, and all of it stands beside
 const SEPARATED = 512; // arcs up to which a gap between them can be seen
 
 let shown = null; // the layout that is drawn
@@ -55,8 +56,8 @@ export function holding(name) {
   return at < 0 ? [] : owned.map((runs) => count(runs[at]));
 }
 
-/** Where a key is, in a few words. */
-export const placed = (way) => `partition ${number(way.partition)}, ${way.shard}`;
+/** Where a key is, in as few words as there is room for inside the lanes. */
+export const placed = (way) => `partition ${number(way.partition)}, ${way.shard.length > NAME_MAX ? `…${way.shard.slice(1 - NAME_MAX)}` : way.shard}`;
 
 /** Mark a key's position, with a line to its arc; null takes the mark away. */
 export function mark(way) {

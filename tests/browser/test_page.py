@@ -107,6 +107,24 @@ def test_it_fits_every_width_and_both_schemes(visit: Visiting, url: str, width: 
     visiting.ends_well()
 
 
+@pytest.mark.parametrize("width", [320, 900, 1280])
+def test_names_of_shards_have_room_however_long_they_are(visit: Visiting, spawn: Spawner, width: int) -> None:
+    name = "production-of-the-european-data-platform-ringkv-shard-statefulset-0"
+    shard = spawn.shard(EXAMPLE, "--name", name)
+    router = spawn("router", "--shards", str(shard.address), "--listen", "127.0.0.1:0")
+    address = router.wait_for_line(r"router listens on (.*)")[1]
+    visiting = visit(f"http://{address}", viewport={"width": width, "height": 800})
+    page = visiting.open(f"#{KEY}")
+    expect(value(page)).to_be_visible()
+    expect(page.get_by_role("button", name=name)).to_have_count(2)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("#cluster").evaluate("section => section.scrollWidth - section.clientWidth") == 0
+    assert page.locator(".way li:last-child small").evaluate("note => note.getBoundingClientRect().width") > 90
+    # Inside of the lanes of virtual nodes, at the height of the third line.
+    assert page.locator("#ring-way").evaluate("text => text.getBBox().width") < 2 * 168
+    visiting.ends_well()
+
+
 def test_it_can_be_used_by_keyboard(visit: Visiting, url: str) -> None:
     visiting = visit(url)
     page = visiting.open()
