@@ -39,7 +39,7 @@ def wait_until_served(  # noqa: PLR0913 - what for, where and how long; two choi
             why = str(error)
         except (ClientError, CatalogError, StoreError) as error:
             why = str(error)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise NotServed(f"{url}: does not tell its versions as a ringkv router of this version does") from error
         time.sleep(INTERVAL)
     raise NotServed(f"{url}: does not serve version {version.serial} after {seconds:g} s: {why}")

@@ -77,7 +77,7 @@ def _read(body: bytes, url: str) -> tuple[dict[str, Any], str]:
     try:
         told = json.loads(body)
         return told, _aligned(list(_steps(told)))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise UnexpectedAnswer(f"{url} does not explain keys as a ringkv router does") from error
 
 

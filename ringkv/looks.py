@@ -35,6 +35,6 @@ class Looks:
             found = json.loads(self._client.page("stats"))
             if tuple(found.pop("bounds")) == BOUNDS:
                 return Figures.parse(found)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
             pass
         raise UnexpectedAnswer(f"{self._url} does not tell its figures as a ringkv router of this version does")

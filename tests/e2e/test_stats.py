@@ -219,6 +219,7 @@ def test_hot_values_and_zones_are_told(spawn: Spawner, stub: Router) -> None:
         b"{}",
         b"[]",
         b"null",
+        pytest.param(b"[" * 100_000, id="deep"),
         page(figures()).replace(b'"bounds": [', b'"bounds": [1, '),
         page(figures()).replace(b'"epoch"', b'"other"'),
         page(figures()).replace(b'"counts"', b'"other"'),

@@ -239,7 +239,19 @@ def test_a_wrong_call_is_one_line(args: list[str], message: str) -> None:
     assert_one_line(run(*args), message)
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"key": 1}', b"\xff", b"<html>"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"key": 1}',
+        b'{"key": "", "position": Infinity, "microseconds": {"parse": 1}}',
+        b"\xff",
+        b"<html>",
+        pytest.param(b"[" * 100_000, id="deep"),
+    ],
+)
 def test_an_answer_that_is_none_is_one_line(body: bytes) -> None:
     with running(Stub("127.0.0.1")) as stub:
         stub.faults += [replies(200, body)]
