@@ -7,6 +7,7 @@ import ringkv.process.patient  # noqa: F401 - before all that is to be imported 
 import errno
 import io
 import os
+import signal
 import sys
 from importlib import import_module
 from typing import Any, Final
@@ -61,7 +62,10 @@ class LazyGroup(click.Group):
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
+        try:
+            command: click.Command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
+        except KeyboardInterrupt:  # click would end with 1, which of `get` and `explain` is that a key is missing
+            sys.exit(128 + signal.SIGINT)
         return command
 
 

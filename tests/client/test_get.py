@@ -5,6 +5,7 @@ import shutil
 import signal
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,22 @@ def test_ctrl_c_ends_the_command_without_a_word(get: Command, router: Router) ->
         process.send_signal(signal.SIGINT)
         assert process.communicate() == (b"", b"")
         assert process.returncode == 130
+
+
+@pytest.mark.parametrize("name", ["get", "explain"])
+def test_ctrl_c_while_a_command_is_loaded_is_not_the_answer_that_a_key_is_missing(name: str) -> None:
+    program = f"""
+import os, signal, sys
+from ringkv.cli import COMMANDS, main
+class Interrupted:
+    def find_spec(name, *_):
+        if name == COMMANDS[{name!r}]:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupted)
+main([{name!r}, {PLAIN!r}])
+"""
+    ended = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
 
 
 @pytest.mark.parametrize("redirection", [">&-", "<&-", ">/dev/full"])
