@@ -11,7 +11,7 @@ from ringkv.cluster.errors import StartupError
 from ringkv.process.connections import ConnectionGuard
 from ringkv.process.secured import Secured
 from ringkv.process.tls import ServerFiles, ServerTls
-from ringkv.process.tokens import TokenFile
+from ringkv.process.tokens import TokenFile, read_again
 
 log = logging.getLogger("ringkv.process")
 
@@ -26,6 +26,12 @@ class AccessFiles:
     def open(self) -> "Access":
         """Read them. Raises StartupError."""
         return Access(TokenFile(self.tokens) if self.tokens else None, ServerTls(self.tls) if self.tls else None)
+
+    def check(self) -> None:
+        """Read them as `Access.reload` would, for a process that begins anew instead. Raises StartupError."""
+        self.open()
+        if self.tokens:
+            read_again(self.tokens)
 
 
 EVERYBODY = AccessFiles()

@@ -32,7 +32,7 @@ class TokenFile:
 
     def reload(self) -> None:
         """Read the file again. Raises StartupError, and then the tokens stay as they were."""
-        self.digests = _read(self._path)
+        self.digests = read_again(self._path)
 
     def find(self, token: bytes) -> bytes | None:
         """The digest of a valid token, None for any other. Takes equally long for all, right or wrong."""
@@ -46,12 +46,31 @@ class TokenFile:
         return found is not None and self.find(found[1].encode("utf-8", "surrogateescape")) is not None
 
 
+def read_again(path: Path) -> tuple[bytes, ...]:
+    """The digests of the file's tokens as they are now. Raises StartupError, also for a file that has no name any more.
+
+    A file that is mounted by itself, as Compose does it, stays the one that it was when another one gets its name:
+    tokens that were taken out there would count on here, and nobody would be told.
+    """
+    digests = _read(path)
+    try:
+        replaced = not path.stat().st_nlink
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if replaced:
+        raise StartupError(
+            f"tokens cannot be read: {path} was replaced where it is mounted from, and this is the file of before;"
+            " restart the container"
+        )
+    return digests
+
+
 def _read(path: Path) -> tuple[bytes, ...]:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE + 1)
     except OSError as error:
-        raise StartupError(f"tokens cannot be read: {path}: {error.strerror or error}") from error
+        raise _unreadable(path, error) from error
     if len(content) > MAX_FILE:
         raise StartupError(f"tokens cannot be read: {path} has more than {MAX_FILE} bytes")
     digests = []
@@ -68,3 +87,7 @@ def _read(path: Path) -> tuple[bytes, ...]:
     if not digests:
         raise StartupError(f"tokens cannot be read: {path} has none, so nobody could read; put one into each line")
     return tuple(digests)
+
+
+def _unreadable(path: Path, error: OSError) -> StartupError:
+    return StartupError(f"tokens cannot be read: {path}: {error.strerror or error}")

@@ -163,6 +163,6 @@ def router(
         life = partial(serve, settings, processes[0])
     else:
         life = partial(serve_workers, settings, processes, log_style)
-    files = [access.open, tls.context] if tls is not None else [access.open]
+    files = [access.check, tls.context] if tls is not None else [access.check]
     if run(life, partial(are_right, *files)):
         begin_anew(kept)

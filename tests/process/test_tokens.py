@@ -70,11 +70,27 @@ def test_a_bad_file_is_logged_and_what_counted_before_counts_on(
     assert access.tokens is not None
     path.write_bytes(b"two words")
     access.reload()
-    assert not are_right(files.open)
+    assert not are_right(files.check)
     assert access.tokens.find(b"old")
     assert len(caplog.records) == 2
     assert all("what was read before goes on to count" in record.getMessage() for record in caplog.records)
     path.write_bytes(b"both\nnew\n")
     access.reload()
-    assert are_right(files.open)
+    assert are_right(files.check)
     assert [bool(access.tokens.find(token)) for token in (b"old", b"both", b"new")] == [False, True, True]
+
+
+def test_a_file_that_was_replaced_behind_its_mount_is_not_read_again_in_silence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = written(tmp_path, b"withdrawn\n")
+    with path.open("rb") as mounted:  # leads to the file of before, as a mount of it does
+        files = AccessFiles(Path(f"/proc/self/fd/{mounted.fileno()}"))
+        access = files.open()
+        other = tmp_path / "other"
+        other.write_bytes(b"new\n")
+        other.replace(path)
+        access.reload()
+        assert not are_right(files.check)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    assert all("was replaced where it is mounted from" in record.getMessage() for record in caplog.records)
