@@ -1,5 +1,6 @@
 """Another data file under a cluster that serves: it becomes the next version, or changes nothing."""
 
+import re
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,10 +9,12 @@ import pytest
 
 from tests.compose.load import unharmed
 from tests.compose.project import Project
-from tests.support.data import EXAMPLE
+from tests.support.data import EXAMPLE, ROOT
 from tests.support.processes import wait_for
 
 pytestmark = [pytest.mark.xdist_group("compose"), pytest.mark.timeout(900)]
+
+OPERATIONS = ROOT / "docs" / "operations.md"
 
 NEW_KEY = "aaaaaaaa-aaaa-4aaa-aaaa-aaaaaaaaaaaa"
 
@@ -63,6 +66,17 @@ def test_a_bad_new_file_takes_nothing_down(cluster: Project, data: Path, tmp_pat
     assert processes(cluster) == before
     if way != "missing":
         assert "/data/source:1: not a UUID version 4: 'no'" in cluster.compose("logs", "--tail", "1", "publish")
+
+
+def test_settings_are_changed_whatever_has_become_of_the_data_file(cluster: Project, data: Path) -> None:
+    """With the line of docs/operations.md: `publish` would fail, and what is to be replaced would not be started."""
+    (line,) = re.findall(r"^docker compose (up .*--no-deps .*shard router)$", OPERATIONS.read_text(), re.MULTILINE)
+    before, served = processes(cluster), cluster.ring(cluster.port())["dataset"]
+    put(data, b"no key\n")
+    cluster.variables |= {"RINGKV_LOG_FORMAT": "json", "RINGKV_HOT_MEMORY": "32M"}
+    cluster.compose(*line.split())
+    assert not {container for container, _ in before} & {container for container, _ in processes(cluster)}
+    assert cluster.ring(cluster.port())["dataset"] == served
 
 
 @pytest.mark.parametrize("way", ["up", "run"])
