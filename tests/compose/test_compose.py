@@ -239,6 +239,20 @@ def test_the_first_start_makes_a_secret_that_stays(cluster: Project) -> None:
     assert cluster.secret() == secret
 
 
+def test_a_blank_secret_is_none_also_where_one_is_left(cluster: Project) -> None:
+    made = cluster.secret()
+    blank = ["run", "--rm", "--no-deps", "-T", "--env", "RINGKV_SECRET= "]
+    try:
+        cluster.compose(*blank, "secret")
+        assert cluster.secret() == made
+        cluster.compose(*blank, "--entrypoint", "sh -c", "secret", "printf ' ' > /secret/secret")
+        cluster.compose("run", "--rm", "--no-deps", "-T", "secret")
+        assert len(cluster.secret()) == 44
+    finally:
+        # Which is another one than the processes have read.
+        cluster.compose("down", "--volumes")
+
+
 def test_a_secret_of_ones_own_is_taken_and_stays_out_of_the_image(cluster: Project) -> None:
     made = cluster.secret()
     cluster.variables = {"RINGKV_SECRET": "not-for-everybody"}
