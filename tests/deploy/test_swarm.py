@@ -123,6 +123,13 @@ def test_the_health_check_of_a_router_shows_a_certificate_where_one_is_wanted(
     assert not healthy(**variables)
 
 
+def test_keys_that_are_lent_for_a_while_are_handed_on_whole() -> None:
+    needs("docker")
+    lent = {name: f"the {name}" for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")}
+    shown = docker("compose", "--file", str(FILE), "config", "--format=json", env=environment(**lent))
+    assert lent.items() <= json.loads(shown)["services"]["shard"]["environment"].items()
+
+
 @pytest.mark.parametrize(("path", "body"), [(FILE, "\nx-server"), (TLS, "\nservices"), (CLIENT_CA, "\nservices")])
 def test_every_variable_is_told_of_at_the_head_of_the_file(path: Path, body: str) -> None:
     text = path.read_text()
