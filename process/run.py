@@ -7,9 +7,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import uvloop
-
 from ringkv.process.files import watch_files
+from ringkv.process.loop import EventLoop
 from ringkv.process.priority import go_first
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -38,7 +37,7 @@ def run(serve: Serve, may_begin_anew: MayBeginAnew | None = None) -> bool:
     gc.set_threshold(*COLLECT)
     sys.setswitchinterval(SWITCH_SECONDS)
     go_first()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=EventLoop) as runner:
         return runner.run(_serve_until_signalled(serve, may_begin_anew))
 
 
