@@ -40,6 +40,8 @@ def mapped(path: Path, descriptor: int, schema: pa.Schema, rows: int) -> Iterato
             file.seek(0)
             yield batch, file.read_buffer()
     except (pa.ArrowException, OSError, ValueError) as error:
+        if reason := _hindrance(error):
+            raise InvalidDataset(f"{path}: cannot be read: {reason}") from error
         # ValueError: a column that has fewer bytes than rows.
         raise InvalidDataset(f"{path}: is damaged; {AGAIN}") from error
 
@@ -79,6 +81,14 @@ class BlockTable:
                 raise OSError(errno.EIO, "it ends too soon")
             rows[name] = np.frombuffer(data, kind)
         return rows
+
+
+def _hindrance(error: Exception) -> str:
+    """What of the system kept Arrow from reading a file; "" if it was what is in the file."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    # Arrow reads in a thread of its own, and has no other class for one that cannot be started.
+    return str(error) if type(error) is pa.ArrowException else ""
 
 
 def _start(column: pa.Array, file: pa.Buffer) -> int:

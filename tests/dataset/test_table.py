@@ -2,12 +2,15 @@
 
 import os
 import random
+import re
+import resource
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from ringkv.cluster.errors import CorruptBlock
+from ringkv.cluster.errors import CorruptBlock, InvalidDataset
 from ringkv.dataset.dataset import Dataset
 from ringkv.dataset.format import BLOCKS
 from ringkv.shard.rows import proved_rows
@@ -66,3 +69,33 @@ def test_a_table_that_is_cut_off_while_it_is_open_is_a_refusal_and_kills_nobody(
         ):
             dataset.blocks_of(16_383)
         assert dataset.extents_of(len(dataset.segments) - 1) is None
+
+
+def test_a_table_for_which_there_is_no_file_is_not_called_damaged(packed: Path) -> None:
+    Dataset.open(packed).close()  # what is loaded when it is first needed has been
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    said: set[str] = set()
+    for limit in range(soft):  # others of this process are open, too
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        try:
+            Dataset.open(packed).close()
+            break
+        except InvalidDataset as error:
+            said.add(str(error))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert any("arrow" in line for line in said)
+    assert not [line for line in said if not re.search(r": cannot be (read|mapped): Too many open files$", line)]
+
+
+def test_a_table_for_which_there_is_no_thread_is_not_called_damaged(
+    packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = "Unknown error: Failed to launch worker thread: Resource temporarily unavailable"
+
+    def full(*_given: object) -> None:
+        raise pa.ArrowException(reason)
+
+    monkeypatch.setattr(pa.ipc, "open_file", full)
+    with pytest.raises(InvalidDataset, match=rf"^{packed}/partitions\.arrow: cannot be read: {reason}$"):
+        Dataset.open(packed)
