@@ -4,6 +4,7 @@ import asyncio
 import logging
 import multiprocessing
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -59,7 +60,11 @@ class Life:
 
 
 class Child:
-    """One named child process; `ended` is set to its exit code when it is gone."""
+    """One named child process; `ended` is set to its exit code when it is gone.
+
+    Its sentinel is closed by the server that has forked it: when the child has ended, but also when the server itself
+    has, for which a fork that fails is enough. So the kernel is asked too (`_alive`, a pidfd).
+    """
 
     def __init__(self, start: Start, name: str, log_style: LogStyle, life: Life) -> None:
         self.name = name
@@ -73,6 +78,9 @@ class Child:
         finally:
             if pulse is not None:
                 pulse.close()
+        self._alive: int | None = None
+        with suppress(OSError):  # it has ended already, or there is no room for another file: the sentinel has to do
+            self._alive = os.pidfd_open(self.pid)
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[int] = self._loop.create_future()
         self._loop.add_reader(self._process.sentinel, self._gone)
@@ -98,33 +106,58 @@ class Child:
                 missed += 1
             if missed == HUNG_LOOKS:
                 log.error("%s has done nothing for %.0f s and is killed", self.name, HUNG_LOOKS * LOOK_SECONDS)
-                self._process.kill()
+                self._send(signal.SIGKILL)
                 break
         return await asyncio.shield(self.ended)
 
     def hang_up(self) -> None:
         """Send SIGHUP: files are to be read again."""
         if not self.ended.done():
-            os.kill(self.pid, signal.SIGHUP)
+            self._send(signal.SIGHUP)
 
     async def stop(self) -> None:
         """Send SIGTERM, and SIGKILL if the child has not ended STOP_SECONDS later."""
         if not self.ended.done():
-            self._process.terminate()
+            self._send(signal.SIGTERM)
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await asyncio.shield(self.ended)
         except TimeoutError:
             log.warning("%s did not stop within %.0f s and is killed", self.name, STOP_SECONDS)
-            self._process.kill()
+            self._send(signal.SIGKILL)
             await self.ended
+
+    def _send(self, number: signal.Signals) -> None:
+        """Not by the methods of the process, which do nothing once the server that has forked it has ended."""
+        with suppress(ProcessLookupError):
+            if self._alive is not None:
+                signal.pidfd_send_signal(self._alive, number)
+            else:
+                os.kill(self.pid, number)
 
     def _gone(self) -> None:
         self._loop.remove_reader(self._process.sentinel)
+        if self._alive is not None and not _has_ended(self._alive):
+            log.warning("the process that has forked %s has ended; %s goes on", self.name, self.name)
+            self._loop.add_reader(self._alive, self._ended)
+        else:
+            self._ended()
+
+    def _ended(self) -> None:
+        if self._alive is not None:
+            self._loop.remove_reader(self._alive)
+            os.close(self._alive)
+            self._alive = None
         self._process.join()
         if self._pulse is not None:
             self._pulse.close()
         self.ended.set_result(self._process.exitcode or 0)
+
+
+def _has_ended(pidfd: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _live(log_style: LogStyle, life: Life, pulse: Connection | None) -> None:
