@@ -50,6 +50,13 @@ def secret(command: Callable[..., None]) -> Callable[..., None]:
     )(kept)
 
 
+def reread_secret() -> None:
+    """Read the file with the secret again, if the command at hand has one. Raises StartupError."""
+    path: Path | None = click.get_current_context().params["secret_file"]
+    if path is not None:
+        _read_secret(path)
+
+
 def _read_secret(path: Path) -> str:
     """The secret in a file. Raises StartupError, which does not show what the file holds."""
     try:

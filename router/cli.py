@@ -9,7 +9,7 @@ import click
 from ringkv.cluster.errors import StartupError
 from ringkv.cluster.limits import GATE
 from ringkv.process.access import AccessFiles
-from ringkv.process.access_options import access, secret
+from ringkv.process.access_options import access, reread_secret, secret
 from ringkv.process.address import Address
 from ringkv.process.command import OneLineCommand
 from ringkv.process.connections import ConnectionLimits
@@ -163,6 +163,6 @@ def router(
         life = partial(serve, settings, processes[0])
     else:
         life = partial(serve_workers, settings, processes, log_style)
-    files = [access.check, tls.context] if tls is not None else [access.check]
+    files = [access.check, reread_secret, *([tls.context] if tls is not None else [])]
     if run(life, partial(are_right, *files)):
         begin_anew(kept)

@@ -1,5 +1,7 @@
 """Where the secret between routers and shards comes from: a file or the environment, better than the command line."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,21 @@ def test_router_and_shard_read_it_from_a_file(spawn: Spawner, tmp_path: Path) ->
     for spawned in (shard.spawned, right, same, wrong):
         assert "Warning" not in spawned.err
         assert "between us" not in spawned.err
+
+
+def test_a_router_does_not_begin_anew_with_a_bad_file(spawn: Spawner, tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("between us\n")
+    shard = spawn.shard(EXAMPLE, "--secret-file", str(path))
+    router = spawn("router", "--shards", str(shard.address), "--listen", "127.0.0.1:0", "--secret-file", str(path))
+    router.wait_for_line("topology 1 in")
+    path.write_text("")
+    os.kill(router.pid, signal.SIGHUP)
+    router.wait_for_line(f"no secret can be read: {path} is empty; what was read before goes on to count")
+    path.write_text("between us\n")
+    os.kill(router.pid, signal.SIGHUP)
+    router.wait_for_line("begins anew")
+    wait_for(lambda: router.err.count("topology 1 in") == 2)
 
 
 def test_one_on_the_command_line_warns_and_counts(spawn: Spawner) -> None:
