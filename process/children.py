@@ -62,12 +62,15 @@ class Life:
 class Child:
     """One named child process; `ended` is set to its exit code when it is gone.
 
+    `begun`: it is one that is watched, and has come to its event loop, where what could not start ends before that.
+
     Its sentinel is closed by the server that has forked it: when the child has ended, but also when the server itself
     has, for which a fork that fails is enough. So the kernel is asked too (`_alive`, a pidfd).
     """
 
     def __init__(self, start: Start, name: str, log_style: LogStyle, life: Life) -> None:
         self.name = name
+        self.begun = False
         pulse: Connection | None = None
         self._pulse: Connection | None = None
         if life.watched:
@@ -93,7 +96,7 @@ class Child:
     async def end(self) -> int:
         """Wait for its end, and bring that about if it is watched and hangs. Returns the exit code."""
         # Before its first beat it may be starting for as long as that takes.
-        missed, begun = 0, False
+        missed = 0
         while self._pulse is not None and not self.ended.done():
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
@@ -101,8 +104,8 @@ class Child:
             if self.ended.done():
                 break
             if beats(self._pulse):
-                missed, begun = 0, True
-            elif begun:
+                missed, self.begun = 0, True
+            elif self.begun:
                 missed += 1
             if missed == HUNG_LOOKS:
                 log.error("%s has done nothing for %.0f s and is killed", self.name, HUNG_LOOKS * LOOK_SECONDS)
@@ -150,6 +153,7 @@ class Child:
             self._alive = None
         self._process.join()
         if self._pulse is not None:
+            self.begun = self.begun or beats(self._pulse)
             self._pulse.close()
         self.ended.set_result(self._process.exitcode or 0)
 

@@ -20,7 +20,7 @@ class Supervisor:
     """`failed` is a future that raises when it makes no sense to go on.
 
     It raises DatasetOverwritten as soon as a process has said that it cannot serve its dataset, and StartupError as
-    soon as one has said that it cannot start, unless `settled` is set.
+    soon as one has said that it cannot start, unless `settled` is set, or one of its lives has begun before.
     """
 
     def __init__(self, log_style: LogStyle) -> None:
@@ -53,6 +53,7 @@ class Supervisor:
     async def _keep(self, name: str, life: Life, start: Start) -> None:
         loop = asyncio.get_running_loop()
         delay = RESTART_DELAY_MIN
+        begun = False
         while True:
             started = loop.time()
             try:
@@ -61,7 +62,7 @@ class Supervisor:
                 # There is no room for another process or file, for which the server that forks may have ended, or
                 # nobody reaches its socket. Where this is not over soon, each try says so.
                 reason = f"{name} cannot be started: {getattr(error, 'strerror', None) or error}"
-                if not self.settled and not self.failed.done():
+                if not (self.settled or begun or self.failed.done()):
                     self.failed.set_exception(StartupError(reason))
                     return
                 log.error("%s; the next try is in %.1f s", reason, delay)
@@ -69,11 +70,12 @@ class Supervisor:
                 delay = min(2 * delay, RESTART_DELAY_MAX)
                 continue
             code = await self._children[name].end()
+            begun = begun or self._children[name].begun
             if code == UNUSABLE_DATASET:
                 if not self.failed.done():
                     self.failed.set_exception(DatasetOverwritten(f"{name} can no longer serve its dataset"))
                 return
-            if not self.settled and code == 1 and not self.failed.done():
+            if code == 1 and not (self.settled or begun or self.failed.done()):
                 self.failed.set_exception(StartupError(f"{name} could not start; its reason stands above"))
                 return
             delay = RESTART_DELAY_MIN if loop.time() - started > RESTART_DELAY_MAX else delay

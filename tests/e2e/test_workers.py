@@ -8,6 +8,7 @@ import signal
 import time
 import urllib.request
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,6 +109,21 @@ def test_a_router_by_itself_has_workers_too_and_stops_as_a_whole(spawn: Spawner)
     wait_for(lambda: not router.living())
     assert len(re.findall("router stopped", router.err)) == 2
     assert not list(router.runtime.iterdir())
+
+
+def test_a_worker_that_cannot_start_again_ends_no_other(spawn: Spawner, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("one\n")
+    shard, listen = spawn.shard(EXAMPLE), ("--listen", "127.0.0.1:0", "--workers", "2")
+    router = spawn("router", "--shards", str(shard.address), *listen, "--read-token-file", str(tokens))
+    wait_for(lambda: router.err.count("topology 1 in") == 2)
+    cluster = SpawnedCluster(router, "127.0.0.1", int(router.wait_for_line(r"listens on 127\.0\.0\.1:(\d+)")[1]))
+    tokens.write_text("")
+    os.kill(min(worker_pids(cluster)), signal.SIGKILL)
+    router.wait_for_line("tokens has none, so nobody could read.*\n.* ended with code 1 and is started again")
+    assert len(worker_pids(cluster)) == 1
+    tokens.write_text("one\n")
+    wait_for(lambda: router.err.count("topology 1 in") == 3)
 
 
 def let_write(cluster: SpawnedCluster, size: int) -> None:
