@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ringkv.cluster.errors import StartupError
 from ringkv.dataset.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -52,11 +53,17 @@ def ended_soon(seconds: float = INTERRUPT_SECONDS) -> Iterator[None]:
     when Python does not see them.
 
     Only for what may be killed at any moment. What it would have removed goes as what a killed process has left.
+    Raises StartupError.
     """
     pipe = os.pipe()
     for descriptor in pipe:
         os.set_blocking(descriptor, descriptor == pipe[0])
-    threading.Thread(target=_end_after_signal, args=(pipe[0], seconds), daemon=True).start()
+    try:
+        threading.Thread(target=_end_after_signal, args=(pipe[0], seconds), daemon=True).start()
+    except RuntimeError as error:
+        raise StartupError(
+            "no thread can be started: raise the limit on processes with `ulimit -u`, or TasksMax= in systemd"
+        ) from error
     before = signal.set_wakeup_fd(pipe[1], warn_on_full_buffer=False)
     try:
         yield
