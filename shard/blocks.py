@@ -1,7 +1,7 @@
 """The blocks of the leased partitions, and what is known of each: a lease proves none of them, the first read does.
 
     leased, unchecked ──first read──► checked ──► read where it is mapped, or as a copy where memory is too small
-             ▲                   └──► corrupt: refused by name, this block alone, until its partition is leased anew
+             ▲                   └──► corrupt: refused by name, this block alone (`shard.refused`)
              └── its segment is in doubt (`shard.watch`): each read is checked, and none is remembered
 
 A block whose read would have to wait, or that a mirror does not have, is not read here: NotInMemory names it, and
@@ -26,6 +26,7 @@ from ringkv.process.memory import available
 from ringkv.shard.body import Body, NotInMemory, Read, why_wrong
 from ringkv.shard.entries import Checked, entries_of, entry, slot_entries
 from ringkv.shard.looks import Looks
+from ringkv.shard.refused import Refused
 from ringkv.shard.rows import proved_rows
 from ringkv.shard.table import Table
 
@@ -45,7 +46,7 @@ class Blocks:
         self.slots = 1 << slot_shift(dataset.manifest.partitions)
         self.table = Table(dataset.manifest.partitions, self.width, self.slots)
         self.rows: dict[int, bytes] = {}  # partition → its rows of blocks.arrow, one behind the other
-        self.corrupt: dict[int, str] = {}  # block → reason
+        self.corrupt = Refused()
         self.refused: dict[int, str] = {}  # partition → why its rows cannot be trusted
         self.keys = 0
         self.bytes = 0
@@ -89,7 +90,7 @@ class Blocks:
             self.table.forget(partition)
         self._count(leased, -1)
         self.refused = {partition: why for partition, why in self.refused.items() if partition not in gone}
-        self.corrupt = {block: why for block, why in self.corrupt.items() if block // self.width not in gone}
+        self.corrupt.forget(gone, self.width)
         for number, group in self.dataset.by_segment(gone).items():
             self.dataset.segments[number].residency.release(group)
 
@@ -131,9 +132,7 @@ class Blocks:
     def _are_open(self, blocks: NDArray[np.void]) -> NDArray[np.bool_]:
         """Which of these blocks are neither checked nor corrupt."""
         found = ~self.table.has_all(blocks["block"])
-        if self.corrupt:
-            found &= ~np.isin(blocks["block"], list(self.corrupt))
-        return found
+        return found & ~np.isin(blocks["block"], list(self.corrupt)) if self.corrupt else found
 
     def read(self, block: int) -> tuple[Row, bytes | bytearray]:
         """The block's row and a copy of its body, checked if that has not been done before; b"" if it has no keys.
@@ -154,7 +153,7 @@ class Blocks:
         row = read_row(rows, at)
         if not row.keys:
             return row, b""
-        if block in self.corrupt:
+        if self.corrupt.holds(block):
             raise CorruptBlock(self.corrupt[block])
         number = self.dataset.segment_of(partition)
         segment = self.dataset.segments[number]
@@ -205,6 +204,7 @@ class Blocks:
 
     def _put(self, block: int, row: Row, body: bytes | bytearray) -> None:
         """Note that a block was read and is right."""
+        self.corrupt.pop(block, None)
         number = self.dataset.segment_of(block // self.width)
         if self.mapped and self.slots > 1:
             entries = slot_entries(row, body, self.slots, number)
@@ -226,8 +226,8 @@ class Blocks:
             self._suspects.add(block)
             return
         error = self.dataset.corrupt(block, wrong)
-        self.corrupt[block] = str(error)
-        log.error("%s", error)
+        if self.corrupt.add(block, wrong, str(error)):
+            log.error("%s", error)
 
     def holding(self, bodies: Mapping[int, Body], call: Callable[[], Result]) -> Result:
         """What `call` returns if it reads these bodies, or raises the errors in their place, instead of the memory."""

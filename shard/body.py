@@ -5,6 +5,7 @@ from collections.abc import Callable
 from ringkv.cluster.errors import BlockNotFetched
 from ringkv.dataset.block import Row, damage
 from ringkv.dataset.segment import Segment
+from ringkv.shard.refused import UNREAD
 
 Body = bytes | bytearray | OSError | BlockNotFetched
 """The block's body, or the error that reading it has brought."""
@@ -51,5 +52,5 @@ def read_body(segment: Segment, row: Row) -> bytes | OSError:
 def why_wrong(body: Body | memoryview, row: Row) -> str:
     """Why the result of reading a block is not the body that its row describes; "" if it is."""
     if isinstance(body, OSError):
-        return f"cannot be read: {body.strerror}"
+        return f"{UNREAD}{body.strerror}"
     return str(body) if isinstance(body, BlockNotFetched) else damage(body, row)

@@ -87,7 +87,7 @@ class Version:
         """Try again what could not be served, as the dataset's blocks come from another place now."""
         blocks = self.store.blocks
         partitions = {block // blocks.width for block in blocks.corrupt}
-        blocks.corrupt = {}
+        blocks.corrupt.clear()
         self.warmup.add(partitions)
 
     async def close(self) -> None:
