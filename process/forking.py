@@ -109,6 +109,7 @@ def _fork(_path: bytes, command: Sequence[str], passed: Sequence[int]) -> int:
     code = 1
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as for an interpreter that is started
+        os.setsid()  # a signal to the whole group is for the parent to act on, and until then it needs its server
         name_process(command[-1].split()[1])  # from MODULE import …
         for descriptor in {int(path.name) for path in Path("/proc/self/fd").iterdir()} - {0, 1, 2, *passed}:
             with suppress(OSError):  # it was that of the folder

@@ -36,4 +36,4 @@ class Refused(dict[int, str]):
     def forget(self, partitions: Collection[int], width: int) -> None:
         """Refuse no block of these partitions, of `width` blocks each."""
         for block in [block for block in self if block // width in partitions]:
-            del self[block]
+            del self[block], self._until[block]
