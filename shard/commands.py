@@ -22,7 +22,7 @@ from ringkv.resp.requests import MAX_ARGUMENTS
 from ringkv.shard import scan
 from ringkv.shard.body import NotInMemory, Read
 from ringkv.shard.connection import ShardConnection
-from ringkv.shard.finding import Find, fitting, value_of, value_or_size
+from ringkv.shard.finding import Find, fitting, key_among, value_of, value_or_size
 from ringkv.shard.heat import WORK_SHIFT
 from ringkv.shard.replies import LargeReply, Wanted
 from ringkv.shard.slots import cluster_
@@ -97,15 +97,16 @@ def _values(
             return _values(client, keys, partial(_alone, client, keys, version), version, value_or_size)
         return _values(client, keys, reply, version, fitting)
     except DatasetError as error:
-        return client.refusal(error, keys[0]) if version else _elsewhere(client, keys, reply, find, error)
+        return client.refusal(error, key_among(keys)) if version else _elsewhere(client, keys, reply, find, error)
 
 
 def _elsewhere(
     client: ShardConnection, keys: list[bytes], reply: Reply, find: Find, error: DatasetError
 ) -> bytes | Pending:
     """The reply to keys that cannot be read in the connection's version, for this reason."""
-    other = client.other_version(error, keys[0])
-    return client.redirection(error, keys[0]) if other is None else _values(client, keys, reply, other, find)
+    key = key_among(keys)
+    other = client.other_version(error, key)
+    return client.redirection(error, key) if other is None else _values(client, keys, reply, other, find)
 
 
 def _missing(keys: list[bytes], get: Callable[[bytes], object]) -> dict[int, Read]:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any, Final
 
-from ringkv.cluster.errors import BlockNotFetched, DatasetError, InvalidKey, PartitionNotLeased, RingkvError
+from ringkv.cluster.errors import BlockNotFetched, DatasetError, PartitionNotLeased, RingkvError
 from ringkv.cluster.position import (
     SHAPE,
     SHAPE_OF,
@@ -169,10 +169,7 @@ class ShardConnection(Lessee):
         """
         if not self.direct or isinstance(error, BlockNotFetched) or not isinstance(error, PartitionNotLeased):
             return None
-        try:
-            place = slot(canonical(key))
-        except InvalidKey:
-            return None
+        place = slot(canonical(key))
         return self.state.versions.other(self.version, lambda version: place >> slot_shift(version.about.partitions))
 
     def refusal(self, error: RingkvError, key: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """How a command finds the value of a key, which may be in upper case, be none, or have a value that is large."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ringkv.cluster.errors import InvalidKey, LargeValue
 from ringkv.cluster.limits import MAX_BATCH
@@ -11,6 +11,11 @@ from ringkv.shard.store import Store
 
 Find = Callable[[Store, bytes], Value | None]
 """What finds the value of a key, or its size."""
+
+
+def key_among(keys: Iterable[bytes]) -> bytes:
+    """The first of these that is a key, as it was asked for: at least one is, if one of them could not be read."""
+    return next(key for key in keys if is_canonical(key.lower()))
 
 
 def value_of(store: Store, key: bytes) -> bytes | None:

@@ -11,7 +11,7 @@ directly know nothing of leases: for them the topology in force has a lease of i
 import asyncio
 import logging
 
-from ringkv.cluster.errors import BlockNotFetched, CorruptBlock, InvalidKey, RingkvError
+from ringkv.cluster.errors import BlockNotFetched, CorruptBlock, RingkvError
 from ringkv.cluster.nodes import STALE, NodeTable, hear, key_slot
 from ringkv.cluster.position import canonical, slot
 from ringkv.process.address import Address
@@ -87,11 +87,7 @@ class ClusterNode:
             return DOWN
         if isinstance(error, BlockNotFetched):
             return Elsewhere(codec.error("CLUSTERDOWN", str(error)))
-        try:
-            wanted = canonical(key)
-        except InvalidKey:
-            return Elsewhere(codec.error("CLUSTERDOWN", str(error)))
-        hashed, word = key_slot(key), "MOVED"
+        wanted, hashed, word = canonical(key), key_slot(key), "MOVED"
         owners = self.view.slot_map.owners(slot(wanted))
         if wanted != key and (asked := self.view.slot_map.owners(hashed)):
             # In upper case a key hashes to another slot than that of the canonical text, where it lies. Whom the map
