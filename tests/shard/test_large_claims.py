@@ -1,6 +1,7 @@
 """What a shard's own clients ask for that is large waits for memory, whichever command or port it comes by."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -132,6 +133,38 @@ async def test_what_turns_out_to_be_large_with_a_lease_waits_for_memory_also_of_
         with await budget.claim(budget.most):
             assert str(await client("GET", LARGE)).startswith("TRYAGAIN no memory for ")
         assert await client("GET", LARGE) == PAIRS[LARGE]
+
+
+@pytest.mark.parametrize("requests", [requests for requests, _ in WHOLE])
+@pytest.mark.parametrize("cold", [False, True])
+async def test_who_goes_while_he_waits_for_memory_holds_nobody_up(
+    served: Served,
+    requests: list[Request],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    cold: bool,
+) -> None:
+    monkeypatch.setattr("ringkv.process.budget.PATIENCE", 600.0)
+    if cold:
+        Disk().install(monkeypatch.setattr)
+    budget = served.state.guard.budget
+    client = await served.connect()
+    claimed = await budget.claim(budget.most)
+    client.send(*requests, ("GET", LARGE))  # whose turn does not come
+    await eventually(lambda: budget.waited_for)
+    (connection,) = served.state.clients.values()
+    connection.abort()
+    await connection.closed
+    await asyncio.sleep(0)
+    budget.grant()
+    assert not budget.waited_for
+    claimed.release()
+    assert budget.claimed == 0
+    assert not served.version.leases._kept  # noqa: SLF001 - for these its version would stay open
+    del connection
+    gc.collect()  # by which a task that has failed, and that nobody waits for, is logged
+    assert not caplog.records
 
 
 async def test_the_http_port_waits_for_memory_too(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
