@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ringkv.cluster.limits import MAX_SHARDS
 from ringkv.cluster.nodes import MAX_EPOCH, Node, NodeTable, SlotMap, hear, key_slot
 from ringkv.cluster.place import Place
 from ringkv.cluster.position import SLOTS
@@ -76,6 +77,19 @@ def test_a_table_that_is_none_is_refused_with_the_reason(at: int, text: bytes, r
     args[at] = text
     with pytest.raises(ValueError, match=reason):
         NodeTable.parse(args)
+
+
+def test_a_table_of_a_partition_that_there_is_not_is_refused() -> None:
+    assert NodeTable.parse([*written(replace(TABLE, extra=())), b"+255=1"]).extra == ((255, 1),)
+    with pytest.raises(ValueError, match="partition 256 is none of 256"):
+        NodeTable.parse([*written(replace(TABLE, extra=())), b"+255=1,256=1"])
+
+
+def test_a_table_of_more_nodes_than_a_ring_may_have_is_refused() -> None:
+    nodes = tuple(Node(f"{number:04d}") for number in range(MAX_SHARDS + 1))
+    assert len(NodeTable.parse(written(replace(TABLE, nodes=nodes[1:]))).nodes) == MAX_SHARDS
+    with pytest.raises(ValueError, match="a ring of 1025 shards: at most 1024 can share a dataset"):
+        NodeTable.parse(written(replace(TABLE, nodes=nodes)))
 
 
 def test_a_table_of_no_node_or_of_half_of_one_is_refused() -> None:
