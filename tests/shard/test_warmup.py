@@ -1,6 +1,7 @@
 """The warm-up: it reads and checks all that is leased, what was asked for first, no faster than it may."""
 
 import asyncio
+import errno
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from ringkv.cluster.lease import LeaseRequest
 from ringkv.cluster.ring import build_ring
 from ringkv.shard import warmup
 from ringkv.shard.restraint import Restraint
-from tests.support.damage import flip_value_byte
+from tests.support.damage import flip_value_byte, place_of
 from tests.support.data import random_keys
 from tests.support.memory import evict
 from tests.support.packed import pack_pairs
@@ -63,6 +64,20 @@ async def test_damage_is_found_by_it(packed: Path) -> None:
         blocks = served.store.blocks
         await eventually(lambda: set(blocks.corrupt) == {7, 200})
         await eventually(lambda: blocks.checked_bytes == blocks.bytes - blocks.row(7).size - blocks.row(200).size)
+
+
+async def test_a_block_that_the_disk_cannot_read_is_refused_alone_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read together with others, of which then none comes."""
+    packed, disk = pack_pairs(tmp_path, PAIRS), Disk()
+    disk.broken[place_of(packed, 7).row.offset] = OSError(errno.EIO, "Input/output error")
+    disk.install(monkeypatch.setattr)
+    async with serving(packed, warm_rate=1 << 30) as served:
+        blocks = served.store.blocks
+        await eventually(lambda: set(blocks.corrupt) == {7})
+        assert "cannot be read: Input/output error" in blocks.corrupt[7]
+        await eventually(lambda: blocks.checked_bytes == blocks.bytes - blocks.row(7).size)
 
 
 async def test_at_a_rate_of_0_nothing_is_read_ahead(packed: Path) -> None:

@@ -261,6 +261,24 @@ async def test_a_block_that_has_changed_ends_the_watch_and_all_reading(
                 store.get(key)
 
 
+async def test_a_block_that_is_found_wrong_while_its_segment_is_checked_again_ends_the_watch(
+    store: Store, packed: Path, pairs: dict[bytes, bytes]
+) -> None:
+    """Nothing of the segment had been checked, so what is wrong is known by whoever asks for it alone."""
+    blocks = store.blocks
+    damaged = next(block for block in range(256) if store.dataset.segment_of(block) == 1)
+    key = next(key for key in pairs if store.block_of(key) == damaged)
+    async with watched(store) as watching:
+        await asyncio.sleep(0)
+        flip_value_byte(packed, damaged)
+        await eventually(lambda: blocks._doubted)  # noqa: SLF001 - when it has begun
+        with pytest.raises(PartitionNotLeased, match="was overwritten while it was served: its bytes do not match"):
+            store.get(key)
+        with pytest.raises(DatasetOverwritten, match=f"block {damaged} is not what it was"):
+            await asyncio.wait_for(watching, 30)
+    assert blocks.corrupt == {}
+
+
 def test_a_segment_that_is_cut_off_is_read_without_harm_and_then_not_at_all(
     store: Store, served: Path, pairs: dict[bytes, bytes]
 ) -> None:
