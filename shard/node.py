@@ -76,7 +76,7 @@ class ClusterNode:
     def left(self, router: object) -> None:
         """The lease of this connection has ended."""
         self._routers.discard(router)
-        if not self._routers and self._timer is None and self._heard is not None:
+        if not self._routers and self._heard is not None:
             self._timer = asyncio.get_running_loop().call_later(self._grace, self._expire)
 
     def redirect(self, error: RingkvError, key: bytes) -> bytes:
