@@ -1,6 +1,7 @@
 """What is leased while the reason for it goes away is let go of, as if it had gone a moment later."""
 
 import asyncio
+import errno
 import threading
 from collections.abc import Collection, Iterator
 
@@ -13,6 +14,7 @@ from ringkv.shard.blocks import Blocks
 from tests.shard.test_node import ONE, TWO, leased, node, tell
 from tests.support.processes import PATIENCE, eventually
 from tests.support.published import Published
+from tests.support.redis_port import told
 
 
 class Gate:
@@ -126,3 +128,21 @@ async def test_a_version_that_the_topology_alone_held_is_closed_with_the_next_to
         last = published.datasets[3]
         await tell(served, await leased(served, last, ONE), last, 2, ONE)
         assert len(held) == 2
+
+
+async def test_of_a_lease_that_cannot_be_granted_nothing_is_left(
+    published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_blocks: Blocks, _partitions: Collection[int]) -> dict[int, bytes | CorruptBlock]:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async with node(published) as served:
+        dataset = published.datasets[1]
+        router = await served.connect()
+        with monkeypatch.context() as patch:
+            patch.setattr(Blocks, "leasing", broken)
+            reply = await router("LEASE", dataset, ring_id(("one",), 1, 256), 1, "one")
+            assert told(reply) == "ERR [Errno 5] Input/output error"
+        assert not served.version.leases.are_needed
+        await leased(served, dataset, ONE)
+        assert len(served.store.blocks.rows) == 256
