@@ -58,7 +58,6 @@ class Leases:
                 blocks = self._store.blocks
                 new = [partition for partition in lease.partitions if not blocks.is_leased(partition)]
                 found = await self._leased(blocks, new)
-                self._release([p for p in found if p not in self._held])
                 blocks.fit()
                 self._warmup.add(found)
         except Exception:
