@@ -26,12 +26,12 @@ async def test_who_finds_no_memory_waits_and_nobody_overtakes_him() -> None:
     assert budget.claimed == 64 * MIB + 1
 
 
-async def test_what_is_larger_than_the_budget_waits_until_nothing_else_is_claimed_or_held() -> None:
+async def test_what_is_larger_than_the_budget_waits_until_nothing_else_is_claimed_and_little_is_held() -> None:
     budget = Budget(256 * MIB)
     budget.held = budget.clients
     huge = await asked(budget, 1024 * MIB)
     assert not huge.done()
-    budget.held = 0
+    budget.held = budget.clients // 2
     budget.grant()
     (await huge).release()
     one = await budget.claim(1)
@@ -60,9 +60,12 @@ async def test_who_stops_waiting_keeps_nothing_and_holds_nobody_up() -> None:
     first.release()
     await behind
     first, late = await budget.claim(120 * MIB), await asked(budget, 30 * MIB)
+    last = await asked(budget, 120 * MIB)
     first.release()
     late.cancel()  # when it has been granted what it waited for, and does not know yet
     await asyncio.gather(late, return_exceptions=True)
+    assert budget.claimed == 130 * MIB
+    (await last).release()
     assert budget.claimed == 10 * MIB
     del behind, waiting
     await asyncio.sleep(0)
