@@ -82,9 +82,11 @@ async def test_who_send_much_take_turns() -> None:
     before = sum(client.stalled for client in clients)
     await asyncio.sleep(0)
     assert before - READ_TOGETHER == sum(client.stalled for client in clients) > 0
-    clients[-1].stalled = False
-    guard.leave(clients[-1])
-    await eventually(lambda: not any(client.stalled for client in clients))
+    *rest, last = clients
+    guard.leave(last)
+    await eventually(lambda: not any(client.stalled for client in rest))
+    await asyncio.sleep(0)
+    assert last.stalled  # who has left is told nothing more
 
 
 async def test_many_who_go_at_once_hold_up_nobody_for_long() -> None:

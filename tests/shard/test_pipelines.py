@@ -1,5 +1,6 @@
 """GETs that come together are answered as if they had come one by one, whatever stands among them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -7,8 +8,11 @@ import pytest
 
 from ringkv.cluster.ring import build_ring
 from ringkv.resp.limits import FLUSH_BYTES
+from ringkv.resp.requests import MAX_BULK, MAX_REQUEST
+from ringkv.shard.connection import ShardConnection
 from tests.support.data import random_keys
 from tests.support.packed import pack_pairs
+from tests.support.processes import PATIENCE, eventually
 from tests.support.served import Asker, Served, serving
 
 LARGE = FLUSH_BYTES + 1
@@ -87,3 +91,19 @@ async def test_keys_of_others_are_refused_and_the_others_answered(packed: Path) 
         assert 0 < len(answered) < len(replies)
         told = zip(replies, requests, strict=True)
         assert all(reply == PAIRS.get(key) for reply, (_, key) in told if not isinstance(reply, Exception))
+
+
+async def test_of_who_reads_no_replies_little_is_read_and_all_of_it_is_answered_when_he_does(served: Served) -> None:
+    client = await served.connect()
+    assert await client("PING") == b"PONG"
+    said = [bytes([number]) * (MAX_BULK // 4) for number in range(16 * MAX_REQUEST // MAX_BULK)]
+    client.send(*((b"ECHO", text) for text in said))
+    (connection,) = served.state.clients.values()
+    assert isinstance(connection, ShardConnection)
+    requests = connection._requests  # noqa: SLF001 - how much is read is what is promised
+    await eventually(lambda: requests.held > MAX_REQUEST)
+    for _ in range(500):
+        await asyncio.sleep(0)
+        assert requests.held < MAX_REQUEST + MAX_BULK
+    async with asyncio.timeout(PATIENCE):
+        assert [await client.read() for _ in said] == said
