@@ -126,11 +126,17 @@ async def test_who_has_sent_the_header_stays_for_as_long_as_it_likes(monkeypatch
         assert await reader.read() == b"hello!"
 
 
-async def test_who_leaves_before_the_header_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
+async def test_who_leaves_before_the_header_is_not_worth_a_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ringkv.process.proxied, "PATIENCE", 0.2)
     async with connected() as (reader, writer):
         writer.write_eof()
         assert await reader.read() == b""
     assert caplog.text == ""
+    async with connected() as (reader, writer):  # who came later is waited for longer
+        assert await reader.read() == b""
+    assert len(caplog.records) == 1
 
 
 async def test_who_sends_no_header_takes_a_place_and_none_of_the_address_of_the_proxy() -> None:
