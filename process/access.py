@@ -11,7 +11,7 @@ from ringkv.cluster.errors import StartupError
 from ringkv.process.connections import ConnectionGuard
 from ringkv.process.secured import Secured
 from ringkv.process.tls import ServerFiles, ServerTls
-from ringkv.process.tokens import TokenFile, read_again
+from ringkv.process.tokens import TokenFile
 
 log = logging.getLogger("ringkv.process")
 
@@ -29,9 +29,9 @@ class AccessFiles:
 
     def check(self) -> None:
         """Read them as `Access.reload` would, for a process that begins anew instead. Raises StartupError."""
-        self.open()
-        if self.tokens:
-            read_again(self.tokens)
+        tokens = self.open().tokens
+        if tokens is not None:
+            tokens.reload()
 
 
 EVERYBODY = AccessFiles()

@@ -4,6 +4,7 @@ Source of the form: RFC 6750, section 2.1. Only digests are kept, which have one
 """
 
 import hmac
+import os
 import re
 from hashlib import sha256
 from pathlib import Path
@@ -31,8 +32,11 @@ class TokenFile:
         self.refused = 0
 
     def reload(self) -> None:
-        """Read the file again. Raises StartupError, and then the tokens stay as they were."""
-        self.digests = read_again(self._path)
+        """Read the file again. Raises StartupError, and then the tokens stay as they were.
+
+        A file that has no name any more is refused: another one has got it.
+        """
+        self.digests = _read(self._path, again=True)
 
     def find(self, token: bytes) -> bytes | None:
         """The digest of a valid token, None for any other. Takes equally long for all, right or wrong."""
@@ -46,31 +50,20 @@ class TokenFile:
         return found is not None and self.find(found[1].encode("utf-8", "surrogateescape")) is not None
 
 
-def read_again(path: Path) -> tuple[bytes, ...]:
-    """The digests of the file's tokens as they are now. Raises StartupError, also for a file that has no name any more.
-
-    A file that is mounted by itself, as Compose does it, stays the one that it was when another one gets its name:
-    tokens that were taken out there would count on here, and nobody would be told.
-    """
-    digests = _read(path)
+def _read(path: Path, *, again: bool = False) -> tuple[bytes, ...]:
     try:
-        replaced = not path.stat().st_nlink
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE + 1)
+            # A file that is mounted by itself, as Compose does it, stays the one that it was when another one gets its
+            # name: tokens that were taken out there would count on here, and nobody would be told.
+            replaced = again and not os.fstat(file.fileno()).st_nlink
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise StartupError(f"tokens cannot be read: {path}: {error.strerror or error}") from error
     if replaced:
         raise StartupError(
             f"tokens cannot be read: {path} was replaced where it is mounted from, and this is the file of before;"
             " restart the container"
         )
-    return digests
-
-
-def _read(path: Path) -> tuple[bytes, ...]:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE + 1)
-    except OSError as error:
-        raise _unreadable(path, error) from error
     if len(content) > MAX_FILE:
         raise StartupError(f"tokens cannot be read: {path} has more than {MAX_FILE} bytes")
     digests = []
@@ -87,7 +80,3 @@ def _read(path: Path) -> tuple[bytes, ...]:
     if not digests:
         raise StartupError(f"tokens cannot be read: {path} has none, so nobody could read; put one into each line")
     return tuple(digests)
-
-
-def _unreadable(path: Path, error: OSError) -> StartupError:
-    return StartupError(f"tokens cannot be read: {path}: {error.strerror or error}")
