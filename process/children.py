@@ -65,7 +65,7 @@ class Child:
     `begun`: it is one that is watched, and has come to its event loop, where what could not start ends before that.
 
     Its sentinel is closed by the server that has forked it: when the child has ended, but also when the server itself
-    has, for which a fork that fails is enough. So the kernel is asked too (`_alive`, a pidfd).
+    has, for which a fork that fails is enough. So the kernel is asked too (`_pidfd`).
     """
 
     def __init__(self, start: Start, name: str, log_style: LogStyle, life: Life) -> None:
@@ -81,9 +81,9 @@ class Child:
         finally:
             if pulse is not None:
                 pulse.close()
-        self._alive: int | None = None
+        self._pidfd: int | None = None
         with suppress(OSError):  # it has ended already, or there is no room for another file: the sentinel has to do
-            self._alive = os.pidfd_open(self.pid)
+            self._pidfd = os.pidfd_open(self.pid)
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[int] = self._loop.create_future()
         self._loop.add_reader(self._process.sentinel, self._gone)
@@ -133,24 +133,24 @@ class Child:
     def _send(self, number: signal.Signals) -> None:
         """Not by the methods of the process, which do nothing once the server that has forked it has ended."""
         with suppress(ProcessLookupError):
-            if self._alive is not None:
-                signal.pidfd_send_signal(self._alive, number)
+            if self._pidfd is not None:
+                signal.pidfd_send_signal(self._pidfd, number)
             else:
                 os.kill(self.pid, number)
 
     def _gone(self) -> None:
         self._loop.remove_reader(self._process.sentinel)
-        if self._alive is not None and not _has_ended(self._alive):
+        if self._pidfd is not None and not _has_ended(self._pidfd):
             log.warning("the process that has forked %s has ended; %s goes on", self.name, self.name)
-            self._loop.add_reader(self._alive, self._ended)
+            self._loop.add_reader(self._pidfd, self._ended)
         else:
             self._ended()
 
     def _ended(self) -> None:
-        if self._alive is not None:
-            self._loop.remove_reader(self._alive)
-            os.close(self._alive)
-            self._alive = None
+        if self._pidfd is not None:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = None
         self._process.join()
         if self._pulse is not None:
             self.begun = self.begun or beats(self._pulse)
