@@ -23,7 +23,6 @@ from ringkv.shard import scan
 from ringkv.shard.body import NotInMemory, Read
 from ringkv.shard.connection import ShardConnection
 from ringkv.shard.finding import Find, fitting, key_among, value_of, value_or_size
-from ringkv.shard.heat import WORK_SHIFT
 from ringkv.shard.replies import LargeReply, Wanted
 from ringkv.shard.slots import cluster_
 from ringkv.shard.version import Version
@@ -43,11 +42,7 @@ def get(client: ShardConnection, args: Args) -> bytes | Pending:
         return client.read_one(canonical(key), missing.read)
     except DatasetError:
         return _part(client, key, Wanted(client.null))
-    heat = client.heat
-    heat.skip -= 1 if value is None else 1 + (len(value) >> WORK_SHIFT)
-    if heat.skip < 0:
-        client.note([key])
-    return client.null if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
+    return client.value(key, value, client.null)
 
 
 def _part(client: ShardConnection, key: bytes, wanted: Wanted, version: Version | None = None) -> bytes | Pending:
