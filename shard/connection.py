@@ -80,7 +80,8 @@ class ShardConnection(Lessee):
 
     def gets(self, keys: list[bytes]) -> int:
         """As `Connection.gets`: up to the first key that has to be waited for, or FLUSH_BYTES of replies."""
-        # Only routers have leases, and they have checked their keys already. One key alone was not to be had above.
+        # Only routers have leases, and they have checked their keys already. A key by itself comes here only where
+        # `data_received` could not answer it.
         if len(keys) == 1 or (self.lease is None and not are_canonical(keys)):
             return 0
         parts: list[bytes] = []

@@ -134,10 +134,11 @@ class Lessee(ClaimingConnection):
         if version.lost:
             version.leases.end(lease)
             return self._wrong_dataset()
-        self.lease, self.version = lease, version
+        self.lease = lease
         version.extra = max(version.extra, request.extra)
         if self.state.cluster is not None:
             self.state.cluster.joined(self)
+        self.go_over(version)
         versions.joined(version)
         log.info("leased ring %s: %d keys", request.ring_id[:8], lease.leased.keys)
         return codec.simple(lease.leased.reply())
